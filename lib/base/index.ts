@@ -1,0 +1,18 @@
+export { type Brand, codeOf, isRecord, messageOf, unreachable } from './types.ts'
+export { type Code, facts, isRetryable, MeshError } from './mesh-error.ts'
+export { type Backoff, backoffMs, retry, sleep } from './retry.ts'
+export { coalesce, destroying, within } from './dispose.ts'
+export {
+  type Cidr,
+  cidrContains,
+  formatAddress,
+  type Ip,
+  ip,
+  ipFromBytes,
+  ipToBytes,
+  isIpv6,
+  parseAddress,
+  parseCidr,
+  parseIp,
+  type SocketAddress,
+} from './ip.ts'

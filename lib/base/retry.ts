@@ -1,0 +1,51 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { isRetryable } from './mesh-error.ts'
+
+export type Backoff = Readonly<{
+  signal: AbortSignal
+  /** Total tries, `Infinity` to go on until `signal` fires. */
+  attempts?: number
+  /** Wait after the first failure, in ms; doubled after each further one. */
+  baseMs?: number
+  capMs?: number
+  /** In [0, 1); injected by tests. */
+  random?: () => number
+  /** Which errors may be tried again; by default those whose code says so. */
+  retryable?: (error: unknown) => boolean
+  onRetry?: (error: unknown, waitMs: number) => void
+}>
+
+/** Exponential wait before try `n + 1`, in ms, jittered to ±20 % and capped. */
+export function backoffMs(
+  n: number,
+  { baseMs = 100, capMs = 15_000, random = Math.random }: Partial<Backoff>,
+) {
+  const full = Math.min(capMs, baseMs * 2 ** Math.min(n - 1, 30))
+  return full * (0.8 + 0.4 * random())
+}
+
+/** Waits `ms`; rejects at once with the reason of `signal` when it fires. */
+export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
+/** Runs `attempt` until it succeeds, fails for good, or the tries or the signal end. */
+export async function retry<T>(attempt: (signal: AbortSignal) => Promise<T>, options: Backoff): Promise<T> {
+  const { signal, attempts = 5, retryable = isRetryable } = options
+  for (let n = 1; ; n++) {
+    signal.throwIfAborted()
+    try {
+      return await attempt(signal)
+    } catch (error) {
+      if (signal.aborted || n >= attempts || !retryable(error)) throw error
+      const waitMs = backoffMs(n, options)
+      options.onRetry?.(error, waitMs)
+      await sleep(waitMs, signal)
+    }
+  }
+}

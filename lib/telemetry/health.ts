@@ -1,0 +1,73 @@
+import { createServer, type Server } from 'node:http'
+import { once } from 'node:events'
+import type { Registry } from 'prom-client'
+
+/** Names of start-up tasks that must be done before the process is ready. */
+export class Readiness {
+  readonly #pending = new Set<string>()
+  constructor(tasks: Iterable<string> = []) {
+    for (const task of tasks) this.#pending.add(task)
+  }
+  /** Marks a task as under way (again). */
+  pending(task: string): void {
+    this.#pending.add(task)
+  }
+  done(task: string): void {
+    this.#pending.delete(task)
+  }
+  get waitingFor(): readonly string[] {
+    return [...this.#pending]
+  }
+}
+
+type Route = () =>
+  | Promise<{ status: number; type?: string; body: string }>
+  | { status: number; type?: string; body: string }
+
+/** `{ 'GET /metrics': … }` on one port; anything else is 404. Closes with the process or by dispose. */
+export async function serveHttp(
+  address: { port: number; host?: string },
+  routes: Readonly<Record<string, Route>>,
+): Promise<AsyncDisposable & { port: number }> {
+  const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
+    const path = (request.url ?? '/').split('?')[0]
+    const route = routes[`${request.method} ${path}`]
+    void (async () => {
+      try {
+        const {
+          status,
+          type = 'text/plain; charset=utf-8',
+          body,
+        } = (await route?.()) ?? { status: 404, body: 'not found\n' }
+        response.writeHead(status, { 'content-type': type }).end(body)
+      } catch (error) {
+        response.writeHead(500).end(`${error instanceof Error ? error.message : 'error'}\n`)
+      }
+    })()
+  })
+  server.listen(address)
+  await once(server, 'listening')
+  const bound = server.address()
+  return {
+    port: typeof bound === 'object' && bound ? bound.port : address.port,
+    [Symbol.asyncDispose]: () => close(server),
+  }
+}
+
+async function close(server: Server): Promise<void> {
+  server.closeAllConnections()
+  await new Promise((done) => server.close(done))
+}
+
+/** The route of a Prometheus scrape. */
+export const metricsRoute =
+  (registry: Registry): Route =>
+  async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() })
+
+/** 200 `ready`, or 500 with the names of what is still pending (ztunnel: 15021 /healthz/ready). */
+export const readinessRoute =
+  (readiness: Readiness): Route =>
+  () =>
+    readiness.waitingFor.length === 0
+      ? { status: 200, body: 'ready\n' }
+      : { status: 500, body: `not ready, pending: ${readiness.waitingFor.join(', ')}\n` }
