@@ -1,0 +1,76 @@
+/**
+ * Runs every test and adds up the figures: first those that need no cluster, then, on one sandbox that it brings up
+ * and takes down, those of test/e2e. `--no-e2e` leaves the sandbox out. Ends with `N passed, N failed[, N skipped]`.
+ */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { glob } from 'node:fs/promises'
+
+type Figures = { pass: number; fail: number; skip: number }
+
+const outputFolder = '.build/test'
+const sandboxName = 'e2e'
+const out = (line: string) => process.stdout.write(`${line}\n`)
+
+async function run(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<number> {
+  const child = spawn(command, args, { stdio: 'inherit', env: { ...process.env, ...env } })
+  const [code] = (await once(child, 'exit')) as [number | null]
+  return code ?? 1
+}
+
+async function find(patterns: readonly string[], exclude: readonly string[] = []): Promise<string[]> {
+  const files: string[] = []
+  for (const pattern of patterns) for await (const file of glob(pattern)) files.push(file)
+  return files.filter((file) => !exclude.some((folder) => file.startsWith(folder))).toSorted()
+}
+
+/** tap's own totals: `# { total: 66, pass: 64, fail: 1, skip: 1 }` in the last lines of the TAP stream. */
+function totals(tapFile: string): Figures {
+  const summary =
+    readFileSync(tapFile, 'utf8')
+      .match(/^# \{ total: \d+.*\}$/gm)
+      ?.at(-1) ?? ''
+  const figure = (name: string) => Number(new RegExp(`\\b${name}: (\\d+)`).exec(summary)?.[1] ?? 0)
+  return { pass: figure('pass'), fail: figure('fail') + figure('todo'), skip: figure('skip') }
+}
+
+async function suite(name: string, files: readonly string[], jobs: number, env: Record<string, string>) {
+  const tapFile = `${outputFolder}/${name}.tap`
+  if (files.length === 0) throw new Error(`no tests found for ${name}`)
+  out(`\n# ${name}: ${files.length} files`)
+  const args = ['--reporter=terse', `--jobs=${jobs}`, `--output-file=${tapFile}`, ...files]
+  const code = await run('tap', args, env)
+  const figures = totals(tapFile)
+  // A suite that ended badly without a failed assertion (a crash, nothing run) still counts as a failure.
+  if ((code !== 0 && figures.fail === 0) || figures.pass === 0) figures.fail++
+  return figures
+}
+
+async function endToEnd(files: readonly string[]): Promise<Figures> {
+  const sandbox = (...args: string[]) => run('node', ['sandbox/main.ts', ...args, '--name', sandboxName])
+  try {
+    if ((await sandbox('up', '--fresh')) !== 0) return { pass: 0, fail: 1, skip: 0 }
+    if ((await run('node', ['sandbox/demo/install.ts', '--name', sandboxName])) !== 0)
+      return { pass: 0, fail: 1, skip: 0 }
+    const env = { KUBECONFIG: `/var/lib/lateen/${sandboxName}/kubeconfig`, LATEEN_SANDBOX: sandboxName }
+    return await suite('e2e', files, 1, env)
+  } finally {
+    await sandbox('down', '--purge')
+  }
+}
+
+rmSync(outputFolder, { recursive: true, force: true })
+mkdirSync(outputFolder, { recursive: true })
+const units = await find(['test/**/*.test.ts'], ['test/e2e/', 'test/kind/'])
+const results = [await suite('unit', units, 2, {})]
+if (!process.argv.includes('--no-e2e')) results.push(await endToEnd(await find(['test/e2e/*.test.ts'])))
+
+const sum = (key: keyof Figures) => results.reduce((total, figures) => total + figures[key], 0)
+const skipped = sum('skip') > 0 ? `, ${sum('skip')} skipped` : ''
+out(`\n${sum('pass')} passed, ${sum('fail')} failed${skipped}`)
+process.exitCode = sum('fail') > 0 ? 1 : 0
