@@ -1,0 +1,162 @@
+import { createHash, createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
+import {
+  algorithmOf,
+  altNames,
+  bits,
+  boolean,
+  extension,
+  implicit,
+  integer,
+  type Node,
+  octets,
+  oid,
+  sequence,
+  set,
+  signed,
+  tagged,
+  time,
+  utf8,
+  verbatim,
+} from './asn1.ts'
+import { readSequence } from './der.ts'
+import { generateKeyPair, privateKeyPem } from './keys.ts'
+import { toPem } from './pem.ts'
+
+/** A certificate that may sign others, with its key. */
+export type Issuer = Readonly<{ certPem: string; keyPem: string }>
+export type Usage = 'serverAuth' | 'clientAuth'
+
+export type IssueOptions = Readonly<{
+  issuer: Issuer
+  publicKey: KeyObject
+  commonName?: string
+  organizations?: readonly string[]
+  uris?: readonly string[]
+  dnsNames?: readonly string[]
+  ipAddresses?: readonly string[]
+  notBefore: Date
+  notAfter: Date
+  usages: readonly Usage[]
+}>
+
+const usageOids: Record<Usage, string> = { serverAuth: '1.3.6.1.5.5.7.3.1', clientAuth: '1.3.6.1.5.5.7.3.2' }
+const ids = {
+  subjectKey: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  altNames: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKey: '2.5.29.35',
+  extendedUsage: '2.5.29.37',
+} as const
+
+/** Bit 0 is digitalSignature; bits 5 and 6 are keyCertSign and cRLSign (RFC 5280 §4.2.1.3). */
+const leafUsage = () => bits(Buffer.from([0x80]), 7)
+const rootUsage = () => bits(Buffer.from([0x06]), 1)
+
+const rdn = (id: string, text: string) => set(sequence(oid(id), utf8(text)))
+const name = (organizations: readonly string[], commonName: string | undefined): Node =>
+  sequence(
+    ...organizations.map((text) => rdn('2.5.4.10', text)),
+    ...(commonName === undefined ? [] : [rdn('2.5.4.3', commonName)]),
+  )
+
+/** 16 random bytes: positive, never zero, and with no leading zero byte to encode away. */
+function serial(): Buffer {
+  const bytes = randomBytes(16)
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40
+  return bytes
+}
+
+const spkiOf = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' })
+/** SHA-1 only names the key here; nothing is protected by it (RFC 5280 §4.2.1.2). */
+const keyId = (key: KeyObject): Buffer => {
+  const parts = readSequence(spkiOf(key))
+  return createHash('sha1')
+    .update(parts?.[1]?.value.subarray(1) ?? Buffer.alloc(0))
+    .digest()
+}
+
+type Fill = Readonly<{
+  signer: KeyObject
+  issuer: Node
+  subject: Node
+  publicKey: KeyObject
+  notBefore: Date
+  notAfter: Date
+  extensions: readonly Node[]
+}>
+
+function certificate(f: Fill): string {
+  const algorithm = algorithmOf(f.signer)
+  const tbs = sequence(
+    tagged(0, integer(Buffer.from([2]))),
+    integer(serial()),
+    algorithm,
+    f.issuer,
+    sequence(time(f.notBefore), time(f.notAfter)),
+    f.subject,
+    verbatim(spkiOf(f.publicKey)),
+    tagged(3, sequence(...f.extensions)),
+  )
+  return toPem('CERTIFICATE', signed(tbs, f.signer, algorithm))
+}
+
+/** Subject of a certificate as it stands, so that issuer and subject match byte for byte. */
+function subjectOf(certificate: X509Certificate): Node {
+  const tbs = readSequence(certificate.raw)?.[0]
+  const fields = tbs && readSequence(tbs.raw)
+  const subject = fields?.[fields[0]?.tag === 0xa0 ? 5 : 4]
+  if (subject === undefined) throw new RangeError('issuer certificate without a subject')
+  return verbatim(subject.raw)
+}
+
+/** A new self-signed P-256 root that may sign workload certificates. */
+export function createRoot(o: {
+  organization: string
+  validityMs: number
+  commonName?: string
+  now?: Date
+}): Issuer {
+  const keys = generateKeyPair()
+  const subject = name([o.organization], o.commonName)
+  const now = o.now ?? new Date()
+  const certPem = certificate({
+    signer: keys.privateKey,
+    issuer: subject,
+    subject,
+    publicKey: keys.publicKey,
+    notBefore: now,
+    notAfter: new Date(now.getTime() + o.validityMs),
+    extensions: [
+      extension(ids.keyUsage, true, rootUsage()),
+      extension(ids.basicConstraints, true, sequence(boolean(true))),
+      extension(ids.subjectKey, false, octets(keyId(keys.publicKey))),
+    ],
+  })
+  return { certPem, keyPem: privateKeyPem(keys.privateKey) }
+}
+
+/** A leaf certificate (CA:FALSE, digitalSignature) for `publicKey`, as PEM without its chain. */
+export function issueCertificate(o: IssueOptions): string {
+  const issuer = new X509Certificate(o.issuer.certPem)
+  const names = [...(o.uris ?? []), ...(o.dnsNames ?? []), ...(o.ipAddresses ?? [])]
+  const organizations = o.organizations ?? []
+  const anonymous = organizations.length === 0 && o.commonName === undefined
+  return certificate({
+    signer: createPrivateKey(o.issuer.keyPem),
+    issuer: subjectOf(issuer),
+    subject: name(organizations, o.commonName),
+    publicKey: o.publicKey,
+    notBefore: o.notBefore,
+    notAfter: o.notAfter,
+    extensions: [
+      extension(ids.keyUsage, true, leafUsage()),
+      extension(ids.extendedUsage, false, sequence(...o.usages.map((usage) => oid(usageOids[usage])))),
+      extension(ids.basicConstraints, true, sequence()),
+      extension(ids.subjectKey, false, octets(keyId(o.publicKey))),
+      extension(ids.authorityKey, false, sequence(implicit(0, keyId(issuer.publicKey)))),
+      // A certificate without a subject must mark its names critical (RFC 5280 §4.2.1.6).
+      ...(names.length > 0 ? [extension(ids.altNames, anonymous, altNames(o))] : []),
+    ],
+  })
+}
