@@ -1,0 +1,17 @@
+/** The L4 policy as enforced, and the facts about a connection it is judged by. */
+export {
+  type Authorization,
+  type Connection,
+  type Match,
+  type MatchFields,
+  type PolicyName,
+  policyName,
+  type Rule,
+  type TextMatch,
+} from './authorization.ts'
+/** Wire → policy, closing whatever cannot be read. */
+export { decodeAuthorization, parseAuthorization } from './parse.ts'
+/** Verdict and reason for one connection. */
+export { decide, decideDryRun, type Decision, explainDecision } from './decide.ts'
+/** The set of policies held, and which of them concern a workload. */
+export { noPolicies, type Policies, policiesFor, updatePolicies } from './policies.ts'
