@@ -68,7 +68,10 @@ export async function counted(next: Call, family: 4 | 6): Promise<string | undef
   }
 }
 
-/** Runs `once` about `perSecond` times a second for ever, alternating between IPv4 and IPv6. */
+/** How often a caller prints its tallies, one JSON object per line. */
+const reportMs = 500
+
+/** Runs `once` about `perSecond` times a second for ever, alternating between IPv4 and IPv6, and prints the tallies. */
 export function repeatedly(perSecond: number, once: (family: 4 | 6) => Promise<unknown>): void {
   let next = 0
   setInterval(() => {
@@ -76,6 +79,7 @@ export function repeatedly(perSecond: number, once: (family: 4 | 6) => Promise<u
     inFlight++
     void once(next++ % 2 === 0 ? 4 : 6).finally(() => inFlight--)
   }, 1000 / perSecond)
+  setInterval(() => process.stdout.write(`${JSON.stringify(Object.fromEntries(tallies))}\n`), reportMs)
 }
 
 /** Serves `answers` on 8080 of every address, plus `/healthz` and `/stats` (the tallies by destination). */
