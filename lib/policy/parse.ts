@@ -50,7 +50,8 @@ export function parseAuthorization(
       }
     })
   }
-  for (const path of unknown) if (path.split('.').length < 3) problems.push(`unknown field at "${path}"`)
+  for (const path of unknown)
+    if (path !== '' && path.split('.').length < 3) problems.push(`unknown field at "${path}"`)
   const closed = wholeProblem(wire, action, scope, unknown)
   if (closed !== undefined) problems.push(closed)
   return {
