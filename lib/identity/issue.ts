@@ -40,7 +40,7 @@ export type IssueOptions = Readonly<{
 }>
 
 const usageOids: Record<Usage, string> = { serverAuth: '1.3.6.1.5.5.7.3.1', clientAuth: '1.3.6.1.5.5.7.3.2' }
-const ids = {
+export const ids = {
   subjectKey: '2.5.29.14',
   keyUsage: '2.5.29.15',
   altNames: '2.5.29.17',
@@ -54,7 +54,7 @@ const leafUsage = () => bits(Buffer.from([0x80]), 7)
 const rootUsage = () => bits(Buffer.from([0x06]), 1)
 
 const rdn = (id: string, text: string) => set(sequence(oid(id), utf8(text)))
-const name = (organizations: readonly string[], commonName: string | undefined): Node =>
+export const name = (organizations: readonly string[], commonName: string | undefined): Node =>
   sequence(
     ...organizations.map((text) => rdn('2.5.4.10', text)),
     ...(commonName === undefined ? [] : [rdn('2.5.4.3', commonName)]),
@@ -76,7 +76,8 @@ const keyId = (key: KeyObject): Buffer => {
     .digest()
 }
 
-type Fill = Readonly<{
+/** Everything that goes into a certificate, unchecked. */
+export type Fill = Readonly<{
   signer: KeyObject
   issuer: Node
   subject: Node
@@ -86,7 +87,8 @@ type Fill = Readonly<{
   extensions: readonly Node[]
 }>
 
-function certificate(f: Fill): string {
+/** Builds and signs whatever it is told to; tests use it for certificates that must be refused. */
+export function buildCertificate(f: Fill): string {
   const algorithm = algorithmOf(f.signer)
   const tbs = sequence(
     tagged(0, integer(Buffer.from([2]))),
@@ -120,7 +122,7 @@ export function createRoot(o: {
   const keys = generateKeyPair()
   const subject = name([o.organization], o.commonName)
   const now = o.now ?? new Date()
-  const certPem = certificate({
+  const certPem = buildCertificate({
     signer: keys.privateKey,
     issuer: subject,
     subject,
@@ -142,7 +144,7 @@ export function issueCertificate(o: IssueOptions): string {
   const names = [...(o.uris ?? []), ...(o.dnsNames ?? []), ...(o.ipAddresses ?? [])]
   const organizations = o.organizations ?? []
   const anonymous = organizations.length === 0 && o.commonName === undefined
-  return certificate({
+  return buildCertificate({
     signer: createPrivateKey(o.issuer.keyPem),
     issuer: subjectOf(issuer),
     subject: name(organizations, o.commonName),

@@ -1,0 +1,1 @@
+export type { InboundTunnel, OutboundTunnel, Transferred, Tunnel } from './tunnel.ts'
