@@ -119,9 +119,9 @@ function namespacedRules(binding: object, namespace: string, rbac: RbacSource): 
 }
 
 /** A role's rules; those of an aggregated role are the rules of all roles that its selectors choose. */
-function rulesOf(role: object, rbac: RbacSource, seen: Set<object>): readonly Rule[] {
-  if (seen.has(role)) return []
-  seen.add(role)
+function rulesOf(role: object, rbac: RbacSource, seen: Set<string>): readonly Rule[] {
+  if (seen.has(nameOf(role))) return []
+  seen.add(nameOf(role))
   const selectors = records(field(field(role, 'aggregationRule'), 'clusterRoleSelectors'))
   if (selectors.length === 0) return records(field(role, 'rules')).map(parseRule)
   return rbac
