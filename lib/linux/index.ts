@@ -1,0 +1,14 @@
+/** The Linux calls that Node lacks. Every failed one throws `MeshError('syscall-failed', { errno })`. */
+export { type Netns, netnsFromFd, openNetns } from './netns.ts'
+export {
+  bindSocket,
+  boundAddress,
+  closeFd,
+  listenSocket,
+  originalDst,
+  type SocketOptions,
+  tcpSocket,
+  udpSocket,
+} from './socket.ts'
+export { connectSeqpacket, listenSeqpacket, maxPacketBytes, type Seqpacket } from './seqpacket.ts'
+export { raiseFileLimit } from './limits.ts'

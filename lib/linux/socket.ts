@@ -1,0 +1,68 @@
+import { closeSync } from 'node:fs'
+import { ip, type Ip, type SocketAddress } from '#base'
+import { addon, succeed, syscallFailed } from './addon.ts'
+import { isAbsent } from './errno.ts'
+import type { Netns } from './netns.ts'
+
+export type SocketOptions = Readonly<{
+  /** Where the socket lives for ever after; the own namespace when left out. */
+  netns?: Netns | undefined
+  family: 'ipv4' | 'ipv6'
+  /** SO_MARK; connections accepted from a marked listener carry the mark too. */
+  mark?: number | undefined
+  /** May carry addresses that are not local (IP_TRANSPARENT; needs NET_ADMIN or NET_RAW). */
+  transparent?: boolean | undefined
+  /** May be bound to an address that does not exist (IP_FREEBIND). */
+  freebind?: boolean | undefined
+  reusePort?: boolean | undefined
+  reuseAddress?: boolean | undefined
+  /** An IPv6 socket for IPv6 only. By default it is dual-stack, whatever the sysctl says. */
+  v6only?: boolean | undefined
+}>
+
+const flag = { transparent: 1, freebind: 2, reusePort: 4, reuseAddress: 8, v6only: 16 } as const
+
+function open(kind: 'tcp' | 'udp', options: SocketOptions): number {
+  const { netns, family, mark = 0 } = options
+  let flags = 0
+  for (const [name, bit] of Object.entries(flag)) if (options[name as keyof typeof flag]) flags |= bit
+  const fd = addon().socket(netns?.fd ?? -1, family === 'ipv6' ? 1 : 0, kind === 'udp' ? 1 : 0, flags, mark)
+  return succeed(`${kind} socket`, fd)
+}
+
+/** A TCP socket (non-blocking, close-on-exec) that belongs to `netns`. The caller owns the descriptor. */
+export const tcpSocket = (options: SocketOptions): number => open('tcp', options)
+
+/** A UDP socket that belongs to `netns`. */
+export const udpSocket = (options: SocketOptions): number => open('udp', options)
+
+/** bind(2). An IPv4 address on a dual-stack socket is mapped. */
+export function bindSocket(fd: number, { address, port }: Readonly<{ address: Ip; port: number }>): void {
+  succeed(`bind ${address} port ${port}`, addon().bind(fd, address, port))
+}
+
+/** listen(2). `net.Server.listen({ fd })` calls it too; use this to fail early or to hand the descriptor on. */
+export function listenSocket(fd: number, backlog: number): void {
+  succeed('listen', addon().listen(fd, backlog))
+}
+
+/** getsockname(2). */
+export function boundAddress(fd: number): SocketAddress {
+  return toAddress(succeed<readonly [string, number]>('getsockname', addon().sockname(fd)))
+}
+
+/** Where a redirected connection was meant to go; undefined when it was not redirected. */
+export function originalDst(fd: number): SocketAddress | undefined {
+  const result = addon().originalDst(fd)
+  if (typeof result !== 'number') return toAddress(result)
+  if (isAbsent(result)) return undefined
+  throw syscallFailed('getsockopt SO_ORIGINAL_DST', result)
+}
+
+/** close(2), for descriptors that were not handed to a `net` object. */
+export const closeFd = (fd: number): void => closeSync(fd)
+
+const toAddress = ([address, port]: readonly [string, number]): SocketAddress => ({
+  address: ip(address),
+  port,
+})

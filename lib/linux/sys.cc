@@ -1,0 +1,439 @@
+// The Linux calls that Node lacks, each as thin as it can be: numbers and strings in, a number >= 0 or -errno out.
+// All meaning (errors, types, state machines) is in the TypeScript beside this file.
+#define NAPI_VERSION 8
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <node_api.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <uv.h>
+
+namespace {
+
+constexpr int kOriginalDst = 80;           // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
+constexpr int kIpv6Transparent = 75;       // IPV6_TRANSPARENT
+constexpr int kIpv6Freebind = 78;          // IPV6_FREEBIND
+constexpr unsigned long kGetNsType = 0xb703;  // NS_GET_NSTYPE
+constexpr size_t kMaxFds = 8;              // more in one packet than anybody sends; the kernel drops the rest and says so
+
+// ---- values -------------------------------------------------------------------------------------------------------
+
+napi_value Int(napi_env env, int64_t value) {
+  napi_value out;
+  napi_create_int64(env, value, &out);
+  return out;
+}
+
+napi_value Result(napi_env env, int64_t value) { return Int(env, value < 0 ? -errno : value); }
+
+struct Args {
+  napi_value at[8];
+  size_t count = 8;
+  Args(napi_env env, napi_callback_info info) { napi_get_cb_info(env, info, &count, at, nullptr, nullptr); }
+};
+
+int32_t IntOf(napi_env env, napi_value value) {
+  int32_t out = -1;
+  napi_get_value_int32(env, value, &out);
+  return out;
+}
+
+bool TextOf(napi_env env, napi_value value, char* out, size_t size) {
+  size_t length = 0;
+  return napi_get_value_string_utf8(env, value, out, size, &length) == napi_ok && length + 1 < size;
+}
+
+// ---- sockets in a network namespace -------------------------------------------------------------------------------
+
+/** This thread's own namespace: setns is per thread, and workers have their own. */
+struct OwnNetns {
+  int fd = -1;
+  int get() {
+    if (fd < 0) fd = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+    return fd;
+  }
+  ~OwnNetns() {
+    if (fd >= 0) close(fd);
+  }
+};
+thread_local OwnNetns own_netns;
+
+enum Flag { kTransparent = 1, kFreebind = 2, kReusePort = 4, kReuseAddress = 8, kV6Only = 16 };
+
+bool On(int fd, int level, int name) {
+  int one = 1;
+  return setsockopt(fd, level, name, &one, sizeof one) == 0;
+}
+
+bool Configure(int fd, bool v6, int flags, int mark) {
+  if (mark > 0 && setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) != 0) return false;
+  if (v6) {
+    int only = (flags & kV6Only) ? 1 : 0;  // the default is a sysctl; never depend on it
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) != 0) return false;
+  }
+  // A dual-stack socket also carries IPv4, hence both levels, as ztunnel does.
+  if ((flags & kTransparent) && !On(fd, SOL_IP, IP_TRANSPARENT)) return false;
+  if ((flags & kTransparent) && v6 && !On(fd, IPPROTO_IPV6, kIpv6Transparent)) return false;
+  if ((flags & kFreebind) && !On(fd, SOL_IP, IP_FREEBIND)) return false;
+  if ((flags & kFreebind) && v6 && !On(fd, IPPROTO_IPV6, kIpv6Freebind)) return false;
+  if ((flags & kReusePort) && !On(fd, SOL_SOCKET, SO_REUSEPORT)) return false;
+  if ((flags & kReuseAddress) && !On(fd, SOL_SOCKET, SO_REUSEADDR)) return false;
+  return true;
+}
+
+/** socket(netnsFd | -1, isV6, isDatagram, flags, mark) -> fd. One native call, so no JavaScript ever runs in the other namespace. */
+napi_value Socket(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int netns = IntOf(env, args.at[0]);
+  bool v6 = IntOf(env, args.at[1]) == 1;
+  int type = (IntOf(env, args.at[2]) == 1 ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
+  int flags = IntOf(env, args.at[3]);
+  int mark = IntOf(env, args.at[4]);
+  if (netns >= 0) {
+    if (own_netns.get() < 0) return Int(env, -errno);
+    if (setns(netns, CLONE_NEWNET) != 0) return Int(env, -errno);
+  }
+  int fd = socket(v6 ? AF_INET6 : AF_INET, type, 0);
+  int failed = errno;
+  if (netns >= 0 && setns(own_netns.get(), CLONE_NEWNET) != 0) {
+    // Everything this thread does from now on would happen in somebody else's network. There is no safe way to go on.
+    perror("lateen: cannot return to the own network namespace");
+    abort();
+  }
+  if (fd < 0) return Int(env, -failed);
+  if (!Configure(fd, v6, flags, mark)) {
+    failed = errno;
+    close(fd);
+    return Int(env, -failed);
+  }
+  return Int(env, fd);
+}
+
+union Address {
+  sockaddr any;
+  sockaddr_in v4;
+  sockaddr_in6 v6;
+};
+
+/** Text -> socket address in the family of `fd`; an IPv4 address on an IPv6 socket becomes a mapped one. */
+bool ParseAddress(int fd, const char* text, uint16_t port, Address* out, socklen_t* length) {
+  int family = 0;
+  socklen_t size = sizeof family;
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &size) != 0) return false;
+  memset(out, 0, sizeof *out);
+  if (family == AF_INET) {
+    out->v4.sin_family = AF_INET;
+    out->v4.sin_port = htons(port);
+    *length = sizeof out->v4;
+    if (inet_pton(AF_INET, text, &out->v4.sin_addr) == 1) return true;
+  } else {
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(port);
+    *length = sizeof out->v6;
+    if (inet_pton(AF_INET6, text, &out->v6.sin6_addr) == 1) return true;
+    char mapped[INET6_ADDRSTRLEN + 8];
+    snprintf(mapped, sizeof mapped, "::ffff:%s", text);
+    if (inet_pton(AF_INET6, mapped, &out->v6.sin6_addr) == 1) return true;
+  }
+  errno = EAFNOSUPPORT;
+  return false;
+}
+
+/** -> [address, port]; mapped IPv4 is left to the TypeScript side, which knows the canonical form. */
+napi_value AddressValue(napi_env env, const Address& address) {
+  char text[INET6_ADDRSTRLEN] = "";
+  bool v6 = address.any.sa_family == AF_INET6;
+  inet_ntop(address.any.sa_family, v6 ? (const void*)&address.v6.sin6_addr : (const void*)&address.v4.sin_addr, text,
+            sizeof text);
+  napi_value out, host;
+  napi_create_array_with_length(env, 2, &out);
+  napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &host);
+  napi_set_element(env, out, 0, host);
+  napi_set_element(env, out, 1, Int(env, ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port)));
+  return out;
+}
+
+/** bind(fd, address, port) */
+napi_value Bind(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  char text[INET6_ADDRSTRLEN];
+  Address address;
+  socklen_t length;
+  int fd = IntOf(env, args.at[0]);
+  if (!TextOf(env, args.at[1], text, sizeof text)) return Int(env, -EINVAL);
+  if (!ParseAddress(fd, text, (uint16_t)IntOf(env, args.at[2]), &address, &length)) return Int(env, -errno);
+  return Result(env, bind(fd, &address.any, length));
+}
+
+/** listen(fd, backlog) */
+napi_value Listen(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return Result(env, listen(IntOf(env, args.at[0]), IntOf(env, args.at[1])));
+}
+
+/** sockname(fd) -> [address, port] */
+napi_value Sockname(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Address address;
+  socklen_t length = sizeof address;
+  if (getsockname(IntOf(env, args.at[0]), &address.any, &length) != 0) return Int(env, -errno);
+  return AddressValue(env, address);
+}
+
+/** originalDst(fd) -> [address, port]; -ENOENT when the connection was not redirected. IPv4 is asked first, as ztunnel does. */
+napi_value OriginalDst(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int fd = IntOf(env, args.at[0]);
+  Address address;
+  socklen_t length = sizeof address.v4;
+  if (getsockopt(fd, SOL_IP, kOriginalDst, &address.v4, &length) == 0) return AddressValue(env, address);
+  if (errno == EBADF || errno == ENOTSOCK) return Int(env, -errno);
+  length = sizeof address.v6;
+  if (getsockopt(fd, SOL_IPV6, kOriginalDst, &address.v6, &length) == 0) return AddressValue(env, address);
+  return Int(env, errno == EBADF || errno == ENOTSOCK ? -errno : -ENOENT);
+}
+
+/** nsType(fd) -> CLONE_NEW* of a namespace file */
+napi_value NsType(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return Result(env, ioctl(IntOf(env, args.at[0]), kGetNsType));
+}
+
+/** raiseFileLimit() -> the new soft limit */
+napi_value RaiseFileLimit(napi_env env, napi_callback_info) {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return Int(env, -errno);
+  limit.rlim_cur = limit.rlim_max;
+  if (setrlimit(RLIMIT_NOFILE, &limit) != 0) return Int(env, -errno);
+  return Int(env, limit.rlim_cur == RLIM_INFINITY ? INT32_MAX : (int64_t)limit.rlim_cur);
+}
+
+/** dup(fd) -> fd, close-on-exec */
+napi_value Dup(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return Result(env, fcntl(IntOf(env, args.at[0]), F_DUPFD_CLOEXEC, 0));
+}
+
+// ---- SOCK_SEQPACKET -----------------------------------------------------------------------------------------------
+
+/** unixSocket(path, bindIt) -> fd: bound (not yet listening) or connected. */
+napi_value UnixSocket(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  sockaddr_un address;
+  memset(&address, 0, sizeof address);
+  address.sun_family = AF_UNIX;
+  if (!TextOf(env, args.at[0], address.sun_path, sizeof address.sun_path)) return Int(env, -ENAMETOOLONG);
+  bool bind_it = IntOf(env, args.at[1]) == 1;
+  int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (fd < 0) return Int(env, -errno);
+  auto* any = reinterpret_cast<sockaddr*>(&address);
+  if ((bind_it ? bind(fd, any, sizeof address) : connect(fd, any, sizeof address)) != 0) {
+    int failed = errno;
+    close(fd);
+    return Int(env, -failed);
+  }
+  return Int(env, fd);
+}
+
+/** accept(fd) -> fd */
+napi_value Accept(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  return Result(env, accept4(IntOf(env, args.at[0]), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+/** send(fd, bytes, fds) -> bytes sent */
+napi_value Send(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  void* bytes = nullptr;
+  size_t length = 0;
+  uint32_t count = 0;
+  if (napi_get_typedarray_info(env, args.at[1], nullptr, &length, &bytes, nullptr, nullptr) != napi_ok)
+    return Int(env, -EINVAL);
+  napi_get_array_length(env, args.at[2], &count);
+  if (count > kMaxFds) return Int(env, -E2BIG);
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFds)] = {};
+  iovec part = {bytes, length};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  if (count > 0) {
+    message.msg_control = control;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+    for (uint32_t i = 0; i < count; i++) {
+      napi_value element;
+      napi_get_element(env, args.at[2], i, &element);
+      int fd = IntOf(env, element);
+      memcpy(CMSG_DATA(header) + i * sizeof fd, &fd, sizeof fd);
+    }
+  }
+  return Result(env, sendmsg(IntOf(env, args.at[0]), &message, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
+/** receive(fd, buffer) -> [length, ...fds]; -EMSGSIZE when the packet or its descriptors did not fit (none is kept). */
+napi_value Receive(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  void* bytes = nullptr;
+  size_t length = 0;
+  if (napi_get_typedarray_info(env, args.at[1], nullptr, &length, &bytes, nullptr, nullptr) != napi_ok)
+    return Int(env, -EINVAL);
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * kMaxFds)];
+  iovec part = {bytes, length};
+  msghdr message = {};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  ssize_t got = recvmsg(IntOf(env, args.at[0]), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  if (got < 0) return Int(env, -errno);
+  bool truncated = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+  napi_value out;
+  napi_create_array(env, &out);
+  napi_set_element(env, out, 0, Int(env, got));
+  uint32_t index = 1;
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < count; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(header) + i * sizeof fd, sizeof fd);
+      if (truncated) close(fd);
+      else napi_set_element(env, out, index++, Int(env, fd));
+    }
+  }
+  return truncated ? Int(env, -EMSGSIZE) : out;
+}
+
+// ---- readiness: libuv can poll any descriptor, Node only does not say so ------------------------------------------
+
+struct Poll {
+  uv_poll_t handle;
+  napi_env env;
+  napi_ref callback;
+  napi_async_context context;
+  napi_async_cleanup_hook_handle cleanup;
+  bool closing;
+  bool released;  // by JavaScript, so that the environment is still good for the two calls below
+};
+
+/** The context may be in use while its own callback closes the handle, so it is freed only here, a turn later. */
+void OnClosed(uv_handle_t* handle) {
+  auto* poll = static_cast<Poll*>(handle->data);
+  if (poll->released) {
+    napi_handle_scope scope;
+    napi_open_handle_scope(poll->env, &scope);
+    napi_delete_reference(poll->env, poll->callback);
+    napi_async_destroy(poll->env, poll->context);
+    napi_close_handle_scope(poll->env, scope);
+  }
+  if (poll->cleanup) napi_remove_async_cleanup_hook(poll->cleanup);
+  delete poll;
+}
+
+void ClosePoll(Poll* poll) {
+  if (poll->closing) return;
+  poll->closing = true;
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll->handle), OnClosed);
+}
+
+/** A worker that ends takes its handles along. */
+void OnEnvironmentEnd(napi_async_cleanup_hook_handle, void* data) { ClosePoll(static_cast<Poll*>(data)); }
+
+void OnReady(uv_poll_t* handle, int status, int events) {
+  auto* poll = static_cast<Poll*>(handle->data);
+  napi_env env = poll->env;
+  napi_handle_scope scope;
+  napi_open_handle_scope(env, &scope);
+  napi_value callback, receiver, argument = Int(env, status < 0 ? status : events);
+  napi_get_reference_value(env, poll->callback, &callback);
+  napi_get_global(env, &receiver);
+  if (napi_make_callback(env, poll->context, receiver, callback, 1, &argument, nullptr) == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(env, &error);
+    napi_fatal_exception(env, error);
+  }
+  napi_close_handle_scope(env, scope);
+}
+
+/** pollOpen(fd, callback(events | -errno)) -> handle. The descriptor stays the caller's. */
+napi_value PollOpen(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  uv_loop_t* loop;
+  napi_get_uv_event_loop(env, &loop);
+  auto* poll = new Poll();
+  poll->env = env;
+  poll->handle.data = poll;
+  int failed = uv_poll_init(loop, &poll->handle, IntOf(env, args.at[0]));
+  if (failed < 0) {
+    delete poll;
+    return Int(env, failed);
+  }
+  napi_value name, out;
+  napi_create_string_utf8(env, "lateen:poll", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(env, nullptr, name, &poll->context);
+  napi_create_reference(env, args.at[1], 1, &poll->callback);
+  napi_add_async_cleanup_hook(env, OnEnvironmentEnd, poll, &poll->cleanup);
+  napi_create_external(env, poll, nullptr, nullptr, &out);
+  return out;
+}
+
+Poll* PollOf(napi_env env, napi_value value) {
+  void* out = nullptr;
+  napi_get_value_external(env, value, &out);
+  return static_cast<Poll*>(out);
+}
+
+/** pollSet(handle, events): 1 readable, 2 writable; 0 stops. */
+napi_value PollSet(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Poll* poll = PollOf(env, args.at[0]);
+  int events = IntOf(env, args.at[1]);
+  if (!poll || poll->closing) return Int(env, -EBADF);
+  return Int(env, events == 0 ? uv_poll_stop(&poll->handle) : uv_poll_start(&poll->handle, events, OnReady));
+}
+
+/** pollClose(handle): must be called once, before the descriptor is closed; the handle is invalid afterwards. */
+napi_value PollClose(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  Poll* poll = PollOf(env, args.at[0]);
+  if (!poll || poll->closing) return Int(env, -EBADF);
+  poll->released = true;
+  ClosePoll(poll);
+  return Int(env, 0);
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  const struct {
+    const char* name;
+    napi_callback function;
+  } table[] = {{"socket", Socket},         {"bind", Bind},
+               {"listen", Listen},         {"sockname", Sockname},
+               {"originalDst", OriginalDst}, {"nsType", NsType},
+               {"raiseFileLimit", RaiseFileLimit}, {"dup", Dup},
+               {"unixSocket", UnixSocket}, {"accept", Accept},
+               {"send", Send},             {"receive", Receive},
+               {"pollOpen", PollOpen},     {"pollSet", PollSet},
+               {"pollClose", PollClose}};
+  for (const auto& entry : table) {
+    napi_value function;
+    napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function);
+    napi_set_named_property(env, exports, entry.name, function);
+  }
+  return exports;
+}
