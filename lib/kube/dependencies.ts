@@ -1,0 +1,96 @@
+import { add, type Change, type Collection, type Index, remove } from './collection.ts'
+
+/** Reads other collections; each read is remembered, and the row is computed again when its answer may have changed. */
+export type Fetch = {
+  /** Every row that passes the test; all rows without one. Costs a scan: prefer `by`. */
+  <T>(from: Collection<T>, where?: (row: T) => boolean): readonly T[]
+  one<T>(from: Collection<T>, key: string): T | undefined
+  by<T>(index: Index<T>, value: string): readonly T[]
+}
+
+/** What the dependents of one collection asked it for. */
+type Asked<T> = {
+  readonly keys: Map<string, Set<string>>
+  readonly values: Map<Index<T>, Map<string, Set<string>>>
+  readonly tests: Map<(row: T) => boolean, string>
+}
+
+/** Who fetched what, so that a change finds exactly the rows that may see it. */
+export class Dependencies {
+  readonly #invalidate: (dependents: Iterable<string>) => void
+  /** By collection; each value is the `Asked` of its key's row type, which only `#of` adds and reads. */
+  readonly #asked = new Map<unknown, unknown>()
+  readonly #synced: Promise<void>[] = []
+  readonly #undo = new Map<string, (() => void)[]>()
+
+  constructor(invalidate: (dependents: Iterable<string>) => void) {
+    this.#invalidate = invalidate
+  }
+
+  /** Runs `compute` for one dependent and remembers what it fetches in place of what it fetched before. */
+  recording<R>(dependent: string, compute: (fetch: Fetch) => R): R {
+    this.forget(dependent)
+    const undo: (() => void)[] = []
+    this.#undo.set(dependent, undo)
+    const all = <T>(from: Collection<T>, where: (row: T) => boolean = () => true) => {
+      const test = (row: T) => where(row) // an identity of its own, even if two rows share a predicate
+      const { tests } = this.#of(from)
+      tests.set(test, dependent)
+      undo.push(() => tests.delete(test))
+      return from.list().filter(where)
+    }
+    const one = <T>(from: Collection<T>, key: string) => {
+      const { keys } = this.#of(from)
+      add(keys, key, dependent)
+      undo.push(() => remove(keys, key, dependent))
+      return from.get(key)
+    }
+    const by = <T>(index: Index<T>, value: string) => {
+      const { values } = this.#of(index.of)
+      const sets = values.get(index) ?? new Map<string, Set<string>>()
+      values.set(index, sets)
+      add(sets, value, dependent)
+      undo.push(() => remove(sets, value, dependent))
+      return index.lookup(value)
+    }
+    return compute(Object.assign(all, { one, by }))
+  }
+
+  forget(dependent: string): void {
+    for (const undo of this.#undo.get(dependent) ?? []) undo()
+    this.#undo.delete(dependent)
+  }
+
+  /** Resolves when everything that was ever fetched from is synced. */
+  async synced(): Promise<void> {
+    for (let awaited = 0; awaited < this.#synced.length; awaited++) await this.#synced[awaited]
+  }
+
+  #of<T>(collection: Collection<T>): Asked<T> {
+    const found = this.#asked.get(collection)
+    if (found) return found as Asked<T>
+    const asked: Asked<T> = { keys: new Map(), values: new Map(), tests: new Map() }
+    this.#asked.set(collection, asked)
+    this.#synced.push(collection.synced)
+    collection.subscribe((changes) => {
+      const hit = affected(asked, changes)
+      if (hit.size > 0) this.#invalidate(hit)
+    })
+    return asked
+  }
+}
+
+/** The dependents whose answer can differ: what they asked for fits the row as it was, or as it is. */
+function affected<T>({ keys, values, tests }: Asked<T>, changes: readonly Change<T>[]): Set<string> {
+  const hit = new Set<string>()
+  for (const { key, old, row } of changes) {
+    for (const dependent of keys.get(key) ?? []) hit.add(dependent)
+    for (const side of [old, row]) {
+      if (side === undefined) continue
+      for (const [{ valuesOf }, sets] of values)
+        for (const value of valuesOf(side)) for (const dependent of sets.get(value) ?? []) hit.add(dependent)
+      for (const [test, dependent] of tests) if (!hit.has(dependent) && test(side)) hit.add(dependent)
+    }
+  }
+  return hit
+}

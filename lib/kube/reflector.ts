@@ -1,0 +1,173 @@
+import { isDeepStrictEqual } from 'node:util'
+import { backoffMs, MeshError, messageOf, sleep } from '#base'
+import type { Logger } from '#telemetry'
+import { type Change, type Collection, Table } from './collection.ts'
+import { keyOf, type Kind } from './kinds.ts'
+import type { KubeClient, Selection, WatchEvent } from './kube-client.ts'
+import { isStatus, KubeError } from './kube-error.ts'
+import type { KubeObject } from './objects.ts'
+
+export type ReflectOptions = Selection &
+  Readonly<{
+    signal: AbortSignal
+    log?: Logger
+    /** Silence after which a watch is taken for dead; API servers send a bookmark about every minute. */
+    inactivityMs?: number
+    /** First wait after a failure; doubled to 30 s. */
+    baseMs?: number
+    random?: () => number
+  }>
+
+const capMs = 30_000
+/** How long a server may keep one watch open; jittered so that watches do not all return together. */
+const watchSeconds = 300
+/** Failures in a row to watch from one version before everything is listed again: the server may have lost its past. */
+const maxFailuresFromVersion = 3
+
+/** The objects of a kind as a collection: listed, then watched, for as long as the signal allows. */
+export function reflect<T extends KubeObject>(
+  client: KubeClient,
+  kind: Kind<T>,
+  options: ReflectOptions,
+): Collection<T> {
+  const table = new Table<T>(kind.plural)
+  void run(client, kind, table, options).catch((error: unknown) => {
+    if (!options.signal.aborted)
+      options.log?.error('reflector ended', { kind: kind.kind, error: messageOf(error) })
+  })
+  return table.collection
+}
+
+/** Failures never touch the held rows: stale is better than empty. */
+async function run<T extends KubeObject>(
+  client: KubeClient,
+  kind: Kind<T>,
+  table: Table<T>,
+  options: ReflectOptions,
+): Promise<void> {
+  const { signal, log, baseMs = 500, random = Math.random } = options
+  let version: string | undefined
+  let failures = 0
+  while (!signal.aborted) {
+    const heard = { version, any: false }
+    try {
+      if (version === undefined) {
+        version = await relist(client, kind, table, options)
+        failures = 0
+      }
+      heard.version = version
+      await follow(client, kind, table, options, heard)
+      if (heard.any) failures = 0
+      version = heard.version
+      // A server that ends watches at once must not be asked in a tight loop.
+      if (!heard.any) await sleep(backoffMs(1, { baseMs, random }), signal)
+    } catch (error) {
+      if (signal.aborted) return
+      if (heard.any) failures = 0
+      version = heard.version
+      failures++
+      const expired = isExpired(error)
+      if (expired || failures >= maxFailuresFromVersion) version = undefined
+      log?.[expired ? 'debug' : 'warn']('watch interrupted', {
+        kind: kind.kind,
+        error: messageOf(error),
+        failures,
+      })
+      if (!expired || failures > 1) await sleep(backoffMs(failures, { baseMs, capMs, random }), signal)
+    }
+  }
+}
+
+const isExpired = (error: unknown) =>
+  isStatus(error, 410) ||
+  (error instanceof KubeError && (error.reason === 'Expired' || error.reason === 'Gone'))
+
+/** Lists everything and turns the difference to what is held into changes. */
+async function relist<T extends KubeObject>(
+  client: KubeClient,
+  kind: Kind<T>,
+  table: Table<T>,
+  { signal, ...selection }: ReflectOptions,
+): Promise<string> {
+  const { items, resourceVersion } = await client.list(kind, selection, signal)
+  const rows = new Map(items.map((row) => [keyOf(row), row]))
+  const gone = table.keys().filter((key) => !rows.has(key))
+  table.apply([
+    ...gone.map((key) => ({ key, old: table.get(key), row: undefined })),
+    ...[...rows].map(([key, row]) => ({ key, old: table.get(key), row })).filter(isChange),
+  ])
+  table.markSynced()
+  return resourceVersion
+}
+
+function isChange<T extends KubeObject>({ old, row }: Change<T>): boolean {
+  if (old === undefined || row === undefined) return old !== row
+  const { uid, resourceVersion } = row.metadata
+  if (
+    resourceVersion !== undefined &&
+    old.metadata.resourceVersion === resourceVersion &&
+    old.metadata.uid === uid
+  )
+    return false
+  return !isDeepStrictEqual(old, row)
+}
+
+/** Takes events in until the watch ends; `heard` tells how far we got, also when this throws. */
+async function follow<T extends KubeObject>(
+  client: KubeClient,
+  kind: Kind<T>,
+  table: Table<T>,
+  { inactivityMs = 90_000, random = Math.random, ...options }: ReflectOptions,
+  heard: { version: string | undefined; any: boolean },
+): Promise<void> {
+  const silence = new AbortController()
+  const timer = setTimeout(() => {
+    silence.abort(new MeshError('timeout', { message: `nothing heard for ${inactivityMs} ms` }))
+  }, inactivityMs)
+  try {
+    const events = client.watch(kind, {
+      ...options,
+      resourceVersion: heard.version ?? '',
+      timeoutSeconds: Math.round(watchSeconds * (0.9 + 0.2 * random())),
+      signal: AbortSignal.any([options.signal, silence.signal]),
+    })
+    for await (const batch of events) {
+      timer.refresh()
+      heard.any ||= batch.length > 0
+      takeIn(table, kind, batch, heard)
+    }
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** One batch as changes; several events of one object become one. Throws the error that the server sent, after the rest. */
+function takeIn<T extends KubeObject>(
+  table: Table<T>,
+  kind: Kind<T>,
+  batch: readonly WatchEvent<T>[],
+  heard: { version: string | undefined },
+): void {
+  const rows = new Map<string, T | undefined>()
+  let failure: KubeError | undefined
+  for (const event of batch) {
+    switch (event.type) {
+      case 'ERROR':
+        failure ??= event.error
+        break
+      case 'BOOKMARK':
+        if (event.resourceVersion !== '') heard.version = event.resourceVersion
+        break
+      default: {
+        const { apiVersion, kind: name } = kind
+        rows.set(
+          keyOf(event.object),
+          event.type === 'DELETED' ? undefined : { ...event.object, apiVersion, kind: name },
+        )
+        heard.version = event.object.metadata.resourceVersion ?? heard.version
+      }
+    }
+  }
+  table.apply([...rows].map(([key, row]) => ({ key, old: table.get(key), row })).filter(isChange))
+  if (failure) throw failure
+}
