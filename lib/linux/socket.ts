@@ -51,7 +51,7 @@ export function boundAddress(fd: number): SocketAddress {
   return toAddress(succeed<readonly [string, number]>('getsockname', addon().sockname(fd)))
 }
 
-/** Where a redirected connection was meant to go; undefined when it was not redirected. */
+/** Where an accepted connection was meant to go before any redirect; undefined where the kernel tracks no connections. */
 export function originalDst(fd: number): SocketAddress | undefined {
   const result = addon().originalDst(fd)
   if (typeof result !== 'number') return toAddress(result)

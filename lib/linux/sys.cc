@@ -191,7 +191,7 @@ napi_value Sockname(napi_env env, napi_callback_info info) {
   return AddressValue(env, address);
 }
 
-/** originalDst(fd) -> [address, port]; -ENOENT when the connection was not redirected. IPv4 is asked first, as ztunnel does. */
+/** originalDst(fd) -> [address, port]; -ENOENT when the connection is not tracked. IPv4 is asked first, as ztunnel does. */
 napi_value OriginalDst(napi_env env, napi_callback_info info) {
   Args args(env, info);
   int fd = IntOf(env, args.at[0]);
