@@ -31,11 +31,10 @@ export function pcapReader(onFrame: (frame: Frame) => void): (chunk: Buffer) => 
   }
 }
 
-/** TCP ports of an Ethernet frame that carries IPv4 or IPv6 (without extension headers); undefined for other frames. */
-export function tcpPorts({
-  bytes,
-  linkType,
-}: Frame): { source: number; destination: number; payload: Buffer } | undefined {
+export type TcpSegment = Readonly<{ family: 4 | 6; source: number; destination: number; payload: Buffer }>
+
+/** The TCP segment of an Ethernet frame that carries IPv4 or IPv6 (without extension headers); undefined for other frames. */
+export function tcpSegment({ bytes, linkType }: Frame): TcpSegment | undefined {
   const ethernet = 1
   if (linkType !== ethernet || bytes.length < 14) return undefined
   const etherType = bytes.readUInt16BE(12)
@@ -43,7 +42,13 @@ export function tcpPorts({
   const tcp = etherType === 0x0800 ? afterIpv4(ip) : etherType === 0x86dd ? afterIpv6(ip) : undefined
   if (!tcp || tcp.length < 20) return undefined
   const offset = ((tcp[12] ?? 0) >> 4) * 4
-  return { source: tcp.readUInt16BE(0), destination: tcp.readUInt16BE(2), payload: tcp.subarray(offset) }
+  const family = etherType === 0x0800 ? 4 : 6
+  return {
+    family,
+    source: tcp.readUInt16BE(0),
+    destination: tcp.readUInt16BE(2),
+    payload: tcp.subarray(offset),
+  }
 }
 
 const tcpProtocol = 6
@@ -63,8 +68,10 @@ const afterIpv6 = (ip: Buffer): Buffer | undefined =>
 export type FrameCounts = {
   frames: number
   withMarker: number
+  withMarkerOverIpv6: number
   withHttp: number
   hbone: number
+  hboneOverIpv6: number
   sample: string | undefined
 }
 
@@ -74,17 +81,29 @@ const httpText = /HTTP\/1\.1|^(?:GET|POST) \//
 /** Counts frames. `marker` is searched in all bytes of every frame, whatever the protocol. */
 export function frameCounter(marker: string): { counts: FrameCounts; add: (frame: Frame) => void } {
   const needle = Buffer.from(marker)
-  const counts: FrameCounts = { frames: 0, withMarker: 0, withHttp: 0, hbone: 0, sample: undefined }
+  const counts: FrameCounts = {
+    frames: 0,
+    withMarker: 0,
+    withMarkerOverIpv6: 0,
+    withHttp: 0,
+    hbone: 0,
+    hboneOverIpv6: 0,
+    sample: undefined,
+  }
   return {
     counts,
     add: (frame) => {
       counts.frames++
       const marked = frame.bytes.includes(needle)
       if (marked) counts.withMarker++
-      const tcp = tcpPorts(frame)
+      const tcp = tcpSegment(frame)
       if (!tcp || tcp.payload.length === 0) return
-      if (tcp.source === hbonePort || tcp.destination === hbonePort) counts.hbone++
-      else if (httpText.test(tcp.payload.toString('latin1'))) counts.withHttp++
+      const overIpv6 = tcp.family === 6 ? 1 : 0
+      if (marked) counts.withMarkerOverIpv6 += overIpv6
+      if (tcp.source === hbonePort || tcp.destination === hbonePort) {
+        counts.hbone++
+        counts.hboneOverIpv6 += overIpv6
+      } else if (httpText.test(tcp.payload.toString('latin1'))) counts.withHttp++
       if (marked) counts.sample ??= printable(tcp.payload)
     },
   }

@@ -12,7 +12,7 @@ export type Call = Readonly<{
   headers?: Readonly<Record<string, string>>
 }>
 /** What a caller has seen of one destination since it started. */
-export type Tally = { requests: number; failed: number; lastError: string | undefined }
+export type Tally = { requests: number; failed: number; answeredOverIpv6: number; lastError?: string }
 
 /** How long a request may take before it counts as failed. */
 const requestTimeoutMs = 5_000
@@ -25,7 +25,7 @@ let inFlight = 0
 const tallyOf = (name: string): Tally => {
   const known = tallies.get(name)
   if (known) return known
-  const fresh: Tally = { requests: 0, failed: 0, lastError: undefined }
+  const fresh: Tally = { requests: 0, failed: 0, answeredOverIpv6: 0 }
   tallies.set(name, fresh)
   return fresh
 }
@@ -60,7 +60,9 @@ export async function counted(next: Call, family: 4 | 6): Promise<string | undef
   const tally = tallyOf(next.to.split('.')[0]?.split(':')[0] ?? next.to)
   tally.requests++
   try {
-    return await call(next, family)
+    const body = await call(next, family)
+    if (family === 6) tally.answeredOverIpv6++
+    return body
   } catch (error) {
     tally.failed++
     tally.lastError = error instanceof Error ? error.message : String(error)

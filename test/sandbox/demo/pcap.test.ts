@@ -1,5 +1,5 @@
 import t from 'tap'
-import { type Frame, frameCounter, pcapReader, tcpPorts } from '../../../sandbox/demo/pcap.ts'
+import { type Frame, frameCounter, pcapReader, tcpSegment } from '../../../sandbox/demo/pcap.ts'
 
 const ethernet = (etherType: number, ip: Buffer) => {
   const header = Buffer.alloc(14)
@@ -47,7 +47,7 @@ t.test('frames come out whole however the stream is cut', async (t) => {
     const read = pcapReader((frame) => frames.push(frame))
     for (let at = 0; at < stream.length; at += size) read(stream.subarray(at, at + size))
     t.same(
-      frames.map((frame) => tcpPorts(frame)).map((found) => [found?.source, found?.payload.toString()]),
+      frames.map((frame) => tcpSegment(frame)).map((found) => [found?.source, found?.payload.toString()]),
       [
         [1, 'first'],
         [3, 'second'],
@@ -64,7 +64,14 @@ t.test('the marker is found in any frame, HTTP only outside HBONE, padding is no
   add(frame(Buffer.concat([ipv4(tcp(40_000, 8080, '')), Buffer.from('HTTP/1.1')])))
   add(frame(ipv4(Buffer.from('datagram with espresso'), 17)))
   add(frame(ipv6(tcp(40_000, 15_008, 'espresso in the clear'))))
-  t.match(counts, { frames: 5, withMarker: 3, withHttp: 1, hbone: 2 })
+  t.match(counts, {
+    frames: 5,
+    withMarker: 3,
+    withMarkerOverIpv6: 1,
+    withHttp: 1,
+    hbone: 2,
+    hboneOverIpv6: 2,
+  })
   t.equal(counts.sample, 'GET /espresso HTTP/1.1\n')
 })
 
