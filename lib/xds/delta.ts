@@ -1,0 +1,98 @@
+import { messageOf } from '#base'
+import { ads } from '#wire'
+
+/** A resource as it came over the wire; what the bytes mean is the handler's business. */
+export type Resource = Readonly<{ name: string; version: string; bytes: Uint8Array }>
+/** A resource that the handler did not take, and why. It goes back to the server as a NACK. */
+export type Rejection = Readonly<{ name: string; reason: string }>
+/** Takes the resources of one type. */
+export type Handler = Readonly<{
+  /** Applies one response as a whole, removals first; the resources that it does not name are accepted. */
+  apply(upserts: readonly Resource[], removed: readonly string[]): readonly Rejection[]
+}>
+
+/** Who we are to the control plane. */
+export type Node = Readonly<{ id: string; metadata: Readonly<Record<string, unknown>> }>
+
+/** Bytes of reasons in one NACK; a server need not read more, and a header could not carry it. */
+const maxReasonBytes = 4096
+
+/** What is held of one type: the version last accepted per name, '' for one that was rejected or has none. */
+export class TypeState {
+  readonly typeUrl: string
+  readonly #handler: Handler
+  readonly #held = new Map<string, string>()
+  constructor(typeUrl: string, handler: Handler) {
+    this.typeUrl = typeUrl
+    this.#handler = handler
+  }
+
+  /** The first request of a stream: everything, except for what we already have. */
+  firstRequest(node: Node): ads.DeltaDiscoveryRequest {
+    return {
+      ...emptyRequest,
+      node: { id: node.id, cluster: '', metadata: { ...node.metadata }, buildVersion: '' },
+      typeUrl: this.typeUrl,
+      initialResourceVersions: Object.fromEntries(this.#held),
+    }
+  }
+
+  /** Applies a response and returns the ACK or NACK. */
+  answer(response: ads.DeltaDiscoveryResponse): {
+    request: ads.DeltaDiscoveryRequest
+    rejected: readonly Rejection[]
+  } {
+    const upserts = response.resources.map(({ name, version, resource }) => ({
+      name,
+      version,
+      bytes: resource?.value ?? new Uint8Array(),
+    }))
+    const rejected = this.#apply(upserts, response.removedResources)
+    const refused = new Set(rejected.map(({ name }) => name))
+    for (const name of response.removedResources) this.#held.delete(name)
+    // A rejected one keeps its name, so that we learn of its removal, but no version, so that it comes again.
+    for (const { name, version } of upserts) this.#held.set(name, refused.has(name) ? '' : version)
+    const request = { ...emptyRequest, typeUrl: this.typeUrl, responseNonce: response.nonce }
+    return {
+      request: rejected.length === 0 ? request : { ...request, errorDetail: nack(rejected) },
+      rejected,
+    }
+  }
+
+  #apply(upserts: readonly Resource[], removed: readonly string[]): readonly Rejection[] {
+    try {
+      return this.#handler.apply(upserts, removed)
+    } catch (error) {
+      const reason = `could not be applied: ${messageOf(error)}`
+      return upserts.length > 0
+        ? upserts.map(({ name }) => ({ name, reason }))
+        : [{ name: 'removal', reason }]
+    }
+  }
+}
+
+const emptyRequest: ads.DeltaDiscoveryRequest = {
+  node: undefined,
+  typeUrl: '',
+  resourceNamesSubscribe: [],
+  resourceNamesUnsubscribe: [],
+  initialResourceVersions: {},
+  responseNonce: '',
+  errorDetail: undefined,
+}
+
+const nack = (rejected: readonly Rejection[]): ads.Status => ({
+  code: 0,
+  message: rejected
+    .map(({ name, reason }) => `${name}: ${reason}`)
+    .join('; ')
+    .slice(0, maxReasonBytes),
+  details: [],
+})
+
+/** The answer to a response of a type that was never asked for (ztunnel: logged and ACKed). */
+export const acknowledge = (response: ads.DeltaDiscoveryResponse): ads.DeltaDiscoveryRequest => ({
+  ...emptyRequest,
+  typeUrl: response.typeUrl,
+  responseNonce: response.nonce,
+})

@@ -1,0 +1,74 @@
+import {
+  createRoot,
+  generateKeyPair,
+  issueCertificate,
+  type Issuer,
+  parseCaAnswer,
+  parseCsr,
+  privateKeyPem,
+  type SpiffeId,
+  type WorkloadCertificate,
+} from '#identity'
+
+const hourMs = 3_600_000
+
+/** A certificate authority in memory, made of the project's own parts. */
+export type TestCa = Readonly<{
+  rootPem: string
+  /** What a CA service answers: leaf, then root. */
+  sign(csrPem: string, id: SpiffeId): string[]
+  workload(id: SpiffeId, options?: { lifeMs?: number }): WorkloadCertificate
+  /** A certificate for 127.0.0.1, ::1 and localhost. */
+  server(): { keyPem: string; certPem: string }
+}>
+
+export function createTestCa(): TestCa {
+  const root: Issuer = createRoot({ organization: 'test', validityMs: hourMs })
+  const validity = (lifeMs = hourMs / 2) => ({
+    notBefore: new Date(Date.now() - 60_000),
+    notAfter: new Date(Date.now() + lifeMs),
+  })
+  const sign = (csrPem: string, id: SpiffeId) => {
+    const csr = parseCsr(csrPem)
+    if ('reject' in csr) throw new Error(csr.reject)
+    const { publicKey } = csr
+    return [
+      issueCertificate({
+        issuer: root,
+        publicKey,
+        uris: [id],
+        ...validity(),
+        usages: ['serverAuth', 'clientAuth'],
+      }),
+      root.certPem,
+    ]
+  }
+  return {
+    rootPem: root.certPem,
+    sign,
+    workload: (id, { lifeMs } = {}) => {
+      const { publicKey, privateKey } = generateKeyPair()
+      const leaf = issueCertificate({
+        issuer: root,
+        publicKey,
+        uris: [id],
+        ...validity(lifeMs),
+        usages: ['serverAuth', 'clientAuth'],
+      })
+      return parseCaAnswer([leaf, root.certPem], privateKey, id)
+    },
+    server: () => {
+      const { publicKey, privateKey } = generateKeyPair()
+      const certPem = issueCertificate({
+        issuer: root,
+        publicKey,
+        commonName: 'test-server',
+        dnsNames: ['localhost'],
+        ipAddresses: ['127.0.0.1', '::1'],
+        ...validity(),
+        usages: ['serverAuth'],
+      })
+      return { certPem, keyPem: privateKeyPem(privateKey) }
+    },
+  }
+}
