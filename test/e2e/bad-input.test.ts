@@ -106,7 +106,7 @@ spec:
           ({ type, status: value }) => type === 'Programmed' && value === 'False',
         )
       })
-      t.ok((condition.message ?? '').length > 10, condition.message)
+      t.ok((condition.message ?? '').length > 10, condition.message ?? '')
     })
 
     await t.test(
