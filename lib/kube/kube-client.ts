@@ -1,6 +1,6 @@
 import { isRecord } from '#base'
 import type { Cluster } from './cluster.ts'
-import { type Kind, pathOf, type Ref } from './kinds.ts'
+import { type Kind, kinds, pathOf, type Ref } from './kinds.ts'
 import { errorFromStatus, isStatus, KubeError } from './kube-error.ts'
 import { lineSplitter } from './lines.ts'
 import type { KubeObject } from './objects.ts'
@@ -30,6 +30,8 @@ type WriteOptions = Readonly<{ subresource?: string; fieldManager?: string; sign
 /** Objects per page of a list, as client-go asks for. */
 const pageSize = 500
 const forever = new AbortController().signal
+/** Enough for every log line of a busy minute. */
+const maxLogBytes = 16 << 20
 
 /** Typed requests to one API server. Every failure is a KubeError, or the reason of the caller's signal. */
 export class KubeClient implements Disposable {
@@ -168,6 +170,20 @@ export class KubeClient implements Disposable {
     } finally {
       body.destroy()
     }
+  }
+
+  /** What a pod's first container logged, at most `maxLogBytes` of it. */
+  async logs(
+    { namespace, name }: Readonly<{ namespace: string; name: string }>,
+    query: Readonly<{ tailLines?: number; sinceSeconds?: number; container?: string }> = {},
+    signal = forever,
+  ): Promise<string> {
+    const path = pathOf(kinds.Pod, { namespace, name, subresource: 'log' })
+    const limited = { ...query, limitBytes: maxLogBytes }
+    const body = await this.#transport.stream({ method: 'GET', path, query: limited, signal })
+    const chunks: Buffer[] = []
+    for await (const chunk of body as AsyncIterable<Buffer>) chunks.push(chunk)
+    return Buffer.concat(chunks).toString('utf8')
   }
 
   [Symbol.dispose](): void {
