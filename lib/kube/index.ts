@@ -7,3 +7,5 @@ export { type Change, type Collection, fixed, type Index, type Listener, Table }
 export type { Fetch } from './dependencies.ts'
 export { derive, deriveMany, type DeriveOptions, join } from './derive.ts'
 export { reflect, type ReflectOptions } from './reflector.ts'
+export { lease, type LeaseOptions } from './lease.ts'
+export { WorkQueue, workQueue, type WorkQueueOptions } from './work-queue.ts'

@@ -23,6 +23,8 @@ const capMs = 30_000
 const watchSeconds = 300
 /** Failures in a row to watch from one version before everything is listed again: the server may have lost its past. */
 const maxFailuresFromVersion = 3
+/** A watch that lived this long before it failed was no failure to connect. */
+const healthyMs = 30_000
 
 /** The objects of a kind as a collection: listed, then watched, for as long as the signal allows. */
 export function reflect<T extends KubeObject>(
@@ -49,25 +51,20 @@ async function run<T extends KubeObject>(
   let version: string | undefined
   let failures = 0
   while (!signal.aborted) {
-    const heard = { version, any: false }
+    const heard: Heard = { version, any: false }
+    const startedMs = performance.now()
     try {
-      if (version === undefined) {
-        version = await relist(client, kind, table, options)
-        failures = 0
-      }
-      heard.version = version
+      heard.version ??= await relist(client, kind, table, options)
       await follow(client, kind, table, options, heard)
-      if (heard.any) failures = 0
-      version = heard.version
       // A server that ends watches at once must not be asked in a tight loop.
       if (!heard.any) await sleep(backoffMs(1, { baseMs, random }), signal)
+      failures = 0
+      version = heard.version
     } catch (error) {
       if (signal.aborted) return
-      if (heard.any) failures = 0
-      version = heard.version
-      failures++
+      failures = heard.any || performance.now() - startedMs > healthyMs ? 1 : failures + 1
       const expired = isExpired(error)
-      if (expired || failures >= maxFailuresFromVersion) version = undefined
+      version = expired || failures >= maxFailuresFromVersion ? undefined : heard.version
       log?.[expired ? 'debug' : 'warn']('watch interrupted', {
         kind: kind.kind,
         error: messageOf(error),
@@ -77,6 +74,9 @@ async function run<T extends KubeObject>(
     }
   }
 }
+
+/** How far a watch got, also when it fails. */
+type Heard = { version: string | undefined; any: boolean }
 
 const isExpired = (error: unknown) =>
   isStatus(error, 410) ||
@@ -112,13 +112,13 @@ function isChange<T extends KubeObject>({ old, row }: Change<T>): boolean {
   return !isDeepStrictEqual(old, row)
 }
 
-/** Takes events in until the watch ends; `heard` tells how far we got, also when this throws. */
+/** Takes events in until the watch ends. */
 async function follow<T extends KubeObject>(
   client: KubeClient,
   kind: Kind<T>,
   table: Table<T>,
   { inactivityMs = 90_000, random = Math.random, ...options }: ReflectOptions,
-  heard: { version: string | undefined; any: boolean },
+  heard: Heard,
 ): Promise<void> {
   const silence = new AbortController()
   const timer = setTimeout(() => {
@@ -133,7 +133,7 @@ async function follow<T extends KubeObject>(
     })
     for await (const batch of events) {
       timer.refresh()
-      heard.any ||= batch.length > 0
+      heard.any ||= batch.some(({ type }) => type !== 'ERROR')
       takeIn(table, kind, batch, heard)
     }
   } finally {
@@ -146,7 +146,7 @@ function takeIn<T extends KubeObject>(
   table: Table<T>,
   kind: Kind<T>,
   batch: readonly WatchEvent<T>[],
-  heard: { version: string | undefined },
+  heard: Heard,
 ): void {
   const rows = new Map<string, T | undefined>()
   let failure: KubeError | undefined

@@ -103,10 +103,18 @@ export class FakeKube implements AsyncDisposable {
   }
 
   /** Moves time on without a change, and tells the watchers. */
-  bookmark(): void {
+  bookmark(): number {
     this.#version++
-    for (const watch of this.#watches)
-      send(watch, { type: 'BOOKMARK', object: { metadata: { resourceVersion: String(this.#version) } } })
+    for (const watch of this.#watches) {
+      const object = { metadata: { resourceVersion: String(this.#version) } }
+      watch.response.write(`${JSON.stringify({ type: 'BOOKMARK', object })}\n`)
+    }
+    return this.#version
+  }
+
+  /** Open watches. */
+  get watching(): number {
+    return this.#watches.size
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,0 +1,127 @@
+import { messageOf, sleep } from '#base'
+import type { Logger } from '#telemetry'
+import { kinds } from './kinds.ts'
+import type { KubeClient } from './kube-client.ts'
+import { isStatus } from './kube-error.ts'
+import type { Lease } from './objects.ts'
+
+export type LeaseOptions = Readonly<{
+  namespace: string
+  name: string
+  /** Who we are; a process that restarts under the same identity takes its own lease over at once. */
+  identity: string
+  signal: AbortSignal
+  log?: Logger
+  /** After this long without a renewal others may take it. client-go's default. */
+  leaseMs?: number
+  /** Pause between tries to take or renew it. */
+  retryMs?: number
+  now?: () => number
+}>
+
+/** `ours` until then (in our own clock), or somebody else's. */
+type Held = Readonly<{ kind: 'ours'; untilMs: number } | { kind: 'other'; holder: string }>
+
+/**
+ * Runs `lead` whenever we hold the lease; its signal fires when we may no longer hold it. Resolves when the signal fires.
+ * Others' expiry is judged by how long we ourselves saw no renewal, never by comparing clocks.
+ */
+export async function lease(
+  client: KubeClient,
+  options: LeaseOptions,
+  lead: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const { signal, log, leaseMs = 15_000, retryMs = 2_000, now = () => performance.now() } = options
+  const observed = { renewTime: '', atMs: now() }
+  while (!signal.aborted) {
+    const held = await take(client, options, observed, leaseMs, now).catch(failed(log))
+    if (held.kind === 'ours') {
+      log?.info('leading', { lease: options.name, identity: options.identity })
+      await hold(client, options, observed, held.untilMs, lead)
+      log?.info('no longer leading', { lease: options.name })
+    }
+    if (!signal.aborted) await sleep(retryMs, signal).catch(() => undefined)
+  }
+}
+
+const failed =
+  (log: Logger | undefined) =>
+  (error: unknown): Held => {
+    log?.warn('lease not reachable', { error: messageOf(error) })
+    return { kind: 'other', holder: '' }
+  }
+
+/** Renews while `lead` runs; ends it in time when renewals fail. */
+async function hold(
+  client: KubeClient,
+  options: LeaseOptions,
+  observed: Observed,
+  untilMs: number,
+  lead: (signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const { signal, log, leaseMs = 15_000, retryMs = 2_000, now = () => performance.now() } = options
+  const leading = new AbortController()
+  const both = AbortSignal.any([signal, leading.signal])
+  const work = lead(both)
+    .catch((error: unknown) => {
+      if (!both.aborted) log?.error('leading ended with an error', { error: messageOf(error) })
+    })
+    .finally(() => leading.abort())
+  let safeUntilMs = untilMs
+  while (!both.aborted) {
+    await sleep(retryMs, both).catch(() => undefined)
+    if (both.aborted) break
+    const held = await take(client, options, observed, leaseMs, now).catch(failed(log))
+    if (held.kind === 'ours') safeUntilMs = held.untilMs
+    // A third of the lease is left for the work to stop before somebody else may start.
+    else if (held.holder !== '' || now() > safeUntilMs - leaseMs / 3) leading.abort()
+  }
+  await work
+  if (!signal.aborted) return
+  await release(client, options).catch(() => undefined)
+}
+
+type Observed = { renewTime: string; atMs: number }
+
+async function take(
+  client: KubeClient,
+  { namespace, name, identity, signal }: LeaseOptions,
+  observed: Observed,
+  leaseMs: number,
+  now: () => number,
+): Promise<Held> {
+  const startedMs = now()
+  const found = await client.find({ kind: kinds.Lease, namespace, name }, signal)
+  const { holderIdentity: holder = '', renewTime = '', leaseTransitions = 0 } = found?.spec ?? {}
+  if (renewTime !== observed.renewTime) Object.assign(observed, { renewTime, atMs: now() })
+  if (holder !== '' && holder !== identity && now() - observed.atMs < leaseMs)
+    return { kind: 'other', holder }
+  const time = new Date().toISOString().replace('Z', '000Z') // MicroTime
+  const body: Lease = {
+    metadata: { ...found?.metadata, namespace, name },
+    spec: {
+      ...found?.spec,
+      holderIdentity: identity,
+      leaseDurationSeconds: Math.ceil(leaseMs / 1000),
+      renewTime: time,
+      ...(holder === identity ? {} : { acquireTime: time, leaseTransitions: leaseTransitions + 1 }),
+    },
+  }
+  try {
+    await (found
+      ? client.update(kinds.Lease, body, { signal })
+      : client.create(kinds.Lease, body, { signal }))
+  } catch (error) {
+    if (isStatus(error, 409)) return { kind: 'other', holder: '' } // somebody was quicker; look again
+    throw error
+  }
+  Object.assign(observed, { renewTime: time, atMs: now() })
+  return { kind: 'ours', untilMs: startedMs + leaseMs }
+}
+
+/** Lets the next one start at once instead of after the lease ran out. */
+async function release(client: KubeClient, { namespace, name, identity }: LeaseOptions): Promise<void> {
+  const found = await client.find({ kind: kinds.Lease, namespace, name })
+  if (found?.spec?.holderIdentity !== identity) return
+  await client.update(kinds.Lease, { ...found, spec: { ...found.spec, holderIdentity: '' } })
+}

@@ -1,0 +1,116 @@
+import t from 'tap'
+import { isDeepStrictEqual } from 'node:util'
+import { kinds, reflect } from '#kube'
+import { silent } from '#telemetry'
+import { FakeKube } from '../../fakes/fake-kube.ts'
+import { until } from '../../fakes/until.ts'
+
+const pod = (name: string, labels: Record<string, string> = {}) => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name, namespace: 'shop', labels },
+})
+
+const start = async (fake: FakeKube, inactivityMs = 5_000) => {
+  const stop = new AbortController()
+  const pods = reflect(fake.client(), kinds.Pod, {
+    signal: stop.signal,
+    log: silent,
+    baseMs: 5,
+    inactivityMs,
+  })
+  const seen: string[] = []
+  pods.subscribe((changes) => {
+    for (const { key, old, row } of changes)
+      seen.push(`${old === undefined ? 'add' : row === undefined ? 'remove' : 'update'} ${key}`)
+  })
+  await pods.synced
+  const names = () => pods.list().map((p) => p.metadata.name)
+  return {
+    pods,
+    seen,
+    names,
+    hold: (...want: string[]) => until(() => isDeepStrictEqual(names(), want), `pods are ${want.join()}`),
+    stop: () => stop.abort(),
+    [Symbol.dispose]: () => stop.abort(),
+  }
+}
+const watches = (fake: FakeKube) => fake.requests.filter((r) => r.includes('watch=1'))
+const lists = (fake: FakeKube) => fake.requests.filter((r) => r.includes('limit='))
+
+t.test('lists page by page, then follows', async (t) => {
+  await using fake = await FakeKube.start(pod('a'), pod('b'), pod('c'))
+  fake.pageSize = 2
+  using r = await start(fake)
+  t.strictSame(r.names(), ['a', 'b', 'c'])
+  t.equal(fake.requests.filter((q) => q.includes('continue=')).length, 1)
+  fake.put(pod('d'))
+  fake.put(pod('a', { app: 'x' }))
+  fake.remove(kinds.Pod, 'b', 'shop')
+  await r.hold('a', 'c', 'd')
+  t.same(new Set(r.seen.slice(3)), new Set(['add shop/d', 'update shop/a', 'remove shop/b']))
+  t.equal(r.pods.get('shop/a')?.kind, 'Pod', 'items of lists and events carry their kind')
+})
+
+t.test(
+  'a broken watch resumes from the last version, a bookmark’s included, without a second list',
+  async (t) => {
+    await using fake = await FakeKube.start(pod('a'))
+    using r = await start(fake)
+    await until(() => watches(fake).length === 1, 'watching')
+    fake.put(pod('b'))
+    await r.hold('a', 'b')
+    const bookmarked = fake.bookmark()
+    fake.compact() // all before the bookmark is forgotten: resuming from the last event would be answered 410
+    await new Promise((done) => setTimeout(done, 30)) // a bookmark leaves no trace to wait for
+    fake.breakWatches()
+    fake.put(pod('c'))
+    await r.hold('a', 'b', 'c')
+    t.match(watches(fake).at(-1), new RegExp(`resourceVersion=${bookmarked}&`))
+    t.equal(lists(fake).length, 1)
+    t.strictSame(r.seen, ['add shop/a', 'add shop/b', 'add shop/c'], 'nothing is told twice')
+  },
+)
+
+t.test('410 lists again, and only the difference is told; what is held stays meanwhile', async (t) => {
+  await using fake = await FakeKube.start(pod('a'), pod('b'))
+  using r = await start(fake)
+  await until(() => watches(fake).length === 1, 'watching')
+  r.seen.length = 0
+  const down = fake.hook(({ path }) => (path.endsWith('/pods') ? { status: 503, body: {} } : undefined))
+  fake.breakWatches()
+  fake.put(pod('c'))
+  fake.remove(kinds.Pod, 'a', 'shop')
+  fake.compact()
+  await until(() => fake.requests.length >= 5, 'retries')
+  t.strictSame(r.names(), ['a', 'b'])
+  down[Symbol.dispose]()
+  await r.hold('b', 'c')
+  t.strictSame(r.seen, ['remove shop/a', 'add shop/c'])
+})
+
+t.test('a watch that is answered with garbage is dropped and begun again', async () => {
+  await using fake = await FakeKube.start(pod('a'))
+  let lies = 2
+  fake.hook(() => (watches(fake).length > 0 && lies-- > 0 ? { status: 200, body: 'no event' } : undefined))
+  using r = await start(fake)
+  fake.put(pod('b'))
+  await r.hold('a', 'b')
+})
+
+t.test('a silent watch is taken for dead', async () => {
+  await using fake = await FakeKube.start(pod('a'))
+  using _r = await start(fake, 50)
+  await until(() => watches(fake).length >= 2, 'watched again')
+})
+
+t.test('ends with its signal and asks no more', async (t) => {
+  await using fake = await FakeKube.start(pod('a'))
+  const r = await start(fake)
+  await until(() => watches(fake).length === 1, 'watching')
+  r.stop()
+  await until(() => fake.watching === 0, 'watch closed')
+  const asked = fake.requests.length
+  await new Promise((done) => setTimeout(done, 30))
+  t.equal(fake.requests.length, asked)
+})
