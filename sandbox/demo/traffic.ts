@@ -1,0 +1,71 @@
+import { z } from 'zod'
+import { sleep } from '#base'
+import { type KubeClient, kinds, type Pod } from '#kube'
+import { until } from './wait.ts'
+
+const Tallies = z.record(z.string(), z.object({ requests: z.number(), failed: z.number() }))
+/** Requests and failures, of all pods of a caller. */
+export type Tally = Readonly<{ requests: number; failed: number }>
+
+/** Pods of an application of the shop that are not being deleted. */
+export async function podsOf(
+  client: KubeClient,
+  namespace: string,
+  app: string,
+  signal: AbortSignal,
+): Promise<Pod[]> {
+  const { items } = await client.list(kinds.Pod, { namespace, labelSelector: `app=${app}` }, signal)
+  return items.filter((pod) => pod.metadata.deletionTimestamp === undefined)
+}
+
+/** What the pods of `app` have seen of `to` since they started, from the last line that each printed. */
+export async function tally(
+  client: KubeClient,
+  { namespace, app, to }: Readonly<{ namespace: string; app: string; to: string }>,
+  signal: AbortSignal,
+): Promise<Tally> {
+  let requests = 0
+  let failed = 0
+  for (const { metadata } of await podsOf(client, namespace, app, signal)) {
+    const text = await client.logs({ namespace, name: metadata.name ?? '' }, { tailLines: 1 }, signal)
+    const seen = Tallies.parse(JSON.parse(text.trim() || '{}'))[to]
+    requests += seen?.requests ?? 0
+    failed += seen?.failed ?? 0
+  }
+  return { requests, failed }
+}
+
+export const difference = (before: Tally, after: Tally): Tally => ({
+  requests: after.requests - before.requests,
+  failed: after.failed - before.failed,
+})
+
+export const sum = (a: Tally, b: Tally): Tally => ({
+  requests: a.requests + b.requests,
+  failed: a.failed + b.failed,
+})
+
+/** Longer than callers take between two printed tallies, so that the next figures are new ones. */
+const windowMs = 1_200
+
+/** Waits for a window with requests in which `holds`; returns it. */
+export async function window(
+  client: KubeClient,
+  what: string,
+  of: Readonly<{ namespace: string; app: string; to: string }>,
+  holds: (seen: Tally) => boolean,
+  signal: AbortSignal,
+): Promise<Tally> {
+  let before = await tally(client, of, signal)
+  return until(
+    what,
+    async () => {
+      await sleep(windowMs, signal)
+      const after = await tally(client, of, signal)
+      const seen = difference(before, after)
+      before = after
+      return seen.requests > 0 && holds(seen) && seen
+    },
+    { signal },
+  )
+}
