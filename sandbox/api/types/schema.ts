@@ -49,9 +49,13 @@ export type Schema = Readonly<{
   'x-kubernetes-patch-merge-key'?: string
   'x-kubernetes-patch-strategy'?: string
   'x-kubernetes-validations'?: readonly CelRule[]
+  /** Ours, built-in kinds only: "" is as bad as nothing. */
+  nonEmpty?: boolean
+  /** Ours, built-in kinds only: "" is as good as nothing. */
+  emptyIsUnset?: boolean
 }>
 
-/** Where the scale subresource of a kind keeps its numbers. */
+/** Where the scale subresource of a kind keeps its numbers. The selector is a string, or an object for built-in kinds. */
 export type ScalePaths = Readonly<{ specReplicas: string; statusReplicas: string; labelSelector?: string }>
 
 /** One column of a CRD's own table output. */
