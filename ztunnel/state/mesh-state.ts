@@ -1,0 +1,200 @@
+import { cidrContains, type Ip } from '#base'
+import { type Authorization, noPolicies, type Policies, type PolicyName, updatePolicies } from '#policy'
+import type { PodName, Service, ServiceKey, Workload, WorkloadUid } from './mesh.ts'
+
+/** What one response changed; listeners are called after the state is complete. */
+export type Change = Readonly<{
+  policies: boolean
+  /** Before and after of the workloads of this node; the same uid is in both when it was replaced. */
+  removed: readonly Workload[]
+  added: readonly Workload[]
+}>
+
+export type Update = Readonly<{
+  workloads?: readonly Workload[]
+  services?: readonly Service[]
+  /** Names of removed resources: workload uids or service keys. */
+  removed?: readonly string[]
+}>
+
+const at = (network: string, address: Ip) => `${network}/${address}`
+const podKey = ({ namespace, name, serviceAccount }: PodName) => `${namespace}/${name}/${serviceAccount}`
+
+/** Pods before what else has their address, meshed before plain (ztunnel: state/workload.rs). */
+const rank = (w: Workload) => (w.uid.includes('//Pod/') ? 2 : 0) + (w.protocol === 'HBONE' ? 1 : 0)
+
+/** The mesh as last pushed. Rows are replaced, never edited, so a row that was read stays true to its moment. */
+export class MeshState {
+  readonly #nodeName: string
+  readonly #workloads = new Map<WorkloadUid, Workload>()
+  readonly #byAddress = new Map<string, Workload[]>()
+  readonly #local = new Map<string, Workload>()
+  readonly #services = new Map<ServiceKey, Service>()
+  readonly #byVip = new Map<string, Service[]>()
+  readonly #byHostname = new Map<string, Service[]>()
+  readonly #withBlocks = new Map<ServiceKey, Service>()
+  readonly #members = new Map<ServiceKey, Map<WorkloadUid, Workload>>()
+  readonly #derived = new Map<ServiceKey, Map<string, unknown>>()
+  readonly #listeners = new Set<(change: Change) => void>()
+  #policies: Policies = noPolicies
+
+  constructor(nodeName: string) {
+    this.#nodeName = nodeName
+  }
+
+  get policies(): Policies {
+    return this.#policies
+  }
+  workloads(): Iterable<Workload> {
+    return this.#workloads.values()
+  }
+  services(): Iterable<Service> {
+    return this.#services.values()
+  }
+  service(key: ServiceKey): Service | undefined {
+    return this.#services.get(key)
+  }
+  /** Every workload that says it belongs to the service, healthy or not, also before the service is known. */
+  membersOf(key: ServiceKey): ReadonlyMap<WorkloadUid, Workload> {
+    return this.#members.get(key) ?? new Map()
+  }
+  workloadAt(network: string, address: Ip): Workload | undefined {
+    return this.#byAddress.get(at(network, address))?.[0]
+  }
+  localWorkload(pod: PodName): Workload | undefined {
+    return this.#local.get(podKey(pod))
+  }
+
+  /** The service behind a VIP for a client: visible, then same namespace, then canonical; exact before blocks. */
+  serviceAt(network: string, address: Ip, clientNamespace: string): Service | undefined {
+    const exact = bestService(this.#byVip.get(at(network, address)) ?? [], clientNamespace)
+    if (exact || this.#withBlocks.size === 0) return exact
+    const lengthOf = (s: Service) =>
+      Math.max(
+        -1,
+        ...s.cidrVips
+          .filter((vip) => vip.network === network && cidrContains(vip.cidr, address))
+          .map(({ cidr }) => cidr.length),
+      )
+    const covering = [...this.#withBlocks.values()]
+      .filter((s) => lengthOf(s) >= 0)
+      .sort((a, b) => lengthOf(b) - lengthOf(a))
+    return bestService(covering, clientNamespace)
+  }
+  serviceByHostname(hostname: string, clientNamespace: string): Service | undefined {
+    return bestService(this.#byHostname.get(hostname) ?? [], clientNamespace)
+  }
+
+  /** A value computed from a service and its members, kept until either changes. */
+  derive<T>(key: ServiceKey, name: string, compute: () => T): T {
+    let values = this.#derived.get(key)
+    if (!values || values.size > maxDerived) this.#derived.set(key, (values = new Map()))
+    if (!values.has(name)) values.set(name, compute())
+    return values.get(name) as T
+  }
+
+  apply({ workloads = [], services = [], removed = [] }: Update): void {
+    const before: Workload[] = []
+    const after: Workload[] = []
+    for (const name of removed) {
+      if (!this.#services.has(name as ServiceKey)) before.push(...this.#dropWorkload(name as WorkloadUid))
+      else this.#dropService(name as ServiceKey)
+    }
+    for (const workload of workloads) {
+      before.push(...this.#dropWorkload(workload.uid))
+      this.#addWorkload(workload)
+      if (workload.node === this.#nodeName) after.push(workload)
+    }
+    for (const service of services) {
+      this.#dropService(service.key)
+      this.#addService(service)
+    }
+    this.#notify({ policies: false, removed: before, added: after })
+  }
+
+  applyPolicies(upserts: readonly Authorization[], removed: readonly PolicyName[]): void {
+    this.#policies = updatePolicies(this.#policies, upserts, removed)
+    this.#notify({ policies: true, removed: [], added: [] })
+  }
+
+  onChange(listener: (change: Change) => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
+  }
+
+  #notify(change: Change): void {
+    for (const listener of this.#listeners) listener(change)
+  }
+
+  #addWorkload(workload: Workload): void {
+    this.#workloads.set(workload.uid, workload)
+    // A node's address is shared by its host-network pods and belongs to none of them.
+    if (workload.networkMode === 'Standard')
+      for (const address of workload.addresses)
+        push(this.#byAddress, at(workload.network, address), workload).sort((a, b) => rank(b) - rank(a))
+    if (workload.node === this.#nodeName) this.#local.set(podKey(workload), workload)
+    for (const key of workload.services.keys()) {
+      const members = this.#members.get(key) ?? new Map<WorkloadUid, Workload>()
+      this.#members.set(key, members.set(workload.uid, workload))
+      this.#derived.delete(key)
+    }
+  }
+
+  /** Returns what it dropped if that was on this node. */
+  #dropWorkload(uid: WorkloadUid): Workload[] {
+    const workload = this.#workloads.get(uid)
+    if (!workload) return []
+    this.#workloads.delete(uid)
+    for (const address of workload.addresses) pull(this.#byAddress, at(workload.network, address), workload)
+    for (const key of workload.services.keys()) {
+      const members = this.#members.get(key)
+      members?.delete(uid)
+      if (members?.size === 0) this.#members.delete(key)
+      this.#derived.delete(key)
+    }
+    if (workload.node !== this.#nodeName) return []
+    if (this.#local.get(podKey(workload)) === workload) this.#local.delete(podKey(workload))
+    return [workload]
+  }
+
+  #addService(service: Service): void {
+    this.#services.set(service.key, service)
+    for (const { network, address } of service.vips) push(this.#byVip, at(network, address), service)
+    if (service.cidrVips.length > 0) this.#withBlocks.set(service.key, service)
+    push(this.#byHostname, service.hostname, service)
+    this.#derived.delete(service.key)
+  }
+
+  #dropService(key: ServiceKey): void {
+    const service = this.#services.get(key)
+    if (!service) return
+    this.#services.delete(key)
+    for (const { network, address } of service.vips) pull(this.#byVip, at(network, address), service)
+    this.#withBlocks.delete(key)
+    pull(this.#byHostname, service.hostname, service)
+    this.#derived.delete(key)
+  }
+}
+
+/** Derived values kept per service: one per port and source locality, so a handful; more means misuse by a peer. */
+const maxDerived = 64
+
+function bestService(services: readonly Service[], clientNamespace: string): Service | undefined {
+  const visible = services.filter((s) => s.visibility === 'Public' || s.namespace === clientNamespace)
+  return (
+    visible.find((s) => s.namespace === clientNamespace) ?? visible.find((s) => s.canonical) ?? visible[0]
+  )
+}
+
+function push<K, V>(index: Map<K, V[]>, key: K, value: V): V[] {
+  const list = index.get(key) ?? []
+  list.push(value)
+  index.set(key, list)
+  return list
+}
+
+function pull<K, V>(index: Map<K, V[]>, key: K, value: V): void {
+  const left = (index.get(key) ?? []).filter((other) => other !== value)
+  if (left.length === 0) index.delete(key)
+  else index.set(key, left)
+}
