@@ -1,0 +1,24 @@
+import { readFileSync } from 'node:fs'
+import { describeError, startLogging } from '#telemetry'
+import { KubeClient, loadCluster } from '#kube'
+import { pkiFiles } from '../api/auth/index.ts'
+import { sandboxConfig } from '../config.ts'
+import { startControllers } from './app.ts'
+
+const log = startLogging({ filter: process.env['LATEEN_LOG'] ?? 'info' }).root('controllers')
+const stop = new AbortController()
+for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop.abort())
+
+try {
+  const config = sandboxConfig()
+  using client = new KubeClient(loadCluster())
+  const rootPem = client.cluster.ca ?? readFileSync(pkiFiles(config).ca.certificate, 'utf8')
+  await using _controllers = await startControllers({ client, config, rootPem, signal: stop.signal, log })
+  log.info('controllers are running')
+  await new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }))
+} catch (error) {
+  if (!stop.signal.aborted) {
+    log.error('controllers ended', { error: describeError(error) })
+    process.exitCode = 1
+  }
+}
