@@ -1,0 +1,124 @@
+import { type Collection, derive, deriveMany, type Fetch, fixed, type Index, join, type Pod } from '#kube'
+import type { Logger } from '#telemetry'
+import type { security } from '#wire'
+import { type CompiledPolicy, compilePolicy } from './authorization-policy.ts'
+import { type Inputs, isSubset, namespaceOf } from './inputs.ts'
+import {
+  oldest,
+  type PeerMode,
+  readPeerMode,
+  type Requirement,
+  requirementOf,
+  strictName,
+  strictPolicy,
+} from './peer-authentication.ts'
+import type { Settings } from './settings.ts'
+
+export type Policies = Readonly<{
+  /** Every policy that ztunnel is told, by `namespace/name`. */
+  authorizations: Collection<security.Authorization>
+  /** One row per AuthorizationPolicy, with what its status shall say. */
+  compiled: Collection<CompiledPolicy>
+  peerModes: Collection<PeerMode>
+  /** Keys of the policies that a pod must name, in order. */
+  policiesOf: (pod: Pod, fetch: Fetch) => readonly string[]
+}>
+
+type PeerLevels = Readonly<{ byNamespace: Index<PeerMode>; rootNamespace: string }>
+
+export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): Policies {
+  const options = log === undefined ? {} : { log }
+  const compiled = derive(
+    'CompiledPolicies',
+    inputs.authorizationPolicies,
+    (policy) => compilePolicy(policy, settings),
+    options,
+  )
+  const peerModes = derive('PeerModes', inputs.peerAuthentications, readPeerMode, options)
+  const levels = {
+    byNamespace: peerModes.indexBy(({ namespace }) => [namespace]),
+    rootNamespace: settings.rootNamespace,
+  }
+  const selecting = compiled.indexBy(({ namespace, selector }) => (selector ? [namespace] : []))
+  const written = derive('WrittenAuthorizations', compiled, ({ authorization }) => authorization, options)
+  const converted = deriveMany(
+    'ConvertedPeerAuthentications',
+    peerModes,
+    (own, fetch) => {
+      const { namespace } = own
+      const required =
+        own.selector && namespace !== settings.rootNamespace
+          ? requirement(own, namespace, fetch, levels)
+          : none
+      return required.kind === 'own' ? [required.authorization] : []
+    },
+    { ...options, keyOf: nameOfPolicy },
+  )
+  const strict = deriveMany(
+    'StaticStrict',
+    fixed('Settings', { settings }),
+    (s, fetch) => (fetch(peerModes).length > 0 ? [strictPolicy(s)] : []),
+    { ...options, keyOf: nameOfPolicy },
+  )
+  return {
+    authorizations: join('Authorizations', [written, converted, strict]),
+    compiled,
+    peerModes,
+    policiesOf: (pod, fetch) => {
+      const named = selectedBy(pod, fetch, selecting, settings.rootNamespace)
+      return [...named, ...peerPolicyOf(pod, fetch, levels)].sort()
+    },
+  }
+}
+
+const none: Requirement = { kind: 'none' }
+
+export const nameOfPolicy = ({ namespace, name }: security.Authorization): string => `${namespace}/${name}`
+
+/** A selector reaches over its own namespace; in the root namespace over all. */
+function selectedBy(
+  pod: Pod,
+  fetch: Fetch,
+  selecting: Index<CompiledPolicy>,
+  root: string,
+): readonly string[] {
+  const own = namespaceOf(pod)
+  const reach = own === root ? [own] : [own, root]
+  return reach
+    .flatMap((namespace) => fetch.by(selecting, namespace))
+    .filter(({ selector = {} }) => isSubset(selector, pod.metadata.labels))
+    .map(({ key }) => key)
+}
+
+/** The strict policies that a pod's effective mode asks for. A selector in the root namespace selects nothing (Istio). */
+function peerPolicyOf(pod: Pod, fetch: Fetch, levels: PeerLevels): readonly string[] {
+  const namespace = namespaceOf(pod)
+  const own =
+    namespace === levels.rootNamespace
+      ? undefined
+      : oldest(
+          fetch
+            .by(levels.byNamespace, namespace)
+            .filter(({ selector }) => selector !== undefined && isSubset(selector, pod.metadata.labels)),
+        )
+  const required = requirement(own, namespace, fetch, levels)
+  switch (required.kind) {
+    case 'none':
+      return []
+    case 'strict':
+      return [`${levels.rootNamespace}/${strictName}`]
+    case 'own':
+      return [nameOfPolicy(required.authorization)]
+  }
+}
+
+function requirement(
+  own: PeerMode | undefined,
+  namespace: string,
+  fetch: Fetch,
+  levels: PeerLevels,
+): Requirement {
+  const wide = (of: string) =>
+    oldest(fetch.by(levels.byNamespace, of).filter(({ selector }) => selector === undefined))
+  return requirementOf(own, wide(namespace), wide(levels.rootNamespace))
+}

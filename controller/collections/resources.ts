@@ -1,0 +1,71 @@
+import { createHash } from 'node:crypto'
+import { type Collection, derive } from '#kube'
+import { Any, addressTypeUrl, authorizationTypeUrl, security, workload } from '#wire'
+import { ipFromBytes } from '#base'
+import { nameOfPolicy } from './policies.ts'
+
+/** A resource as it goes over the wire, encoded once for all clients. */
+export type MeshResource = Readonly<{
+  name: string
+  /** Of its content: equal content, equal version, on every replica and after every restart. */
+  version: string
+  aliases: readonly string[]
+  /** Names of the resources that somebody who asks for this one by name needs too. */
+  withServices: readonly string[]
+  any: Any
+}>
+
+const versionOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+const equal = (a: MeshResource, b: MeshResource) => a.version === b.version && a.name === b.name
+
+/** `network/ip`, the other name of everything that has an address. */
+const aliasOf = (network: string, bytes: Uint8Array): readonly string[] => {
+  const ip = ipFromBytes(bytes)
+  return ip === undefined ? [] : [`${network}/${ip}`]
+}
+
+export function addressOfWorkload(row: workload.Workload): MeshResource {
+  const bytes = workload.Address.encode({ type: { $case: 'workload', value: sorted(row) } }).finish()
+  return {
+    name: row.uid,
+    version: versionOf(bytes),
+    aliases: row.addresses.flatMap((address) => aliasOf(row.network, address)),
+    withServices: Object.keys(row.services),
+    any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
+  }
+}
+
+export function addressOfService(row: workload.Service): MeshResource {
+  const bytes = workload.Address.encode({ type: { $case: 'service', value: row } }).finish()
+  return {
+    name: `${row.namespace}/${row.hostname}`,
+    version: versionOf(bytes),
+    aliases: row.addresses.flatMap(({ network, address }) => aliasOf(network, address)),
+    withServices: [],
+    any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
+  }
+}
+
+export function authorizationResource(row: security.Authorization): MeshResource {
+  const bytes = security.Authorization.encode(row).finish()
+  return {
+    name: nameOfPolicy(row),
+    version: versionOf(bytes),
+    aliases: [],
+    withServices: [],
+    any: { typeUrl: authorizationTypeUrl, value: Buffer.from(bytes) },
+  }
+}
+
+/** Maps have no order on the wire; ours are written in that of their keys so that equal rows have equal bytes. */
+const sorted = (row: workload.Workload): workload.Workload => ({
+  ...row,
+  services: Object.fromEntries(Object.entries(row.services).sort(([a], [b]) => (a < b ? -1 : 1))),
+})
+
+/** Encodes each row of a collection when it changes, never per client. */
+export const encoded = <Row>(
+  name: string,
+  rows: Collection<Row>,
+  encode: (row: Row) => MeshResource,
+): Collection<MeshResource> => derive(name, rows, encode, { equal })

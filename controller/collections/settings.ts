@@ -1,0 +1,28 @@
+/** What is the same for every row. */
+export type Settings = Readonly<{
+  clusterId: string
+  trustDomain: string
+  /** Domain of Service names. */
+  domain: string
+  /** Policies here hold for the whole mesh. */
+  rootNamespace: string
+  /** Send policies marked dry-run; only ztunnels from 1.29 on know that these are not to be enforced. */
+  dryRunPolicies: boolean
+}>
+
+export const labels = {
+  network: 'topology.istio.io/network',
+  useWaypoint: 'istio.io/use-waypoint',
+  tunnel: 'networking.istio.io/tunnel',
+  canonicalName: 'service.istio.io/canonical-name',
+  canonicalRevision: 'service.istio.io/canonical-revision',
+  workloadName: 'service.istio.io/workload-name',
+  serviceName: 'kubernetes.io/service-name',
+} as const
+
+export const annotations = {
+  /** Written by the CNI agent once a pod's traffic is captured; nothing else makes a pod HBONE. */
+  redirection: 'ambient.istio.io/redirection',
+  trafficDistribution: 'networking.istio.io/traffic-distribution',
+  dryRun: 'istio.io/dry-run',
+} as const
