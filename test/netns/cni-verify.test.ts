@@ -1,0 +1,107 @@
+import t from 'tap'
+import { applyPodRules, type Backend, type PodRules, verifyPodRules } from '../../cni/rules/index.ts'
+import { root, World } from './cni-world.ts'
+
+const backends: Record<string, Backend> = {
+  'iptables-nft': { kind: 'iptables', variant: 'nft' },
+  'iptables-legacy': { kind: 'iptables', variant: 'legacy' },
+  nftables: { kind: 'nftables' },
+}
+const rules: PodRules = {
+  ipv6: true,
+  dnsCapture: false,
+  ingressMode: false,
+  virtualInterfaces: [],
+  phase: 'capture',
+}
+const signal = AbortSignal.timeout(60_000)
+
+/** Everything in a namespace that the rules could have left something in. */
+const everything = (world: World, where: string, backend: Backend) =>
+  [
+    ['ip', 'rule'],
+    ['ip', '-6', 'rule'],
+    ['ip', 'route', 'show', 'table', 'all'],
+    ['ip', '-6', 'route', 'show', 'table', 'all'],
+    ['nft', 'list', 'ruleset'],
+    ...(backend.kind === 'iptables' && backend.variant === 'legacy'
+      ? [['iptables-legacy-save'], ['ip6tables-legacy-save']]
+      : []),
+  ]
+    .map((command) => world.run(where, ...command))
+    .join('')
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/packets \d+ bytes \d+|\[\d+:\d+\]/g, '')
+
+for (const [name, backend] of Object.entries(backends)) {
+  t.test(`verification by ${name}`, { skip: !root && 'needs root' }, async (t) => {
+    using world = new World(`cniv-${name.slice(-4)}`)
+    const place = { netns: world.a.netns, backend, signal }
+    t.not((await verifyPodRules(place, rules)).length, 0, 'nothing there is a difference')
+    await applyPodRules(place, rules)
+    t.same(await verifyPodRules(place, rules), [])
+    const once = everything(world, 'a', backend)
+    await applyPodRules(place, rules)
+    await applyPodRules(place, rules)
+    t.equal(everything(world, 'a', backend), once, 'three times is as good as once')
+
+    const damages =
+      backend.kind === 'nftables'
+        ? [
+            ['nft', 'flush', 'chain', 'inet', 'istio-ambient-nat', 'istio-output'],
+            ['nft', 'delete', 'table', 'inet', 'istio-ambient-mangle'],
+            ['nft', 'flush', 'ruleset'],
+          ]
+        : [
+            [
+              `iptables-${backend.kind === 'iptables' ? backend.variant : ''}`,
+              '-t',
+              'nat',
+              '-F',
+              'ISTIO_OUTPUT',
+            ],
+            [
+              `ip6tables-${backend.kind === 'iptables' ? backend.variant : ''}`,
+              '-t',
+              'nat',
+              '-I',
+              'ISTIO_PRERT',
+              '-j',
+              'RETURN',
+            ],
+            [
+              `iptables-${backend.kind === 'iptables' ? backend.variant : ''}`,
+              '-t',
+              'mangle',
+              '-D',
+              'OUTPUT',
+              '-j',
+              'ISTIO_OUTPUT',
+            ],
+          ]
+    damages.push(['ip', 'rule', 'del', 'pref', '32764'], ['ip', '-6', 'route', 'flush', 'table', '100'])
+    for (const damage of damages) {
+      world.run('a', ...damage)
+      t.not((await verifyPodRules(place, rules)).length, 0, `seen: ${damage.join(' ')}`)
+      await applyPodRules(place, rules)
+      t.same(await verifyPodRules(place, rules), [], 'repaired')
+      t.equal(everything(world, 'a', backend), once)
+    }
+    for (const other of [
+      { dnsCapture: true },
+      { ingressMode: true },
+      { ipv6: false },
+      { virtualInterfaces: ['eth9'] },
+      { phase: 'joining' },
+      { phase: 'leaving' },
+    ] as const) {
+      await applyPodRules(place, { ...rules, ...other })
+      t.same(await verifyPodRules(place, { ...rules, ...other }), [], JSON.stringify(other))
+      t.not((await verifyPodRules(place, rules)).length, 0)
+    }
+    await applyPodRules(place, rules)
+    t.same(await verifyPodRules(place, rules), [], 'and back')
+    world.run('a', 'ip', 'link', 'set', 'lo', 'down')
+    await t.rejects(applyPodRules(place, rules), /lo is down/)
+  })
+}
