@@ -1,0 +1,1 @@
+export { type NodeServicesOptions, startNodeServices } from './app.ts'
