@@ -1,0 +1,100 @@
+import { type Metadata, type sendUnaryData, type ServerUnaryCall, status } from '@grpc/grpc-js'
+import { messageOf } from '#base'
+import { parseCsr, parseSpiffeId, partsOf, type SpiffeId, spiffeId } from '#identity'
+import type { Logger } from '#telemetry'
+import type { ca } from '#wire'
+import { type Authority, signWorkload } from './authority.ts'
+import { type Caller, mayImpersonate, type World } from './impersonation.ts'
+import type { CaMetrics } from './metrics.ts'
+
+export type CertificateOptions = Readonly<{
+  authority: () => Authority
+  /** Who sent this request; a reason when that cannot be said. */
+  authenticate: (
+    metadata: Metadata,
+  ) => Promise<Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string }>>
+  world: World
+  log: Logger
+  metrics: CaMetrics
+}>
+
+/** What the request is answered with; `reason` is for our log only. */
+type Answer =
+  | Readonly<{ kind: 'signed'; id: SpiffeId; chain: readonly string[] }>
+  | Readonly<{ kind: 'refused'; code: status; message: string; reason: string }>
+
+/** The one sentence that a refused caller gets: why is nobody's business but the operator's. */
+const opaque = 'request authentication failure'
+const opaqueImpersonation = 'request impersonation authentication failure'
+
+const unauthenticated = (message: string, reason: string): Answer => ({
+  kind: 'refused',
+  code: status.UNAUTHENTICATED,
+  message,
+  reason,
+})
+
+type Call = ServerUnaryCall<ca.IstioCertificateRequest, ca.IstioCertificateResponse>
+
+/** Implements `istio.v1.auth.IstioCertificateService`. */
+export function certificateService(options: CertificateOptions) {
+  const { log, metrics } = options
+  const createCertificate = async (call: Call): Promise<Answer> => {
+    metrics.requests.inc()
+    const caller = await options.authenticate(call.metadata)
+    if (caller.kind === 'refused') return unauthenticated(opaque, caller.reason)
+    const subject = subjectOf(caller, call.request, options)
+    if (typeof subject !== 'string') return subject
+    const csr = parseCsr(call.request.csr)
+    if ('reject' in csr) {
+      metrics.unreadable.inc()
+      return { kind: 'refused', code: status.INVALID_ARGUMENT, message: csr.reject, reason: csr.reject }
+    }
+    const lifetimeMs = Number(call.request.validityDuration) * 1000
+    const chain = signWorkload(options.authority(), subject, csr.publicKey, lifetimeMs)
+    return { kind: 'signed', id: subject, chain }
+  }
+  return {
+    createCertificate(call: Call, reply: sendUnaryData<ca.IstioCertificateResponse>) {
+      createCertificate(call).then(
+        (answer) => {
+          if (answer.kind === 'signed') {
+            metrics.issued.inc()
+            log.debug('certificate issued', { identity: answer.id, peer: call.getPeer() })
+            return reply(null, { certChain: [...answer.chain] })
+          }
+          if (answer.code === status.UNAUTHENTICATED) metrics.unauthenticated.inc()
+          log.warn('certificate refused', { peer: call.getPeer(), reason: answer.reason })
+          reply({ code: answer.code, details: answer.message })
+        },
+        (error: unknown) => {
+          metrics.failed.inc()
+          log.error('certificate service failed', { error: messageOf(error) })
+          reply({ code: status.UNAVAILABLE, details: 'certificate service failed' })
+        },
+      )
+    },
+  }
+}
+
+/** The identity that the certificate will have: the caller's own, or the one it may speak for. */
+function subjectOf(
+  caller: Caller,
+  { metadata }: ca.IstioCertificateRequest,
+  { world, metrics }: CertificateOptions,
+): SpiffeId | Answer {
+  const wanted: unknown = metadata?.['ImpersonatedIdentity']
+  if (wanted === undefined || wanted === '')
+    return spiffeId({
+      trustDomain: world.trustDomain,
+      namespace: caller.namespace,
+      serviceAccount: caller.serviceAccount,
+    })
+  const id = typeof wanted === 'string' ? parseSpiffeId(wanted) : undefined
+  if (id === undefined) return unauthenticated(opaqueImpersonation, 'identity asked for is not a SPIFFE id')
+  const verdict = mayImpersonate(caller, partsOf(id), world)
+  if (verdict.verdict === 'allow') return id
+  metrics.refused.inc({ reason: verdict.reason })
+  const who = `${caller.namespace}/${caller.serviceAccount} (pod ${caller.pod?.name ?? 'none'})`
+  return unauthenticated(opaqueImpersonation, `${verdict.reason}: ${who} asked for ${id}`)
+}
