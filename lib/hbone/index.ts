@@ -1,1 +1,5 @@
 export type { InboundTunnel, OutboundTunnel, Transferred, Tunnel } from './tunnel.ts'
+export { defaultLimits, type HboneLimits } from './limits.ts'
+export { type HboneServerConnection, serveHbone, type ServeOptions } from './server.ts'
+export { type ConnectOptions, HbonePool, type PoolKey } from './pool.ts'
+export { forwardSockets } from './plain.ts'

@@ -1,0 +1,52 @@
+import { MeshError } from '#base'
+import { errorCode } from './frames.ts'
+import type { Response } from './fields.ts'
+import type { Session } from './session.ts'
+import type { OutboundTunnel } from './tunnel.ts'
+import { TunnelStream } from './tunnel-stream.ts'
+
+class Outbound extends TunnelStream implements OutboundTunnel {
+  responseHeaders: ReadonlyMap<string, string> = new Map()
+}
+
+/** Sends CONNECT and waits for its answer. */
+export async function openTunnel(
+  session: Session,
+  authority: string,
+  headers: Readonly<Record<string, string>>,
+  answerMs: number,
+  signal: AbortSignal,
+): Promise<OutboundTunnel> {
+  const fields = [[':method', 'CONNECT'], [':authority', authority], ...Object.entries(headers)] as const
+  const tunnel = new Outbound(session, session.connection.open(fields))
+  session.flush()
+  try {
+    const { status, headers: answered } = await answerOf(tunnel, answerMs, signal)
+    if (status !== 200)
+      throw new MeshError('http-status', { message: `http status: ${status}`, unsent: true })
+    tunnel.responseHeaders = answered
+    return tunnel
+  } catch (error) {
+    tunnel.reset(errorCode.cancel)
+    throw error
+  }
+}
+
+function answerOf(tunnel: TunnelStream, answerMs: number, signal: AbortSignal): Promise<Response> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(
+      () => settle(new MeshError('timeout', { message: 'no answer to CONNECT', unsent: true })),
+      answerMs,
+    )
+    const onAbort = () => reject(signal.reason)
+    const settle = (answer: Response | MeshError) => {
+      clearTimeout(timer)
+      tunnel.onResponse = undefined
+      signal.removeEventListener('abort', onAbort)
+      if (answer instanceof MeshError) reject(answer)
+      else resolve(answer)
+    }
+    tunnel.onResponse = settle
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
+}

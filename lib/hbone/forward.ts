@@ -1,0 +1,194 @@
+import type { Socket } from 'node:net'
+import { errorCode, headerBytes } from './frames.ts'
+import { isHangUp, isPlainEnd, resetError } from './h2-error.ts'
+import { readBytes } from './memory.ts'
+import { readInto } from './read-into.ts'
+import type { Transferred } from './tunnel.ts'
+import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
+
+/**
+ * Every forward of the process reads its application into this one buffer, behind room for a frame header: a write to
+ * an idle TLS socket is encrypted before it returns, and any other is copied.
+ */
+const landing = Buffer.allocUnsafeSlow(headerBytes + readBytes)
+const landingView = landing.subarray(headerBytes)
+
+/** Copies between a tunnel and an application until both directions have ended or something broke. */
+export const forwardTunnel = (tunnel: TunnelStream, app: Socket, signal: AbortSignal): Promise<Transferred> =>
+  new Promise((resolve) => {
+    new Forward(tunnel, app, signal, resolve).start()
+  })
+
+class Forward implements TunnelUser {
+  readonly #tunnel: TunnelStream
+  readonly #app: Socket
+  readonly #signal: AbortSignal
+  readonly #resolve: (transferred: Transferred) => void
+  #toApp = 0
+  #fromApp = 0
+  #error: unknown
+  /** A TLS write of ours is under way. */
+  #sending = false
+  /** Bytes that the peer's window had no room for; at most one read. */
+  #pending: Buffer | undefined
+  #appEnded = false
+  #writing = false
+  #appFinished = false
+  #peerGone = false
+  #over = false
+  readonly #onAbort = () => this.#abort(this.#signal.reason)
+
+  constructor(
+    tunnel: TunnelStream,
+    app: Socket,
+    signal: AbortSignal,
+    resolve: (transferred: Transferred) => void,
+  ) {
+    this.#tunnel = tunnel
+    this.#app = app
+    this.#signal = signal
+    this.#resolve = resolve
+  }
+
+  start(): void {
+    const app = this.#app
+    app.setNoDelay(true)
+    app.on('error', (error) => {
+      if (!isHangUp(error)) this.#error ??= error
+    })
+    app.on('close', () => this.#onAppClose())
+    app.on('end', () => {
+      this.#appEnded = true
+      this.#endTunnel()
+    })
+    app.on('finish', () => {
+      this.#appFinished = true
+      this.#settleIfDone()
+    })
+    if (this.#signal.aborted) return this.#onAbort()
+    if (app.destroyed) return this.#onAppClose()
+    this.#signal.addEventListener('abort', this.#onAbort, { once: true })
+    this.#tunnel.use(this)
+    if (!this.#over) readInto(app, landingView, (n, buffer) => this.#onRead(n, buffer))
+  }
+
+  // ---- application to tunnel: one read, one TLS write, then the next read ----
+
+  #onRead(n: number, buffer: Buffer): boolean {
+    this.#fromApp += n
+    if (this.#over) return false
+    if (this.#sending || n > this.#tunnel.sendable || n > readBytes) {
+      this.#pending = Buffer.from(buffer.subarray(0, n))
+      if (!this.#sending) this.#sendPending()
+      return false
+    }
+    if (buffer !== landingView) buffer.copy(landing, headerBytes, 0, n)
+    this.#send(n)
+    return false
+  }
+
+  #send(n: number): void {
+    this.#sending = true
+    this.#tunnel.send(landing, n, this.#onSent)
+  }
+
+  readonly #onSent = (): void => {
+    this.#sending = false
+    this.#next()
+  }
+
+  #next(): void {
+    if (this.#over || this.#sending) return
+    if (this.#pending) this.#sendPending()
+    else if (this.#appEnded) this.#endTunnel()
+    else if (this.#tunnel.sendable > 0) this.#app.resume()
+  }
+
+  #sendPending(): void {
+    const pending = this.#pending
+    const n = Math.min(this.#tunnel.sendable, pending?.length ?? 0, readBytes)
+    if (pending === undefined || n === 0) return
+    pending.copy(landing, headerBytes, 0, n)
+    this.#pending = n < pending.length ? pending.subarray(n) : undefined
+    this.#send(n)
+  }
+
+  writable(): void {
+    this.#next()
+  }
+
+  #endTunnel(): void {
+    if (this.#over || this.#pending) return
+    this.#tunnel.end()
+    this.#settleIfDone()
+  }
+
+  // ---- tunnel to application: all that came in a loop turn is one write ----
+
+  received(): void {
+    if (this.#over || this.#writing) return
+    const batch = this.#tunnel.queue.take()
+    if (batch === undefined) return this.#receivedAll()
+    this.#writing = true
+    const written = () => {
+      this.#writing = false
+      this.#toApp += batch.bytes
+      this.#tunnel.done(batch)
+      this.received()
+    }
+    const { views } = batch
+    if (views.length > 1) this.#app.cork()
+    for (const [i, view] of views.entries())
+      this.#app.write(view, i === views.length - 1 ? written : undefined)
+    if (views.length > 1) this.#app.uncork()
+  }
+
+  #receivedAll(): void {
+    if (this.#peerGone) {
+      this.#settle()
+      this.#app.destroySoon()
+    } else if (this.#tunnel.stream.remoteEnded) this.#app.end()
+  }
+
+  // ---- ends ----
+
+  #settleIfDone(): void {
+    if (this.#tunnel.stream.localEnded && this.#appFinished) this.#settle()
+  }
+
+  gone(code: number): void {
+    if (this.#over) return this.#tunnel.discard()
+    if (isPlainEnd(code)) {
+      // What the peer sent before it left still belongs to the application.
+      this.#peerGone = true
+      return this.received()
+    }
+    this.#error ??= resetError(code, false)
+    this.#settle()
+    this.#app.resetAndDestroy()
+  }
+
+  #onAppClose(): void {
+    if (this.#over) return
+    this.#settle()
+    this.#tunnel.reset(errorCode.cancel)
+  }
+
+  #abort(reason: unknown): void {
+    if (this.#over) return
+    this.#error ??= reason
+    this.#settle()
+    this.#tunnel.reset(errorCode.cancel)
+    this.#app.destroy()
+  }
+
+  #settle(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#pending = undefined
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    if (this.#tunnel.stream.closed) this.#tunnel.discard()
+    const moved = { toApp: this.#toApp, fromApp: this.#fromApp }
+    this.#resolve(this.#error === undefined ? moved : { ...moved, error: this.#error })
+  }
+}

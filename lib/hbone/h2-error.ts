@@ -1,0 +1,24 @@
+import { codeOf, MeshError, messageOf } from '#base'
+import { errorCode } from './frames.ts'
+
+/** A stream that ended before its time. `unsent`: no byte of the application has left. */
+export function resetError(code: number, unsent: boolean): MeshError {
+  const name = Object.entries(errorCode).find(([, value]) => value === code)?.[0] ?? `code ${code}`
+  return new MeshError('h2-failed', { message: `stream reset: ${name}`, unsent })
+}
+
+/** RST_STREAM codes with which a peer merely says that it is done (ztunnel: NO_ERROR and CANCEL read as EOF). */
+export const isPlainEnd = (code: number): boolean => code === errorCode.noError || code === errorCode.cancel
+
+/** Whatever a TLS handshake failed with. */
+export const tlsError = (cause: unknown): MeshError =>
+  cause instanceof MeshError
+    ? cause
+    : new MeshError('tls-failed', {
+        cause,
+        message: `TLS handshake failed: ${messageOf(cause)}`,
+        unsent: true,
+      })
+
+/** The other side closing hard is a normal end of a TCP connection (ztunnel: copy treats RST and EPIPE so). */
+export const isHangUp = (error: unknown): boolean => ['ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')

@@ -1,0 +1,59 @@
+/** Every number that bounds an HBONE connection. All may be changed per connection. */
+export type HboneLimits = Readonly<{
+  /** Streams that a peer may have open with our server (ztunnel advertises 200). */
+  maxStreams: number
+  /** Streams that our pool puts on one connection, if the peer allows as many (ztunnel: 100). */
+  maxPooledStreams: number
+  /** Flow control windows that we advertise (ztunnel: 4 MiB and 16 MiB). */
+  streamWindow: number
+  connectionWindow: number
+  /** Largest DATA frame that we let the peer send; payloads are never collected, so it costs no memory. */
+  maxFrameBytes: number
+  /** One header block, compressed or decoded with 32 bytes added per field. */
+  maxHeaderBytes: number
+  maxHeaderFields: number
+  /** Received bytes that may wait for slow readers of one connection before its window stays closed. */
+  maxHeldBytes: number
+  /** Control bytes (acknowledgements, credit) that may wait for a peer that does not read. */
+  maxUnsentControlBytes: number
+  /** PING, SETTINGS, PRIORITY, unknown, useless WINDOW_UPDATE and empty DATA frames per `controlWindowMs`. */
+  maxControlFrames: number
+  controlWindowMs: number
+  /** Streams that were reset before we answered them, per `controlWindowMs` (CVE-2023-44487, CVE-2025-8671). */
+  maxUnansweredResets: number
+  /** Malformed requests and the like in the life of a connection. */
+  maxGlitches: number
+  handshakeMs: number
+  /** How long a CONNECT may wait for its answer. */
+  answerMs: number
+  /** Quiet time before a PING, and how long its answer may take. */
+  pingIdleMs: number
+  pingTimeoutMs: number
+  /** How long a pooled connection may stay without a new tunnel. */
+  unusedReleaseMs: number
+  /** How long a tunnel may stand still while its connection has no room left, before it is reset. */
+  stallMs: number
+}>
+
+/** Istio's numbers where it has one (facts: ztunnel.md §2.3, §2.6; security.md §4.1). */
+export const defaultLimits: HboneLimits = {
+  maxStreams: 200,
+  maxPooledStreams: 100,
+  streamWindow: 4 << 20,
+  connectionWindow: 16 << 20,
+  maxFrameBytes: 1 << 20,
+  maxHeaderBytes: 64 << 10,
+  maxHeaderFields: 100,
+  maxHeldBytes: 32 << 20,
+  maxUnsentControlBytes: 64 << 10,
+  maxControlFrames: 1000,
+  controlWindowMs: 10_000,
+  maxUnansweredResets: 100,
+  maxGlitches: 100,
+  handshakeMs: 5_000,
+  answerMs: 10_000,
+  pingIdleMs: 10_000,
+  pingTimeoutMs: 20_000,
+  unusedReleaseMs: 300_000,
+  stallMs: 10_000,
+}

@@ -1,0 +1,211 @@
+import type { TLSSocket } from 'node:tls'
+import { MeshError, type SocketAddress } from '#base'
+import type { SpiffeId } from '#identity'
+import { Connection, type ConnectionEvents } from './connection.ts'
+import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
+import type { HboneLimits } from './limits.ts'
+import { readInto } from './read-into.ts'
+import type { Stream } from './stream.ts'
+
+/** Something with received bytes to hand on; called once per loop turn. */
+export type Flushable = { flush(): void }
+
+export type SessionOptions = Readonly<{
+  tls: TLSSocket
+  role: 'server' | 'client'
+  peer: SpiffeId
+  remote: SocketAddress
+  /** When the peer's certificate ends. */
+  peerNotAfter: Date
+  limits: HboneLimits
+  events: Pick<ConnectionEvents, 'request' | 'ready' | 'goaway'>
+  closed(error: unknown): void
+}>
+
+/** One TLS record is at most 16 KiB; all sessions decrypt into this buffer and are done with it when they return. */
+const decrypted = Buffer.allocUnsafeSlow(64 << 10)
+/** A live connection may outlast its peer's certificate by this much (facts: security.md ID-4). */
+const expiryGraceMs = 300_000
+
+/** An HTTP/2 connection on its TLS socket: moves bytes, keeps time, closes. */
+export class Session {
+  readonly peer: SpiffeId
+  readonly remote: SocketAddress
+  readonly connection: Connection
+  readonly limits: HboneLimits
+  readonly #tls: TLSSocket
+  readonly #closed: (error: unknown) => void
+  readonly #expiresAt: number
+  #unsentControl = 0
+  #dirty: Flushable[] = []
+  #error: unknown
+  #timer: NodeJS.Timeout
+  #pingSentAt = 0
+  #lastHeard = Date.now()
+  #draining = false
+  #ended = false
+
+  constructor(o: SessionOptions) {
+    this.peer = o.peer
+    this.remote = o.remote
+    this.limits = o.limits
+    this.#tls = o.tls
+    this.#closed = o.closed
+    this.#expiresAt = o.peerNotAfter.getTime() + expiryGraceMs
+    this.connection = new Connection(o.role, o.limits, {
+      ...o.events,
+      goaway: (lastId, code) => {
+        this.#draining = true
+        o.events.goaway(lastId, code)
+      },
+      pong: () => {
+        this.#pingSentAt = 0
+      },
+      failed: (code, reason) => this.#fail(code, reason),
+    })
+    this.#timer = setInterval(() => this.#tick(), o.limits.pingIdleMs / 2).unref()
+    o.tls.on('error', (error) => {
+      this.#error ??= error
+    })
+    o.tls.on('end', () => this.destroy())
+    o.tls.on('close', () => this.#onClose())
+    readInto(o.tls, decrypted, (n, buffer) => this.#receive(n, buffer))
+    this.flush()
+  }
+
+  #receive(n: number, buffer: Buffer): boolean {
+    this.#lastHeard = Date.now()
+    try {
+      this.connection.receive(buffer, 0, n)
+      this.flush()
+    } catch (error) {
+      // A bug of ours, or of whoever takes the tunnels: it ends this connection and no other.
+      this.destroy(error)
+    }
+    return true
+  }
+
+  /** Writes what the connection has to say. */
+  flush(): void {
+    const out = this.connection.takeOutput()
+    if (out === undefined || this.#tls.destroyed || this.#ended) return
+    this.#unsentControl += out.length
+    this.#tls.write(out, () => {
+      this.#unsentControl -= out.length
+    })
+    if (this.#unsentControl > this.limits.maxUnsentControlBytes) {
+      this.destroy(new MeshError('protocol', { message: 'peer does not read' }))
+    } else this.#endIfDrained()
+  }
+
+  /** True when a write would be encrypted before it returns, so that its buffer may be reused. */
+  get idle(): boolean {
+    return this.#tls.writableLength === 0
+  }
+
+  /**
+   * Sends the `n` bytes that stand in `buffer` after room for a frame header; n is at most `sendable`. The buffer is
+   * the caller's again when this returns.
+   */
+  send(stream: Stream, buffer: Buffer, n: number, sent: () => void): void {
+    this.flush()
+    this.connection.claim(stream, n)
+    if (n > this.connection.peerMaxFrame) {
+      this.#tls.write(this.#framed(stream.id, buffer.subarray(headerBytes, headerBytes + n)), sent)
+      return
+    }
+    putHeader(buffer, 0, n, frameType.data, 0, stream.id)
+    const whole = buffer.subarray(0, headerBytes + n)
+    this.#tls.write(this.idle ? whole : Buffer.from(whole), sent)
+  }
+
+  #framed(id: number, bytes: Buffer): Buffer {
+    const max = this.connection.peerMaxFrame
+    const out = Buffer.allocUnsafe(bytes.length + headerBytes * Math.ceil(bytes.length / max))
+    for (let from = 0, to = 0; from < bytes.length; from += max) {
+      const n = Math.min(max, bytes.length - from)
+      putHeader(out, to, n, frameType.data, 0, id)
+      to += headerBytes + bytes.copy(out, to + headerBytes, from, from + n)
+    }
+    return out
+  }
+
+  /** Asks for `flush()` at the end of this loop turn. */
+  markDirty(one: Flushable): void {
+    if (this.#dirty.length === 0) setImmediate(() => this.#runDirty())
+    this.#dirty.push(one)
+  }
+
+  #runDirty(): void {
+    const all = this.#dirty
+    this.#dirty = []
+    for (const one of all) one.flush()
+    this.flush()
+  }
+
+  #tick(): void {
+    const now = Date.now()
+    if (now > this.#expiresAt) {
+      this.destroy(new MeshError('tls-failed', { message: 'certificate of the peer has expired' }))
+    } else if (this.#pingSentAt > 0) {
+      if (now - this.#pingSentAt > this.limits.pingTimeoutMs) this.#pingFailed()
+    } else if (now - this.#lastHeard >= this.limits.pingIdleMs) {
+      this.#pingSentAt = now
+      this.connection.ping(Buffer.alloc(8))
+      this.flush()
+    }
+  }
+
+  #pingFailed(): void {
+    this.connection.goaway()
+    this.flush()
+    this.destroy(new MeshError('timeout', { message: 'peer does not answer PING' }))
+  }
+
+  /** True while tunnels may still be opened. */
+  get usable(): boolean {
+    return !this.#draining && !this.connection.failed && !this.#tls.destroyed && this.connection.hasIds
+  }
+
+  /** Takes no more streams and closes after the last. */
+  drain(): void {
+    if (this.#draining && this.connection.streamCount > 0) return
+    this.#draining = true
+    this.connection.goaway()
+    this.flush()
+    this.#endIfDrained()
+  }
+
+  #endIfDrained(): void {
+    if (!this.#draining || this.#ended || this.connection.streamCount > 0) return
+    this.#ended = true
+    this.#tls.end()
+    // The peer may never close its half.
+    setTimeout(() => this.#tls.destroy(), 1_000).unref()
+  }
+
+  /** To be called when a stream has ended. */
+  streamClosed(): void {
+    this.flush()
+    this.#endIfDrained()
+  }
+
+  #fail(code: number, reason: string): void {
+    this.#error ??= new MeshError('protocol', { message: `HTTP/2 error ${code}: ${reason}` })
+    this.flush()
+    this.#ended = true
+    this.#tls.end(() => this.#tls.destroy())
+    setTimeout(() => this.#tls.destroy(), 1_000).unref()
+  }
+
+  destroy(error?: unknown): void {
+    this.#error ??= error
+    this.#tls.destroy()
+  }
+
+  #onClose(): void {
+    clearInterval(this.#timer)
+    this.connection.close(errorCode.internalError)
+    this.#closed(this.#error)
+  }
+}

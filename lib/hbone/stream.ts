@@ -1,0 +1,74 @@
+import type { Request, Response } from './fields.ts'
+import { ReceiveWindow } from './flow.ts'
+
+/** Whoever uses a stream. Buffers are valid only during the call. */
+export type StreamListener = {
+  response(answer: Response): void
+  bytes(buffer: Buffer, start: number, end: number): void
+  /** The peer has sent all it wanted to. */
+  ended(): void
+  /** The stream is gone; `remote` when the peer or the connection ended it. */
+  reset(code: number, remote: boolean): void
+  /** More may be sent than before. */
+  writable(): void
+}
+
+/** One stream of a connection; changed only by `Connection`. */
+export class Stream {
+  readonly id: number
+  readonly request: Request | undefined
+  listener: StreamListener | undefined
+  /** May be negative after the peer made its initial window smaller. */
+  sendWindow: number
+  readonly receiveWindow: ReceiveWindow
+  /** Received and not yet given back. */
+  held = 0
+  answered = false
+  localEnded = false
+  remoteEnded = false
+  closed = false
+
+  constructor(id: number, sendWindow: number, receiveWindow: number, request?: Request) {
+    this.id = id
+    this.sendWindow = sendWindow
+    this.receiveWindow = new ReceiveWindow(receiveWindow)
+    this.request = request
+  }
+}
+
+/** Streams that we reset lately: frames that were on the way are no fault of the peer. */
+const maxRemembered = 1000
+
+/** The open streams of a connection, and what is known of the others. */
+export class StreamTable {
+  readonly open = new Map<number, Stream>()
+  readonly #resetByUs = new Set<number>()
+  /** Highest stream that the client side of this connection has opened. */
+  last = 0
+
+  /** idle: never opened. forgotten: closed in a way that lets nothing follow. */
+  stateOf(id: number): 'open' | 'idle' | 'reset-by-us' | 'forgotten' {
+    if (this.open.has(id)) return 'open'
+    if (id > this.last || id % 2 === 0) return 'idle'
+    return this.#resetByUs.has(id) ? 'reset-by-us' : 'forgotten'
+  }
+
+  add(stream: Stream): void {
+    this.last = stream.id
+    this.open.set(stream.id, stream)
+  }
+
+  remove(stream: Stream): void {
+    stream.closed = true
+    this.open.delete(stream.id)
+  }
+
+  rememberReset(id: number): void {
+    this.#resetByUs.add(id)
+    if (this.#resetByUs.size <= maxRemembered) return
+    for (const oldest of this.#resetByUs) {
+      this.#resetByUs.delete(oldest)
+      break
+    }
+  }
+}
