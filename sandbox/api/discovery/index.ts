@@ -1,0 +1,11 @@
+export {
+  aggregated,
+  coreVersions,
+  groupDocument,
+  groupList,
+  groupsOf,
+  resourceList,
+  subresourcesOf,
+} from './discovery.ts'
+export { documents, type Documents } from './documents.ts'
+export { serverVersion } from './server-version.ts'
