@@ -1,4 +1,5 @@
 import { cidrContains, type Ip } from '#base'
+import type { SpiffeId } from '#identity'
 import { type Authorization, noPolicies, type Policies, type PolicyName, updatePolicies } from '#policy'
 import type { PodName, Service, ServiceKey, Workload, WorkloadUid } from './mesh.ts'
 
@@ -63,6 +64,11 @@ export class MeshState {
   }
   localWorkload(pod: PodName): Workload | undefined {
     return this.#local.get(podKey(pod))
+  }
+
+  /** Does any workload of this node still have the identity? */
+  hasLocalIdentity(id: SpiffeId): boolean {
+    return [...this.#local.values()].some(({ identity }) => identity === id)
   }
 
   /** The service behind a VIP for a client: visible, then same namespace, then canonical; exact before blocks. */

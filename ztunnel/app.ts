@@ -1,0 +1,161 @@
+import { readFileSync } from 'node:fs'
+import { MeshError, messageOf } from '#base'
+import { Certificates, createCaClient } from '#identity'
+import { raiseFileLimit } from '#linux'
+import {
+  type LogControl,
+  metricsRoute,
+  Readiness,
+  readinessRoute,
+  Registry,
+  serveHttp,
+  startLogging,
+} from '#telemetry'
+import { addressTypeUrl, authorizationTypeUrl } from '#wire'
+import { subscribe, xdsMetrics } from '#xds'
+import { adminRoutes, serveAdmin } from './admin/index.ts'
+import type { Config } from './config.ts'
+import { followIdentities } from './identity.ts'
+import { admission, followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
+import { processMetrics } from './process-metrics.ts'
+import { Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
+import { addressHandler, authorizationHandler, MeshState } from './state/index.ts'
+
+/** What a test may put in the place of the real thing. */
+export type Parts = Readonly<{
+  logs?: LogControl
+  /** Signs instead of the CA at `config.ca`. */
+  sign?: ConstructorParameters<typeof Certificates>[0]['sign']
+  random?: () => number
+}>
+
+/** A running ztunnel. Disposing it ends every connection at once. */
+export type Ztunnel = AsyncDisposable &
+  Readonly<{
+    state: MeshState
+    registry: Registry
+    readiness: Readiness
+    ports: Readonly<{ admin: number; stats: number; readiness: number }>
+    /** Resolves when somebody has asked us to quit. */
+    quit: Promise<void>
+    /** Stops accepting and lets connections end, for as long as the configuration allows. */
+    drain(): Promise<void>
+  }>
+
+const stateTask = 'state manager'
+
+/** Starts everything; what was opened is closed again when a later part fails. */
+export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Ztunnel> {
+  await using stack = new AsyncDisposableStack()
+  const logs = parts.logs ?? startLogging(config.log)
+  const log = logs.root('ztunnel')
+  const registry = new Registry()
+  const readiness = new Readiness([stateTask])
+  const fileLimit = raiseFileLimit()
+  processMetrics(registry, config.version, fileLimit)
+  const stop = new AbortController()
+  stack.defer(() => stop.abort(new MeshError('draining', { message: 'shutting down' })))
+  const state = new MeshState(config.nodeName)
+  const sign = parts.sign ?? caClient(config)
+  const certificates = stack.use(new Certificates({ sign, log: log.child('identity') }))
+  stack.use(followIdentities(state, certificates))
+  const connections = new Connections()
+  stack.use(state.onChange(() => connections.recheck(state)))
+  const metrics = proxyMetrics(registry)
+  const context: ProxyContext = {
+    state,
+    certificates,
+    connections,
+    metrics,
+    access: logs.root('access'),
+    network: config.network,
+    mark: config.mark,
+    keepSource: config.keepSource,
+    random: parts.random ?? Math.random,
+    limits: config.hbone,
+  }
+  const room = admission(fileLimit, metrics.shed)
+  const pods = stack.use(
+    new Pods({
+      start: (pod, netns) => startPodProxy({ context, admission: room, pod, netns }),
+      log: log.child('inpod'),
+      readiness,
+      metrics: podMetrics(registry),
+      signal: stop.signal,
+    }),
+  )
+  const quit = Promise.withResolvers<void>()
+  const drain = () => drainPods(pods, config.drainMs)
+  const admin = stack.use(
+    await serveAdmin(
+      config.ports.admin,
+      adminRoutes({ config, state, pods, connections, certificates, logs, quit: async () => quit.resolve() }),
+    ),
+  )
+  const stats = stack.use(await serveStats(config, registry))
+  const ready = stack.use(await serveReadiness(config, readiness))
+  const subscription = subscribe({
+    ...xdsOptions(config, state, registry),
+    signal: stop.signal,
+    log: log.child('xds'),
+  })
+  void subscription.synced.then(() => {
+    readiness.done(stateTask)
+    // The data plane starts when the mesh is known: before that every connection would be a stranger.
+    return followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal: stop.signal })
+  })
+  const owned = stack.move()
+  return {
+    state,
+    registry,
+    readiness,
+    ports: { admin: admin.port, stats: stats.port, readiness: ready.port },
+    quit: quit.promise,
+    drain,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+const caClient = ({ ca, tokenPath, clusterId }: Config) =>
+  createCaClient({
+    address: ca.address,
+    rootPem: () => readFileSync(ca.rootPath, 'utf8'),
+    token: () => readToken(tokenPath),
+    clusterId,
+  })
+
+const xdsOptions = ({ xds, tokenPath, clusterId, node }: Config, state: MeshState, registry: Registry) => ({
+  address: xds.address,
+  rootPem: () => readFileSync(xds.rootPath, 'utf8'),
+  token: () => readToken(tokenPath),
+  clusterId,
+  node,
+  types: { [addressTypeUrl]: addressHandler(state), [authorizationTypeUrl]: authorizationHandler(state) },
+  metrics: xdsMetrics(registry),
+})
+
+/** Read for every use: the kubelet replaces the file before the token expires. */
+function readToken(path: string): string {
+  try {
+    const token = readFileSync(path, 'utf8').trim()
+    if (token !== '') return token
+  } catch (cause) {
+    throw new MeshError('unavailable', { message: `no token: ${messageOf(cause)}`, cause })
+  }
+  throw new MeshError('unavailable', { message: `no token: ${path} is empty` })
+}
+
+function serveStats({ ports }: Config, registry: Registry) {
+  const metrics = metricsRoute(registry)
+  return serveHttp({ port: ports.stats }, { 'GET /metrics': metrics, 'GET /stats/prometheus': metrics })
+}
+
+const serveReadiness = ({ ports }: Config, readiness: Readiness) =>
+  serveHttp({ port: ports.readiness }, { 'GET /healthz/ready': readinessRoute(readiness) })
+
+async function drainPods(pods: Pods, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, ms)
+  await Promise.race([pods.drain(), promise])
+  clearTimeout(timer)
+}

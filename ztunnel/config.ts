@@ -1,0 +1,121 @@
+import { z } from 'zod'
+import { MeshError } from '#base'
+import type { HboneLimits } from '#hbone'
+
+/** `5m`, `30s`, `500ms` as milliseconds. */
+const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h)$/, 'expected a duration such as 30s or 5m')
+  .transform((text) => {
+    const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[text.replace(/^\d+/, '')] ?? 1
+    return Number.parseInt(text, 10) * unit
+  })
+const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
+const port = count(0, 65_535)
+/** `host:port`, with or without a scheme. */
+const target = z
+  .string()
+  .transform((text) => text.replace(/^https?:\/\//, '').replace(/\/$/, ''))
+  .refine((text) => /^.+:\d+$/.test(text), 'expected host:port')
+
+const istiod = 'istiod.istio-system.svc:15012'
+const Env = z.object({
+  NODE_NAME: z.string().min(1),
+  POD_NAME: z.string().default(''),
+  POD_NAMESPACE: z.string().default(''),
+  INSTANCE_IP: z.string().default('1.1.1.1'),
+  CLUSTER_ID: z.string().default('Kubernetes'),
+  NETWORK: z.string().default(''),
+  XDS_ADDRESS: target.default(istiod),
+  CA_ADDRESS: target.default(istiod),
+  XDS_ROOT_CA: z.string().default('/var/run/secrets/istio/root-cert.pem'),
+  CA_ROOT_CA: z.string().default('/var/run/secrets/istio/root-cert.pem'),
+  AUTH_TOKEN: z.string().default('/var/run/secrets/tokens/istio-token'),
+  INPOD_UDS: z.string().default('/var/run/ztunnel/ztunnel.sock'),
+  PACKET_MARK: count(1, 0xffff_ffff).default(0x539),
+  ENABLE_ORIG_SRC: flag.default(true),
+  HTTP2_STREAM_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
+  HTTP2_CONNECTION_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
+  HTTP2_FRAME_SIZE: count(16_384, (1 << 24) - 1).optional(),
+  POOL_MAX_STREAMS_PER_CONNECTION: count(1, 65_535).optional(),
+  POOL_UNUSED_RELEASE_TIMEOUT: duration.optional(),
+  CONNECTION_TERMINATION_DEADLINE: duration.optional(),
+  TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
+  RUST_LOG: z.string().default('info'),
+  LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
+  ADMIN_PORT: port.default(15000),
+  STATS_PORT: port.default(15020),
+  READINESS_PORT: port.default(15021),
+})
+type Env = z.infer<typeof Env>
+
+/** How this ztunnel runs, in our own units. */
+export type Config = Readonly<ReturnType<typeof parseConfig>>
+
+/** Environment → configuration; throws `bad-config` with one line that names every bad variable. */
+export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
+  const given = Object.fromEntries(
+    Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
+  )
+  const parsed = Env.safeParse(given)
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+    throw new MeshError('bad-config', { message: `bad environment: ${problems.join('; ')}` })
+  }
+  const e = parsed.data
+  const clusterId = given['ISTIO_META_CLUSTER_ID'] ?? e.CLUSTER_ID
+  return {
+    nodeName: e.NODE_NAME,
+    clusterId,
+    network: e.NETWORK,
+    xds: { address: e.XDS_ADDRESS, rootPath: e.XDS_ROOT_CA },
+    ca: { address: e.CA_ADDRESS, rootPath: e.CA_ROOT_CA },
+    tokenPath: e.AUTH_TOKEN,
+    agentSocket: e.INPOD_UDS,
+    mark: e.PACKET_MARK,
+    keepSource: e.ENABLE_ORIG_SRC,
+    hbone: hboneLimits(e),
+    drainMs: drainMs(e),
+    log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
+    ports: { admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
+    node: {
+      id: `ztunnel~${e.INSTANCE_IP}~${e.POD_NAME}.${e.POD_NAMESPACE}~${e.POD_NAMESPACE}.svc.cluster.local`,
+      metadata: {
+        NAME: e.POD_NAME,
+        NAMESPACE: e.POD_NAMESPACE,
+        INSTANCE_IPS: e.INSTANCE_IP,
+        NODE_NAME: e.NODE_NAME,
+        CLUSTER_ID: clusterId,
+        ...istioMeta(given),
+      },
+    },
+    version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
+  }
+}
+
+const istioMeta = (given: Readonly<Record<string, string | undefined>>) =>
+  Object.fromEntries(
+    Object.entries(given)
+      .filter(([name]) => name.startsWith('ISTIO_META_'))
+      .map(([name, value]) => [name.slice('ISTIO_META_'.length), value]),
+  )
+
+function hboneLimits(e: Env): Partial<HboneLimits> {
+  const wanted = {
+    streamWindow: e.HTTP2_STREAM_WINDOW_SIZE,
+    connectionWindow: e.HTTP2_CONNECTION_WINDOW_SIZE,
+    maxFrameBytes: e.HTTP2_FRAME_SIZE,
+    maxPooledStreams: e.POOL_MAX_STREAMS_PER_CONNECTION,
+    unusedReleaseMs: e.POOL_UNUSED_RELEASE_TIMEOUT,
+  }
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
+}
+
+/** The kubelet kills after the grace period; we want to be done a little earlier (ztunnel: config.rs). */
+function drainMs(e: Env): number {
+  if (e.CONNECTION_TERMINATION_DEADLINE !== undefined) return e.CONNECTION_TERMINATION_DEADLINE
+  const grace = e.TERMINATION_GRACE_PERIOD_SECONDS
+  if (grace === undefined) return 5_000
+  return (grace > 10 ? grace - 5 : Math.max(grace - 1, 1)) * 1_000
+}

@@ -1,0 +1,9 @@
+/** One enrolled pod: its listeners and connections. */
+export { type PodProxy, startPodProxy } from './pod-proxy.ts'
+/** The pods of the node, as the node agent says. */
+export { Pods, podsTask } from './pods.ts'
+export { podMetrics } from './pod-metrics.ts'
+/** The client of the node agent. */
+export { followAgent } from './zds.ts'
+/** How many connections the process takes on. */
+export { type Admission, admission } from './admission.ts'

@@ -1,0 +1,82 @@
+import { once } from 'node:events'
+import { createServer, type Server, type Socket } from 'node:net'
+import { ip, MeshError } from '#base'
+import { bindSocket, closeFd, type Netns, tcpSocket } from '#linux'
+
+/** Connections that may wait to be accepted (ztunnel: 128). */
+const backlog = 128
+
+export type ListenerOptions = Readonly<{
+  netns: Netns
+  mark: number
+  /** Accept for addresses that are not ours; needs NET_ADMIN. */
+  transparent: boolean
+}>
+
+/**
+ * Listens on a port of a pod's namespace, on every address of both families. With SO_REUSEPORT an old and a new
+ * ztunnel can overlap. A namespace without IPv6 gets IPv4 only.
+ */
+export async function listenInPod(
+  port: number,
+  options: ListenerOptions,
+  onConnection: (socket: Socket) => void,
+): Promise<Server> {
+  const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, onConnection)
+  server.on('error', () => undefined) // after 'listening' only accept errors come, and those lose one connection
+  const fd = boundFd(port, options)
+  try {
+    server.listen({ fd, backlog })
+    await once(server, 'listening')
+    return server
+  } catch (cause) {
+    server.close()
+    closeQuietly(fd)
+    throw new MeshError('syscall-failed', { message: `listen on port ${port}`, cause })
+  }
+}
+
+function boundFd(port: number, options: ListenerOptions): number {
+  try {
+    return boundTo('ipv6', port, options)
+  } catch (error) {
+    const { errno } = error instanceof MeshError ? error : {}
+    if (errno !== noFamily && errno !== noAddress) throw error
+    return boundTo('ipv4', port, options)
+  }
+}
+
+/** EAFNOSUPPORT, EADDRNOTAVAIL: what a kernel or namespace without IPv6 answers. */
+const noFamily = 97
+const noAddress = 99
+
+function boundTo(
+  family: 'ipv4' | 'ipv6',
+  port: number,
+  { netns, mark, transparent }: ListenerOptions,
+): number {
+  const fd = tcpSocket({
+    netns,
+    family,
+    mark,
+    transparent,
+    reusePort: true,
+    reuseAddress: true,
+    v6only: false,
+  })
+  try {
+    bindSocket(fd, { address: ip(family === 'ipv6' ? '::' : '0.0.0.0'), port })
+    return fd
+  } catch (error) {
+    closeFd(fd)
+    throw error
+  }
+}
+
+function closeQuietly(fd: number): void {
+  try {
+    closeFd(fd)
+  } catch {
+    // the server has closed it
+  }
+}

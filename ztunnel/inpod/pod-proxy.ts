@@ -1,0 +1,88 @@
+import type { Server, Socket } from 'node:net'
+import { MeshError } from '#base'
+import { HbonePool } from '#hbone'
+import type { Netns } from '#linux'
+import {
+  handleHbone,
+  handleOutbound,
+  handlePlaintext,
+  type PodContext,
+  type ProxyContext,
+} from '../proxy/index.ts'
+import { hbonePort, inboundPlaintextPort, outboundPort } from '../state/index.ts'
+import type { Admission } from './admission.ts'
+import { listenInPod } from './listeners.ts'
+
+export type PodProxyOptions = Readonly<{
+  context: ProxyContext
+  admission: Admission
+  pod: PodContext['pod']
+  /** Owned by the proxy once it has started. */
+  netns: Netns
+}>
+
+/** The listeners and connections of one pod. */
+export type PodProxy = Readonly<{
+  pod: PodContext['pod']
+  netns: Netns
+  /** Stops accepting and tells tunnels to end; resolves when the last connection has. */
+  drain(): Promise<void>
+  /** Ends everything at once. */
+  close(): Promise<void>
+}>
+
+/** Opens a pod's three listeners; all are bound when it resolves, none is left when it rejects. */
+export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy> {
+  const { context, pod, netns } = options
+  const gone = new AbortController()
+  const draining = new AbortController()
+  const pool = new HbonePool({ limits: context.limits, signal: gone.signal })
+  const ctx: PodContext = { ...context, pod, netns, pool, signal: gone.signal, draining: draining.signal }
+  const busy = new Set<Promise<void>>()
+  const servers: Server[] = []
+  const accept = (
+    reporter: 'source' | 'destination',
+    proxy: (socket: Socket, ctx: PodContext) => Promise<void>,
+  ) => {
+    return (socket: Socket) => {
+      if (draining.signal.aborted || !options.admission.admit(socket)) return void socket.destroy()
+      context.metrics.sockets.inc(reporter)
+      const task = proxy(socket, ctx).finally(() => {
+        context.metrics.sockets.dec(reporter)
+        busy.delete(task)
+      })
+      busy.add(task)
+    }
+  }
+  const stop = async () => {
+    await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
+  }
+  const endAll = async () => {
+    draining.abort()
+    gone.abort(new MeshError('draining', { message: 'the pod is gone' }))
+    await pool[Symbol.asyncDispose]()
+    await Promise.all([stop(), ...busy])
+  }
+  try {
+    const listener = { netns, mark: context.mark, transparent: context.keepSource }
+    servers.push(await listenInPod(hbonePort, listener, accept('destination', handleHbone)))
+    servers.push(await listenInPod(inboundPlaintextPort, listener, accept('destination', handlePlaintext)))
+    servers.push(await listenInPod(outboundPort, listener, accept('source', handleOutbound)))
+  } catch (error) {
+    await endAll()
+    throw error
+  }
+  return {
+    pod,
+    netns,
+    close: async () => {
+      await endAll()
+      netns[Symbol.dispose]()
+    },
+    drain: async () => {
+      draining.abort()
+      pool.drain()
+      await Promise.all([stop(), ...busy])
+    },
+  }
+}

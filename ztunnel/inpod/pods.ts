@@ -1,0 +1,145 @@
+import { MeshError, messageOf, sleep } from '#base'
+import type { Netns } from '#linux'
+import type { Logger, Readiness } from '#telemetry'
+import type { PodContext } from '../proxy/index.ts'
+import type { PodMetrics } from './pod-metrics.ts'
+import type { PodProxy } from './pod-proxy.ts'
+
+export type PodsOptions = Readonly<{
+  start(pod: PodContext['pod'], netns: Netns): Promise<PodProxy>
+  log: Logger
+  readiness: Readiness
+  metrics: PodMetrics
+  signal: AbortSignal
+  /** Between two tries to start a pod's proxy. */
+  retryMs?: number
+}>
+
+/** Name of the start-up task (ztunnel's word for it). */
+export const podsTask = 'workload proxy manager'
+const defaultRetryMs = 5_000
+
+type Pod = PodContext['pod']
+type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }>
+
+/** The pods of this node that are ours, as the node agent says. Calls must not overlap; ZDS has one message at a time. */
+export class Pods {
+  readonly #options: PodsOptions
+  readonly #up = new Map<string, PodProxy>()
+  readonly #pending = new Map<string, Pending>()
+  /** Named by the snapshot that is being received; undefined once it is complete. */
+  #snapshot: Set<string> | undefined = new Set()
+
+  constructor(options: PodsOptions) {
+    this.#options = options
+    options.readiness.pending(podsTask)
+  }
+
+  /** A new connection to the agent begins with its snapshot. Running pods go on meanwhile. */
+  beginSnapshot(): void {
+    this.#snapshot = new Set()
+    this.#options.readiness.pending(podsTask)
+  }
+
+  /** Takes over the namespace. Throws when the listeners could not be opened; it is then tried again until `remove`. */
+  async add(pod: Pod, netns: Netns): Promise<void> {
+    this.#snapshot?.add(pod.uid)
+    const running = this.#up.get(pod.uid)
+    if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
+    if (running) await this.#stop(pod.uid, running)
+    this.#forget(pod.uid)
+    await this.#start(pod, netns, true)
+  }
+
+  /** The agent has no namespace for a pod of its snapshot: what runs for it stays. */
+  keep(uid: string): void {
+    if (!this.#snapshot) throw new MeshError('protocol', { message: 'keep after the snapshot' })
+    this.#snapshot.add(uid)
+  }
+
+  async remove(uid: string): Promise<void> {
+    this.#snapshot?.delete(uid)
+    this.#forget(uid)
+    const running = this.#up.get(uid)
+    if (running) await this.#stop(uid, running)
+    this.#report()
+  }
+
+  /** The snapshot is complete: what it did not name is gone. */
+  async endSnapshot(): Promise<void> {
+    const named = this.#snapshot
+    if (!named) throw new MeshError('protocol', { message: 'a second snapshot' })
+    this.#snapshot = undefined
+    for (const uid of [...this.#up.keys(), ...this.#pending.keys()])
+      if (!named.has(uid)) await this.remove(uid)
+    this.#report()
+  }
+
+  /** Stops accepting everywhere; resolves when the last connection has ended. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.#up.values()].map((proxy) => proxy.drain()))
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const uid of this.#pending.keys()) this.#forget(uid)
+    await Promise.all([...this.#up].map(([uid, proxy]) => this.#stop(uid, proxy)))
+  }
+
+  /** Every pod with its state, as `/config_dump` shows it. */
+  list(): readonly Readonly<{ pod: Pod; state: 'Up' | 'Pending' }>[] {
+    return [
+      ...[...this.#up.values()].map(({ pod }) => ({ pod, state: 'Up' as const })),
+      ...[...this.#pending.values()].map(({ pod }) => ({ pod, state: 'Pending' as const })),
+    ]
+  }
+
+  async #start(pod: Pod, netns: Netns, first: boolean): Promise<void> {
+    const { log, metrics, start } = this.#options
+    try {
+      this.#up.set(pod.uid, await start(pod, netns))
+      this.#pending.delete(pod.uid)
+      metrics.started()
+      log.info('pod received, starting proxy', { uid: pod.uid, name: pod.name, namespace: pod.namespace })
+    } catch (error) {
+      log.warn('failed to start proxy', { uid: pod.uid, name: pod.name, error: messageOf(error) })
+      if (first) void this.#retry({ pod, netns, abort: new AbortController() })
+      throw error
+    } finally {
+      this.#report()
+    }
+  }
+
+  async #retry(pending: Pending): Promise<void> {
+    const { pod, netns, abort } = pending
+    this.#pending.set(pod.uid, pending)
+    const signal = AbortSignal.any([abort.signal, this.#options.signal])
+    while (!signal.aborted) {
+      try {
+        await sleep(this.#options.retryMs ?? defaultRetryMs, signal)
+        return await this.#start(pod, netns, false)
+      } catch {
+        // logged by #start; or removed meanwhile
+      }
+    }
+  }
+
+  #forget(uid: string): void {
+    const pending = this.#pending.get(uid)
+    this.#pending.delete(uid)
+    pending?.abort.abort()
+    pending?.netns[Symbol.dispose]()
+  }
+
+  async #stop(uid: string, proxy: PodProxy): Promise<void> {
+    this.#up.delete(uid)
+    await proxy.close()
+    this.#options.metrics.stopped()
+    this.#options.log.info('pod deleted, proxy stopped', { uid, name: proxy.pod.name })
+  }
+
+  #report(): void {
+    const { readiness, metrics } = this.#options
+    metrics.counts(this.#up.size, this.#pending.size)
+    if (this.#snapshot === undefined && this.#pending.size === 0) readiness.done(podsTask)
+    else readiness.pending(podsTask)
+  }
+}

@@ -1,0 +1,87 @@
+import { MeshError, type SocketAddress } from '#base'
+import type { HboneLimits, HbonePool } from '#hbone'
+import type { SpiffeId, WorkloadCertificate } from '#identity'
+import type { Netns } from '#linux'
+import type { Logger } from '#telemetry'
+import type { MeshState, PodName, Workload } from '../state/index.ts'
+import type { Connections } from './connections.ts'
+import type { ProxyMetrics } from './metrics.ts'
+
+/** What every pod's proxy shares. */
+export type ProxyContext = Readonly<{
+  state: MeshState
+  certificates: Readonly<{ get(id: SpiffeId, signal: AbortSignal): Promise<WorkloadCertificate> }>
+  connections: Connections
+  metrics: ProxyMetrics
+  /** One line per connection. */
+  access: Logger
+  /** Our network, '' where there is only one. */
+  network: string
+  /** SO_MARK of every socket made for a pod, by which the redirection rules know ours. */
+  mark: number
+  /** Show the app its peer's address rather than ours. */
+  keepSource: boolean
+  random: () => number
+  limits: Partial<HboneLimits>
+}>
+
+/** One enrolled pod. */
+export type PodContext = ProxyContext &
+  Readonly<{
+    pod: PodName & Readonly<{ uid: string }>
+    netns: Netns
+    pool: HbonePool
+    /** The pod is gone, or we are: everything of it ends now. */
+    signal: AbortSignal
+    /** We are leaving: tunnels are announced to end, nothing new comes in. */
+    draining: AbortSignal
+  }>
+
+/** How long a connection may wait for the control plane to tell us who its pod is (ztunnel: 5 s). */
+const localWaitMs = 5_000
+
+/** The record of the pod itself; `no-workload` when the control plane has not sent it in time. */
+export async function localWorkload({ state, pod }: PodContext, signal: AbortSignal): Promise<Workload> {
+  const known = state.localWorkload(pod)
+  if (known) return known
+  const { promise, resolve, reject } = Promise.withResolvers<Workload>()
+  const failed = () =>
+    reject(
+      signal.aborted
+        ? signal.reason
+        : new MeshError('no-workload', { message: `unknown source workload: ${pod.namespace}/${pod.name}` }),
+    )
+  const timer = setTimeout(failed, localWaitMs)
+  signal.addEventListener('abort', failed, { once: true })
+  using _watch = state.onChange(() => {
+    const found = state.localWorkload(pod)
+    if (found) resolve(found)
+  })
+  try {
+    return await promise
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', failed)
+  }
+}
+
+/** A signal for the set-up of one connection; disposing it ends the deadline, not the connection. */
+export function deadline(ms: number, parent: AbortSignal): Disposable & { readonly signal: AbortSignal } {
+  const abort = new AbortController()
+  const timer = setTimeout(() => abort.abort(new MeshError('timeout', { message: 'set-up timed out' })), ms)
+  const follow = () => abort.abort(parent.reason)
+  if (parent.aborted) follow()
+  parent.addEventListener('abort', follow, { once: true })
+  return {
+    signal: abort.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer)
+      parent.removeEventListener('abort', follow)
+    },
+  }
+}
+
+/** Everything before the first byte is forwarded: 5 s for the record, 10 s each to dial and to be answered, thrice at most. */
+export const setupMs = 60_000
+
+export type Ends = Readonly<{ src: SocketAddress; dst: SocketAddress }>

@@ -1,0 +1,10 @@
+/** What the proxies share, and what one pod's proxy needs. */
+export type { PodContext, ProxyContext } from './context.ts'
+/** Every open connection, to be judged again when the mesh changes. */
+export { Connections } from './connections.ts'
+/** ztunnel's traffic metrics. */
+export { proxyMetrics, type ProxyMetrics } from './metrics.ts'
+/** One accepted connection each, from its first byte to its log line. */
+export { handleOutbound } from './outbound.ts'
+export { handleHbone } from './inbound.ts'
+export { handlePlaintext } from './passthrough.ts'

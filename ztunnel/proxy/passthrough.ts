@@ -1,0 +1,82 @@
+import type { Socket } from 'node:net'
+import { formatAddress, MeshError } from '#base'
+import { forwardSockets } from '#hbone'
+import { explainDecision } from '#policy'
+import { ownPorts, type Service, type Workload } from '../state/index.ts'
+import { judge, policiesOf } from './connections.ts'
+import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
+import { dial } from './dial.ts'
+import { endingOf } from './inbound.ts'
+import { logEarlyFailure, recordConnection } from './record.ts'
+import { endsOf, intendedDst, tame } from './sockets.ts'
+
+/** Plaintext that came for the pod (15006): judged without an identity, then forwarded as it is. */
+export async function handlePlaintext(peer: Socket, ctx: PodContext): Promise<void> {
+  tame(peer)
+  const accepted = endsOf(peer)
+  if (!accepted) return void peer.destroy()
+  let ends: Ends = accepted
+  using setup = deadline(setupMs, ctx.signal)
+  try {
+    ends = { src: accepted.src, dst: intendedDst(peer, accepted.dst) }
+    if (ownPorts.has(ends.dst.port)) throw new MeshError('self-call', { message: 'attempted self call' })
+    const local = await localWorkload(ctx, setup.signal)
+    await proxyPlaintext(peer, ends, local, ctx, setup)
+  } catch (error) {
+    logEarlyFailure(ctx.access, 'inbound', ends, error)
+    peer.resetAndDestroy()
+  }
+}
+
+async function proxyPlaintext(
+  peer: Socket,
+  { src, dst }: Ends,
+  local: Workload,
+  ctx: PodContext,
+  setup: Disposable,
+): Promise<void> {
+  const finish = recordConnection(ctx, {
+    direction: 'inbound',
+    src,
+    dst,
+    source: ctx.state.workloadAt(ctx.network, src.address),
+    destination: local,
+    service: onlyService(local, ctx),
+  })
+  const judged = { source: src.address, peer: undefined, destination: dst }
+  using tracked = ctx.connections.open(
+    {
+      podUid: ctx.pod.uid,
+      pod: ctx.pod,
+      direction: 'inbound',
+      src,
+      originalDst: formatAddress(dst),
+      actualDst: dst,
+      protocol: 'TCP',
+      judged,
+    },
+    ctx.signal,
+  )
+  const decision = judge(ctx.state, local, judged)
+  if (decision.verdict === 'deny') {
+    const failure = new MeshError('policy-denied', { message: explainDecision(decision) })
+    finish({ failure, policies: policiesOf(decision) })
+    return void peer.resetAndDestroy()
+  }
+  try {
+    const { netns, mark, keepSource } = ctx
+    const as = keepSource ? src.address : undefined
+    const app = await dial(dst, { netns, mark, as, signal: tracked.signal })
+    setup[Symbol.dispose]()
+    const moved = await forwardSockets(peer, app, tracked.signal)
+    finish(endingOf(moved, tracked))
+  } catch (failure) {
+    finish(endingOf({ toApp: 0, fromApp: 0, error: failure }, tracked))
+    peer.resetAndDestroy()
+  }
+}
+
+function onlyService(local: Workload, { state }: PodContext): Service | undefined {
+  const [key, another] = [...local.services.keys()]
+  return key !== undefined && another === undefined ? state.service(key) : undefined
+}
