@@ -91,7 +91,7 @@ function follow(name: string, type: string, first: Found, resolve: Resolve): rea
   let here = first
   for (let hops = 0; hops <= maxAliases && here.kind === 'name'; hops++) {
     const { records } = here
-    const alias = records.find((record) => record.type === 'CNAME')
+    const alias = records.filter((record) => record.type === 'CNAME')[0]
     if (!alias || type === 'CNAME') {
       const wanted = records.filter((record) => record.type === type || type === 'ANY')
       return [...answers, ...wanted.map((record) => answerOf(at, record))]

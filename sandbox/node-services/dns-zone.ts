@@ -5,7 +5,8 @@ import { type Backend, backendsByPort, backendsOf, clusterIps, isHeadless, servi
 /** One record without its name: that is the name asked for. */
 export type DnsRecord =
   | Readonly<{ type: 'A' | 'AAAA'; data: Ip }>
-  | Readonly<{ type: 'CNAME' | 'PTR' | 'TXT'; data: string }>
+  | Readonly<{ type: 'CNAME'; data: string }>
+  | Readonly<{ type: 'PTR' | 'TXT'; data: string }>
   | Readonly<{
       type: 'SRV'
       data: Readonly<{ target: string; port: number; priority: number; weight: number }>
