@@ -27,7 +27,7 @@ function check(given: Schema, value: unknown, field: string, report: Report): vo
   if (value === null && schema.nullable) return
   if (!checkType(schema, value, field, report)) return
   if (value === '' && schema.nonEmpty) report(field, 'FieldValueRequired', 'Required value')
-  if (schema.enum && !schema.enum.some((one) => isEqualJson(one, value)))
+  if (schema.enum?.length && !schema.enum.some((one) => isEqualJson(one, value)))
     report(field, 'FieldValueNotSupported', notSupported(value, schema.enum))
   if (typeof value === 'string') checkString(schema, value, field, report)
   else if (typeof value === 'number') checkNumber(schema, value, field, report)
@@ -117,7 +117,7 @@ function checkList(schema: Schema, value: readonly unknown[], field: string, rep
 function checkUnique(schema: Schema, value: readonly unknown[], field: string, report: Report): void {
   const type = schema['x-kubernetes-list-type']
   const keys = schema['x-kubernetes-list-map-keys'] ?? []
-  if (type !== 'map' && type !== 'set' && !schema.uniqueItems) return
+  if ((type !== 'map' && type !== 'set' && !schema.uniqueItems) || schema.mayRepeat) return
   const seen = new Set<string>()
   value.forEach((item, i) => {
     const identity = type === 'map' ? keyFields(item, keys) : item
