@@ -104,6 +104,6 @@ t.test('aborting a forward destroys its application and ends the tunnel', async 
   const reason = new Error('closed due to policy change')
   stop.abort(reason)
   t.strictSame(await forwarded, { toApp: 1, fromApp: 1, error: reason })
-  await once(app, 'close')
+  await once(app, 'end')
   await until(() => served.connections[0]?.tunnels === 0)
 })

@@ -53,7 +53,11 @@ t.test('a URI that is not exactly a workload name is no identity', async (t) => 
     const answer = checkPeer(
       derOf(oddLeaf(root, 'test', publicKey, [ext.leaf, ext.signs, ext.names(uri(bad))])),
     )
-    t.strictSame(answer, { kind: 'reject', reason: 'URI name is not a workload identity' }, JSON.stringify(bad.slice(0, 60)))
+    t.strictSame(
+      answer,
+      { kind: 'reject', reason: 'URI name is not a workload identity' },
+      JSON.stringify(bad.slice(0, 60)),
+    )
   }
 })
 
