@@ -54,7 +54,11 @@ async function createOrAdopt(
   client: KubeClient,
   { namespace, trustDomain, signal, log }: Where,
 ): Promise<Secret> {
-  const root = createRoot({ organization: trustDomain, validityMs: rootLifetimeMs, now: new Date(Date.now() - backdateMs) })
+  const root = createRoot({
+    organization: trustDomain,
+    validityMs: rootLifetimeMs,
+    now: new Date(Date.now() - backdateMs),
+  })
   const encode = (text: string) => Buffer.from(text).toString('base64')
   const secret: Secret = {
     metadata: { name: selfSigned, namespace },

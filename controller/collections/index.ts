@@ -17,7 +17,7 @@ import { endpointWorkloads, localityOf, podWorkload } from './workloads.ts'
 
 export type { CompiledPolicy } from './authorization-policy.ts'
 export type { Inputs } from './inputs.ts'
-export type { MeshResource } from './resources.ts'
+export { type MeshResource, nodeKey } from './resources.ts'
 export type { Settings } from './settings.ts'
 export type { WaypointReference } from './waypoint-references.ts'
 export { isTerminal } from './workloads.ts'

@@ -10,10 +10,13 @@ export type MeshResource = Readonly<{
   /** Of its content: equal content, equal version, on every replica and after every restart. */
   version: string
   aliases: readonly string[]
-  /** Names of the resources that somebody who asks for this one by name needs too. */
-  withServices: readonly string[]
+  /** What a client may ask for to be given it: its name, its aliases, a Service of the workload, its node. */
+  keys: readonly string[]
   any: Any
 }>
+
+/** Not a possible name of anything: node names have no colon. */
+export const nodeKey = (node: string): string => `node:${node}`
 
 const versionOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 const equal = (a: MeshResource, b: MeshResource) => a.version === b.version && a.name === b.name
@@ -26,33 +29,37 @@ const aliasOf = (network: string, bytes: Uint8Array): readonly string[] => {
 
 export function addressOfWorkload(row: workload.Workload): MeshResource {
   const bytes = workload.Address.encode({ type: { $case: 'workload', value: sorted(row) } }).finish()
+  const aliases = row.addresses.flatMap((address) => aliasOf(row.network, address))
   return {
     name: row.uid,
     version: versionOf(bytes),
-    aliases: row.addresses.flatMap((address) => aliasOf(row.network, address)),
-    withServices: Object.keys(row.services),
+    aliases,
+    keys: [row.uid, ...aliases, ...Object.keys(row.services), nodeKey(row.node)],
     any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
   }
 }
 
 export function addressOfService(row: workload.Service): MeshResource {
   const bytes = workload.Address.encode({ type: { $case: 'service', value: row } }).finish()
+  const name = `${row.namespace}/${row.hostname}`
+  const aliases = row.addresses.flatMap(({ network, address }) => aliasOf(network, address))
   return {
-    name: `${row.namespace}/${row.hostname}`,
+    name,
     version: versionOf(bytes),
-    aliases: row.addresses.flatMap(({ network, address }) => aliasOf(network, address)),
-    withServices: [],
+    aliases,
+    keys: [name, ...aliases],
     any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
   }
 }
 
 export function authorizationResource(row: security.Authorization): MeshResource {
   const bytes = security.Authorization.encode(row).finish()
+  const name = nameOfPolicy(row)
   return {
-    name: nameOfPolicy(row),
+    name,
     version: versionOf(bytes),
     aliases: [],
-    withServices: [],
+    keys: [name],
     any: { typeUrl: authorizationTypeUrl, value: Buffer.from(bytes) },
   }
 }

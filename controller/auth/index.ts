@@ -1,0 +1,8 @@
+export {
+  type Authenticate,
+  type Authenticated,
+  type Caller,
+  callerFrom,
+  type Refused,
+  tokenAuthenticator,
+} from './token-authenticator.ts'

@@ -1,0 +1,161 @@
+import type { Resource, View } from './snapshot.ts'
+
+/** One client's subscription to one type. Replaced at each step, never edited. */
+export type Subscription = Readonly<{
+  /** Everything of the type; `asked` then only adds names to be sent once more. */
+  wildcard: boolean
+  /** Keys asked for by name. */
+  asked: ReadonlySet<string>
+  /** Without wildcard: names that the client holds because of us. */
+  held: ReadonlySet<string>
+  /** Names that changed since the last response. */
+  dirty: ReadonlySet<string>
+  /** Keys asked for that have not been answered yet. */
+  unanswered: ReadonlySet<string>
+  /** What the client brought along from an earlier stream; answered by the first response. */
+  brought: ReadonlyMap<string, string> | undefined
+  /** A response that must go out even if it is empty. */
+  owed: boolean
+  /** The nonce on its way, not yet acknowledged. */
+  awaiting: string | undefined
+}>
+
+/** The parts of a DeltaDiscoveryRequest that decide. */
+export type Request = Readonly<{
+  subscribe: readonly string[]
+  unsubscribe: readonly string[]
+  versions: Readonly<Record<string, string>>
+  nonce: string
+  error: string | undefined
+}>
+
+export type Response = Readonly<{ resources: readonly Resource[]; removed: readonly string[] }>
+export type Note = 'subscribe' | 'ack' | 'nack' | 'stale'
+
+const all = '*'
+const nothing: ReadonlySet<string> = new Set()
+
+/** The first request of a type on a stream. `always` are keys that the server adds for this client (its node). */
+export function subscribed(request: Request, always: readonly string[] = []): Subscription {
+  const { subscribe, unsubscribe, versions } = request
+  // An empty first request is the old way to say wildcard; `*` both ways is how to begin with nothing (ztunnel, on demand).
+  const wildcard =
+    (subscribe.length === 0 && unsubscribe.length === 0) ||
+    (subscribe.includes(all) && !unsubscribe.includes(all))
+  const keys = subscribe.filter((key) => key !== all && !unsubscribe.includes(key))
+  const asked = new Set(wildcard ? keys : [...always, ...keys])
+  return {
+    wildcard,
+    asked,
+    held: new Set(wildcard ? [] : Object.keys(versions)),
+    dirty: nothing,
+    unanswered: asked,
+    brought: new Map(Object.entries(versions)),
+    owed: true,
+    awaiting: undefined,
+  }
+}
+
+/** Any later request: an answer to our response, a change of what is asked for, or both. */
+export function requested(
+  state: Subscription,
+  request: Request,
+): Readonly<{ state: Subscription; note: Note }> {
+  const answer = request.nonce === '' ? undefined : request.nonce
+  if (answer !== undefined && answer !== state.awaiting) {
+    return { state: resubscribed(state, request), note: 'stale' }
+  }
+  const settled = answer === undefined ? state : { ...state, awaiting: undefined }
+  const note = request.error !== undefined ? 'nack' : answer === undefined ? 'subscribe' : 'ack'
+  return { state: resubscribed(settled, request), note }
+}
+
+function resubscribed(state: Subscription, { subscribe, unsubscribe }: Request): Subscription {
+  if (subscribe.length === 0 && unsubscribe.length === 0) return state
+  const asked = new Set(state.asked)
+  const unanswered = new Set(state.unanswered)
+  for (const key of subscribe) {
+    if (key === all) continue
+    asked.add(key)
+    unanswered.add(key) // also when asked before: who asks again wants it again
+  }
+  for (const key of unsubscribe) {
+    asked.delete(key)
+    unanswered.delete(key)
+  }
+  const widened = !state.wildcard && subscribe.includes(all)
+  const wildcard = (state.wildcard || widened) && !unsubscribe.includes(all)
+  const brought = widened ? new Map<string, string>() : state.brought
+  return { ...state, wildcard, asked, unanswered, brought, owed: state.owed || widened }
+}
+
+/** Something was published. */
+export const changed = (state: Subscription, names: readonly string[]): Subscription => ({
+  ...state,
+  dirty: new Set([...state.dirty, ...names]),
+})
+
+/** What to send now, if anything may and must be sent. */
+export function respond(
+  state: Subscription,
+  view: View,
+  nonce: string,
+): Readonly<{ state: Subscription; response: Response | undefined }> {
+  if (state.awaiting !== undefined) return { state, response: undefined }
+  const { resources, removed, held } = state.wildcard ? wildcardDiff(state, view) : askedDiff(state, view)
+  const settled = { ...state, held, dirty: nothing, unanswered: nothing, brought: undefined }
+  if (resources.length === 0 && removed.length === 0 && !state.owed)
+    return { state: settled, response: undefined }
+  return { state: { ...settled, owed: false, awaiting: nonce }, response: { resources, removed } }
+}
+
+type Diff = Response & Readonly<{ held: ReadonlySet<string> }>
+
+const present = (resource: Resource | undefined): resource is Resource => resource !== undefined
+
+function wildcardDiff({ brought, dirty, unanswered }: Subscription, view: View): Diff {
+  const again = [...unanswered].flatMap((key) => view.answering(key))
+  const unknown = [...unanswered].filter((key) => view.answering(key).length === 0)
+  if (brought) {
+    const names = [...view.names()].filter((name) => view.get(name)?.version !== brought.get(name))
+    const gone = [...brought.keys()].filter((name) => !view.get(name))
+    return {
+      resources: look([...names, ...again], view),
+      removed: unique([...gone, ...unknown]),
+      held: nothing,
+    }
+  }
+  const gone = [...dirty].filter((name) => !view.get(name))
+  return {
+    resources: look([...dirty, ...again], view),
+    removed: unique([...gone, ...unknown]),
+    held: nothing,
+  }
+}
+
+function askedDiff({ asked, brought, dirty, held, unanswered }: Subscription, view: View): Diff {
+  const wanted = new Set([...asked].flatMap((key) => view.answering(key)))
+  const fresh = [...unanswered].flatMap((key) => view.answering(key))
+  const unknown = [...unanswered].filter((key) => view.answering(key).length === 0)
+  const news = [...wanted].filter((name) => dirty.has(name) || !held.has(name))
+  const send = unique([...news, ...fresh]).filter((name) => {
+    const version = brought?.get(name)
+    return version === undefined || version !== view.get(name)?.version
+  })
+  const gone = [...held].filter((name) => !view.get(name))
+  // What the client no longer asks for is its own to forget; we only stop telling it.
+  return {
+    resources: look(send, view),
+    removed: unique([...gone, ...unknown.filter((key) => !isServerKey(key))]),
+    held: wanted,
+  }
+}
+
+/** Keys that the server added are no business of the client's. */
+const isServerKey = (key: string) => key.startsWith('node:')
+
+const unique = (names: readonly string[]): string[] => [...new Set(names)].sort()
+const look = (names: readonly string[], view: View): Resource[] =>
+  unique(names)
+    .map((name) => view.get(name))
+    .filter(present)

@@ -1,0 +1,61 @@
+import { Counter, Gauge, Histogram, type Registry } from '#telemetry'
+
+/** Names as Istio's. */
+export const xdsMetrics = (registry: Registry) => {
+  const registers = [registry]
+  const seconds = [0.001, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 30]
+  return {
+    clients: new Gauge({
+      name: 'pilot_xds',
+      help: 'Connected xDS clients',
+      labelNames: ['version'],
+      registers,
+    }),
+    pushes: new Counter({
+      name: 'pilot_xds_pushes',
+      help: 'Responses sent, by type; `_senderr` where the client was gone',
+      labelNames: ['type'],
+      registers,
+    }),
+    triggers: new Counter({
+      name: 'pilot_push_triggers',
+      help: 'Publications, by what changed',
+      labelNames: ['type'],
+      registers,
+    }),
+    rejects: new Counter({
+      name: 'pilot_total_xds_rejects',
+      help: 'Responses that a client rejected',
+      labelNames: ['type'],
+      registers,
+    }),
+    staleNonces: new Counter({
+      name: 'pilot_xds_expired_nonce',
+      help: 'Requests that answer a response other than the last',
+      labelNames: ['type'],
+      registers,
+    }),
+    debounce: new Histogram({
+      name: 'pilot_debounce_time',
+      help: 'Seconds from the first change to its publication',
+      buckets: seconds,
+      registers,
+    }),
+    convergence: new Histogram({
+      name: 'pilot_proxy_convergence_time',
+      help: 'Seconds from publication to the acknowledgement of a client',
+      buckets: seconds,
+      registers,
+    }),
+  }
+}
+
+export type XdsMetrics = ReturnType<typeof xdsMetrics>
+
+/** Istio's short names of the types. */
+export const shortName = (typeUrl: string): string =>
+  typeUrl.endsWith('istio.workload.Address')
+    ? 'wds'
+    : typeUrl.endsWith('istio.security.Authorization')
+      ? 'wads'
+      : 'other'

@@ -1,0 +1,69 @@
+import { type Metadata, status } from '@grpc/grpc-js'
+import { messageOf } from '#base'
+import { Publisher, type PublisherOptions } from './publisher.ts'
+import type { View } from './snapshot.ts'
+import { AdsStream, type Call, type Caller } from './stream.ts'
+
+export type ServeOptions = PublisherOptions &
+  Readonly<{
+    /** Who opened a stream; a reason when that cannot be said. */
+    authenticate: (
+      metadata: Metadata,
+    ) => Promise<Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string }>>
+    /** The key by which a client on a node is given that node's workloads without asking. */
+    nodeKey: (node: string) => string
+    version: string
+  }>
+
+/** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
+export type DeltaServer = Disposable &
+  Readonly<{
+    deltaAggregatedResources(call: Call): void
+    /** What clients see, by type URL. */
+    views: ReadonlyMap<string, View>
+  }>
+
+/** Publishes the collections to whoever subscribes. */
+export function serveDeltas(options: ServeOptions): DeltaServer {
+  const { log, metrics, version } = options
+  const streams = new Set<AdsStream>()
+  const counted = () => metrics.clients.set({ version }, streams.size)
+  const publisher = new Publisher(options, (url, names) => {
+    for (const stream of streams) stream.published(url, names)
+  })
+  const serve = async (call: Call) => {
+    call.on('error', (error) => log.debug('stream failed', { error: messageOf(error) }))
+    const caller = await options.authenticate(call.metadata)
+    if (call.cancelled) return
+    const reason =
+      caller.kind === 'refused' ? caller.reason : caller.pod ? undefined : 'token is bound to no pod'
+    if (caller.kind === 'refused' || reason !== undefined) {
+      log.warn('stream refused', { peer: call.getPeer(), reason })
+      return void call.emit('error', { code: status.UNAUTHENTICATED, details: 'authentication failure' })
+    }
+    const { views } = publisher
+    const stream = new AdsStream(call, { views, caller, nodeKey: options.nodeKey, log, metrics })
+    streams.add(stream)
+    counted()
+    const gone = () => {
+      if (streams.delete(stream)) counted()
+      stream.end()
+    }
+    for (const event of ['end', 'close', 'cancelled']) call.on(event, gone)
+    call.on('data', (request) => stream.take(request)) // from here on; until now requests waited unread
+  }
+  return {
+    deltaAggregatedResources: (call) => {
+      serve(call).catch((error: unknown) => {
+        log.error('stream cannot be served', { error: messageOf(error) })
+        call.emit('error', { code: status.UNAVAILABLE, details: 'try again' })
+      })
+    },
+    views: publisher.views,
+    [Symbol.dispose]() {
+      publisher[Symbol.dispose]()
+      for (const stream of streams) stream.end()
+      streams.clear()
+    },
+  }
+}
