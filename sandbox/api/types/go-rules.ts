@@ -18,6 +18,9 @@ const MAY_BE_EMPTY: ReadonlySet<string> = new Set([
   'io.k8s.api.authentication.v1.TokenRequestSpec.audiences',
 ])
 
+/** Keyed lists whose keys Kubernetes does not check on ordinary writes (an env variable may come twice). */
+const MAY_REPEAT: ReadonlySet<string> = new Set(['env', 'ports', 'imagePullSecrets', 'secrets'])
+
 /**
  * Go decodes a missing scalar as its zero value and writes it back, and takes "" for unset. The schema of a built-in
  * kind says so here: zero values become defaults, and `required` keeps only what must really be given.
@@ -29,7 +32,10 @@ export function asGo(name: string, schema: Schema): Schema {
   const properties: Record<string, Schema> = {}
   for (const [key, property] of Object.entries(schema.properties)) {
     const lenient = reported || MAY_BE_EMPTY.has(`${name}.${key}`)
-    properties[key] = goField(property, required.has(key), lenient)
+    properties[key] = {
+      ...goField(property, required.has(key), lenient),
+      ...(MAY_REPEAT.has(key) && { mayRepeat: true }),
+    }
     if (lenient) required.delete(key)
   }
   return { ...schema, properties, required: [...required] }

@@ -22,7 +22,14 @@ export { mergePatch } from './merge-patch.ts'
 /** kubectl's patch for built-in kinds: lists merge by key, with $patch directives. */
 export { strategicMergePatch } from './strategic-merge-patch.ts'
 /** Server-side apply, and the ownership record of all other writes. */
-export { type ApplyConflict, recordUpdate, serverSideApply } from './managed-fields.ts'
+export {
+  type Applied,
+  type ApplyConflict,
+  type ApplyRequest,
+  recordUpdate,
+  serverSideApply,
+  type UpdateRecord,
+} from './managed-fields.ts'
 /** Reads an `application/vnd.kubernetes.protobuf` body. */
 export { decodeProtobuf } from './protobuf.ts'
 /** The OpenAPI v3 documents that kubectl validates, applies and explains with. */

@@ -53,6 +53,8 @@ export type Schema = Readonly<{
   nonEmpty?: boolean
   /** Ours, built-in kinds only: "" is as good as nothing. */
   emptyIsUnset?: boolean
+  /** Ours, built-in kinds only: a keyed list that may hold a key twice all the same. */
+  mayRepeat?: boolean
 }>
 
 /** Where the scale subresource of a kind keeps its numbers. The selector is a string, or an object for built-in kinds. */

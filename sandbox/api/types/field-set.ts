@@ -1,0 +1,123 @@
+import { isObject, isSafeKey, MAX_DEPTH } from './json.ts'
+import type { JsonObject } from './schema.ts'
+
+/**
+ * A set of paths into an object, as a trie. A step is written as FieldsV1 writes it: `f:name` for a field,
+ * `k:{"name":"a"}` for an item of a keyed list, `v:"a"` for one of a set, `i:0` for a place.
+ */
+export type FieldSet = ReadonlyMap<string, FieldNode>
+export type FieldNode = Readonly<{ member: boolean; children: FieldSet }>
+export type Path = readonly string[]
+
+export const EMPTY: FieldSet = new Map()
+
+export const childrenAt = (set: FieldSet, step: string): FieldSet => set.get(step)?.children ?? EMPTY
+
+export const isMember = (set: FieldSet, step: string): boolean => set.get(step)?.member === true
+
+/** A set that is being built. */
+export type Builder = Map<string, { member: boolean; children: Builder }>
+
+export const builder = (): Builder => new Map()
+
+export function insert(set: Builder, path: Path): void {
+  let here = set
+  path.forEach((step, i) => {
+    const node = here.get(step) ?? { member: false, children: builder() }
+    here.set(step, node)
+    if (i === path.length - 1) node.member = true
+    here = node.children
+  })
+}
+
+export function union(a: FieldSet, b: FieldSet): FieldSet {
+  if (b.size === 0) return a
+  if (a.size === 0) return b
+  return combine(a, b, (inA, inB) => inA || inB)
+}
+
+export const intersection = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (inA, inB) => inA && inB)
+
+/** Paths of `a` that are not themselves in `b`; what lies below them stays. */
+export const difference = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (inA, inB) => inA && !inB)
+
+/** Walks both tries; nodes that hold nothing disappear. */
+function combine(a: FieldSet, b: FieldSet, keep: (inA: boolean, inB: boolean) => boolean): FieldSet {
+  const out = new Map<string, FieldNode>()
+  for (const step of new Set([...a.keys(), ...b.keys()])) {
+    const member = keep(isMember(a, step), isMember(b, step))
+    const children = combine(childrenAt(a, step), childrenAt(b, step), keep)
+    if (member || children.size > 0) out.set(step, { member, children })
+  }
+  return out
+}
+
+/** Without the top-level fields named, and all below them. */
+export function withoutFields(set: FieldSet, isExcluded: (field: string) => boolean): FieldSet {
+  return new Map([...set].filter(([step]) => !step.startsWith('f:') || !isExcluded(step.slice(2))))
+}
+
+/** All paths, in the order of the trie. */
+export function* pathsOf(set: FieldSet, prefix: Path = []): Generator<Path> {
+  for (const [step, node] of set) {
+    const path = [...prefix, step]
+    if (node.member) yield path
+    yield* pathsOf(node.children, path)
+  }
+}
+
+/** Equal sets have equal text. */
+export const isSameSet = (a: FieldSet, b: FieldSet): boolean =>
+  difference(a, b).size + difference(b, a).size === 0
+
+/** FieldsV1: a leaf is `{}`; a path that is in the set and has paths below it has a `.` inside. */
+export function toFieldsV1(set: FieldSet): JsonObject {
+  const out: JsonObject = {}
+  for (const step of [...set.keys()].sort()) {
+    const node = set.get(step)
+    if (!node) continue
+    const inner = toFieldsV1(node.children)
+    out[step] = node.member && node.children.size > 0 ? { '.': {}, ...inner } : inner
+  }
+  return out
+}
+
+/** Reads FieldsV1; steps that are none are passed over, as clients may write anything there. */
+export function fromFieldsV1(fields: unknown, depth = 0): FieldSet {
+  const out = new Map<string, FieldNode>()
+  if (!isObject(fields) || depth > MAX_DEPTH) return out
+  for (const step of Object.keys(fields)) {
+    if (!/^[fkvi]:/.test(step) || !isSafeKey(step)) continue
+    const inner = fields[step]
+    const children = fromFieldsV1(inner, depth + 1)
+    const isLeaf = children.size === 0
+    out.set(step, { member: isLeaf || (isObject(inner) && Object.hasOwn(inner, '.')), children })
+  }
+  return out
+}
+
+/** A path as conflicts name it: `.spec.containers[name="a"].image`. */
+export function formatPath(path: Path): string {
+  return path.map(formatStep).join('')
+}
+
+function formatStep(step: string): string {
+  const rest = step.slice(2)
+  if (step.startsWith('f:')) return `.${rest}`
+  if (step.startsWith('v:')) return `[=${rest}]`
+  if (step.startsWith('i:')) return `[${rest}]`
+  const keys = parseKey(rest)
+  const text = Object.keys(keys)
+    .sort()
+    .map((key) => `${key}=${JSON.stringify(keys[key])}`)
+  return `[${text.join(',')}]`
+}
+
+function parseKey(text: string): JsonObject {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isObject(value) ? value : {}
+  } catch {
+    return {}
+  }
+}
