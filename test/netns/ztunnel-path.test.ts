@@ -1,0 +1,118 @@
+import t from 'tap'
+import { MeshWorld, completed, eventually, type WorldNode } from '../fakes/mesh-world.ts'
+import { serviceResource, workloadResource } from '../fakes/mesh.ts'
+import { captureOn, connectIn, listenIn, type PodNet, talk } from '../fakes/pod-net.ts'
+
+const skip = process.getuid?.() === 0 ? false : 'needs root'
+const marker = 'MARKER-of-plaintext-0123456789'
+
+type World = {
+  world: MeshWorld
+  n1: WorldNode
+  n2: WorldNode
+  client: PodNet
+  server: PodNet
+  stranger: PodNet
+}
+
+/** client on node 1, server on node 2, both captured; a stranger that is not in the mesh. */
+async function setUp(): Promise<World> {
+  const world = new MeshWorld('ztp')
+  try {
+    const client = world.network.pod('client', 1)
+    const server = world.network.pod('server', 2)
+    const stranger = world.network.pod('stranger', 3)
+    const n1 = await world.node('n1')
+    const n2 = await world.node('n2')
+    const web = 'demo/web.demo.svc.cluster.local'
+    const resources = {
+      ...workloadResource({ name: 'client', node: 'n1', addresses: [client.v4, client.v6] }),
+      ...workloadResource({
+        name: 'server',
+        node: 'n2',
+        addresses: [server.v4, server.v6],
+        services: { [web]: { 80: 8080 } },
+      }),
+      ...serviceResource({ name: 'web', vips: ['10.96.0.10', 'fd96::10'], ports: { 80: 8080 } }),
+    }
+    for (const node of [n1, n2]) await node.push(resources)
+    for (const [node, pod] of [
+      [n1, client],
+      [n2, server],
+    ] as const) {
+      const ack = await node.enrol(pod)
+      if (ack !== '') throw new Error(ack)
+      pod.capture()
+    }
+    return { world, n1, n2, client, server, stranger }
+  } catch (error) {
+    await world[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+/** Answers who connected, then what was sent. */
+const echo = (server: PodNet) =>
+  listenIn(server.netns, 8080, (socket) => {
+    socket.write(`${socket.remoteAddress?.replace('::ffff:', '')} `)
+    socket.pipe(socket)
+  })
+
+t.test('captured to captured', { skip }, async (t) => {
+  const { world, n1, n2, client, server, stranger } = await setUp()
+  t.teardown(() => world[Symbol.asyncDispose]())
+  const app = await echo(server)
+  t.teardown(() => app.close())
+  const capture = await captureOn(world.network.fabric)
+
+  for (const [family, from, to, vip] of [
+    ['IPv4', client.v4, server.v4, '10.96.0.10'],
+    ['IPv6', client.v6, server.v6, 'fd96::10'],
+  ] as const) {
+    t.equal(
+      await talk(await connectIn(client.netns, to, 8080), marker),
+      `${from} ${marker}`,
+      `${family} pod IP`,
+    )
+    t.equal(await talk(await connectIn(client.netns, vip, 80), marker), `${from} ${marker}`, `${family} VIP`)
+  }
+
+  await eventually(() => completed(n1).length === 4 && completed(n2).length === 4, 'four log lines each')
+  const source = 'spiffe://cluster.local/ns/demo/sa/client'
+  const destination = 'spiffe://cluster.local/ns/demo/sa/server'
+  const [, viaService] = completed(n1)
+  t.match(viaService, {
+    level: 'info',
+    'src.workload': 'client',
+    'src.identity': source,
+    'dst.addr': `${server.v4}:15008`,
+    'dst.hbone_addr': `${server.v4}:8080`,
+    'dst.service': 'web.demo.svc.cluster.local',
+    'dst.identity': destination,
+    direction: 'outbound',
+    bytes_sent: marker.length,
+    bytes_recv: marker.length + client.v4.length + 1,
+  })
+  t.match(completed(n2)[1], {
+    'src.identity': source,
+    'dst.identity': destination,
+    'dst.addr': `${server.v4}:15008`,
+    direction: 'inbound',
+    bytes_sent: marker.length + client.v4.length + 1,
+    bytes_recv: marker.length,
+  })
+
+  const captured = await capture.stop()
+  t.ok(captured.length > 1000, `${captured.length} bytes were captured`)
+  t.notOk(captured.includes(marker), 'and none of them is the plaintext')
+
+  const plain = await captureOn(world.network.fabric)
+  t.equal(await talk(await connectIn(stranger.netns, server.v4, 8080), marker), `${stranger.v4} ${marker}`)
+  await eventually(() => completed(n2).length === 5, 'the log line of the stranger')
+  t.match(completed(n2)[4], {
+    direction: 'inbound',
+    'dst.addr': `${server.v4}:8080`,
+    'src.identity': undefined,
+  })
+  t.ok((await plain.stop()).includes(marker), 'from outside the mesh it is plaintext')
+})
