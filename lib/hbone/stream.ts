@@ -46,6 +46,11 @@ export class StreamTable {
   /** Highest stream that the client side of this connection has opened. */
   last = 0
 
+  /** The number of the next stream that a client opens. */
+  get nextId(): number {
+    return this.last === 0 ? 1 : this.last + 2
+  }
+
   /** idle: never opened. forgotten: closed in a way that lets nothing follow. */
   stateOf(id: number): 'open' | 'idle' | 'reset-by-us' | 'forgotten' {
     if (this.open.has(id)) return 'open'

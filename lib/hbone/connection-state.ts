@@ -1,0 +1,145 @@
+import type { Request } from './fields.ts'
+import { ReceiveWindow } from './flow.ts'
+import { defaultMaxFrame, defaultWindow, goawayFrame, rstFrame, windowFrame } from './frames.ts'
+import { Glitches } from './glitches.ts'
+import type { HboneLimits } from './limits.ts'
+import { type Stream, StreamTable } from './stream.ts'
+
+export type ConnectionEvents = {
+  /** Server: a peer opened a stream; its listener has to be set during the call. */
+  request(stream: Stream, request: Request): void
+  /** The peer's settings are known. */
+  ready(): void
+  pong(payload: Buffer): void
+  /** The peer takes no streams after `lastId`. */
+  goaway(lastId: number, code: number): void
+  /** The connection is over; its output ends with a GOAWAY. Streams have been told before. */
+  failed(code: number, reason: string): void
+}
+
+export type Role = 'server' | 'client'
+
+/** What sending and receiving share: windows, streams, output, and the ways in which all of it ends. */
+export class ConnectionState {
+  readonly role: Role
+  readonly limits: HboneLimits
+  readonly events: ConnectionEvents
+  readonly glitches: Glitches
+  readonly table = new StreamTable()
+  readonly receiveWindow: ReceiveWindow
+  sendWindow = defaultWindow
+  peerInitialWindow = defaultWindow
+  peerMaxFrame = defaultMaxFrame
+  /** Unlimited until the peer says otherwise (RFC 9113 §6.5.2). */
+  peerMaxStreams = Number.POSITIVE_INFINITY
+  /** No further streams, by our wish or the peer's. */
+  draining = false
+  failed = false
+  /** Received bytes that have not been given back. */
+  held = 0
+  /** Connection credit that is kept back while too much is held. */
+  #owed = 0
+  #output: Buffer[] = []
+
+  constructor(role: Role, limits: HboneLimits, events: ConnectionEvents, now: () => number) {
+    this.role = role
+    this.limits = limits
+    this.events = events
+    this.glitches = new Glitches(limits, now)
+    // A window cannot be made smaller than the default that the peer starts with.
+    this.receiveWindow = new ReceiveWindow(Math.max(limits.connectionWindow, defaultWindow), defaultWindow)
+  }
+
+  write(frame: Buffer): void {
+    this.#output.push(frame)
+  }
+
+  takeOutput(): Buffer | undefined {
+    const parts = this.#output
+    if (parts.length === 0) return undefined
+    this.#output = []
+    return parts.length === 1 ? parts[0] : Buffer.concat(parts)
+  }
+
+  /** True while too much is held for the peer to be given more room. */
+  get starved(): boolean {
+    return this.held > this.limits.maxHeldBytes
+  }
+
+  /** What we let a peer send on a new stream; before it knows our setting it goes by the default. */
+  get streamWindow(): number {
+    return Math.max(this.limits.streamWindow, defaultWindow)
+  }
+
+  /** DATA has been taken in: the connection's room is given back at once, unless too much waits for readers. */
+  hold(stream: Stream, n: number): void {
+    stream.held += n
+    this.held += n
+    if (this.starved) this.#owed += n
+    else this.credit(n)
+  }
+
+  /** Received bytes have left our hands: the peer may send as many more. */
+  consumed(stream: Stream, n: number): void {
+    if (n === 0) return
+    stream.held -= n
+    this.held -= n
+    if (!stream.closed && !stream.remoteEnded) {
+      const more = stream.receiveWindow.credit(n)
+      if (more > 0) this.write(windowFrame(stream.id, more))
+    }
+    if (this.#owed > 0 && !this.starved) {
+      const owed = this.#owed
+      this.#owed = 0
+      this.credit(owed)
+    }
+  }
+
+  /** Room of the connection alone. */
+  credit(n: number): void {
+    if (this.failed) return
+    const more = this.receiveWindow.credit(n)
+    if (more > 0) this.write(windowFrame(0, more))
+  }
+
+  localEnd(stream: Stream): void {
+    stream.localEnded = true
+    if (stream.remoteEnded) this.table.remove(stream)
+  }
+
+  remoteEnd(stream: Stream): void {
+    stream.remoteEnded = true
+    if (stream.localEnded) this.table.remove(stream)
+    stream.listener?.ended()
+  }
+
+  /** Ends both directions of a stream. The listener is not called. */
+  reset(stream: Stream, code: number): void {
+    if (stream.closed) return
+    this.write(rstFrame(stream.id, code))
+    this.table.remove(stream)
+    this.table.rememberReset(stream.id)
+  }
+
+  /** A stream that somebody else has ended. */
+  drop(stream: Stream, code: number): void {
+    this.table.remove(stream)
+    stream.listener?.reset(code, true)
+  }
+
+  /** Tells every stream that the connection is gone. */
+  close(code: number): void {
+    if (this.failed) return
+    this.failed = true
+    for (const stream of this.table.open.values()) this.drop(stream, code)
+  }
+
+  /** A connection error (RFC 9113 §5.4.1). */
+  fail(code: number, reason: string): false {
+    if (this.failed) return false
+    this.write(goawayFrame(this.role === 'server' ? this.table.last : 0, code))
+    this.close(code)
+    this.events.failed(code, reason)
+    return false
+  }
+}
