@@ -44,6 +44,8 @@ export function readGoPackage(root: string, path: string): GoPackage {
       constants.push([type ?? '', value ?? ''])
     for (const [, type, value] of source.matchAll(/^const \w+ (\w+) = "([^"]*)"/gm))
       constants.push([type ?? '', value ?? ''])
+    for (const [, type, value] of source.matchAll(/^\s+\w+\s+= (\w+)\("([^"]*)"\)/gm))
+      constants.push([type ?? '', value ?? ''])
     readTypes(source.split('\n'), types)
   }
   for (const [type, value] of constants) types.get(type)?.constants.push(value)
