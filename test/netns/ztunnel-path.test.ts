@@ -1,67 +1,15 @@
 import t from 'tap'
-import { MeshWorld, completed, eventually, type WorldNode } from '../fakes/mesh-world.ts'
-import { serviceResource, workloadResource } from '../fakes/mesh.ts'
-import { captureOn, connectIn, listenIn, type PodNet, talk } from '../fakes/pod-net.ts'
+import { completed, eventually } from '../fakes/mesh-world.ts'
+import { captureOn, connectIn, talk } from '../fakes/pod-net.ts'
+import { echoIn, needsRoot, twoNodes } from '../fakes/two-nodes.ts'
 
-const skip = process.getuid?.() === 0 ? false : 'needs root'
+const skip = needsRoot
 const marker = 'MARKER-of-plaintext-0123456789'
 
-type World = {
-  world: MeshWorld
-  n1: WorldNode
-  n2: WorldNode
-  client: PodNet
-  server: PodNet
-  stranger: PodNet
-}
-
-/** client on node 1, server on node 2, both captured; a stranger that is not in the mesh. */
-async function setUp(): Promise<World> {
-  const world = new MeshWorld('ztp')
-  try {
-    const client = world.network.pod('client', 1)
-    const server = world.network.pod('server', 2)
-    const stranger = world.network.pod('stranger', 3)
-    const n1 = await world.node('n1')
-    const n2 = await world.node('n2')
-    const web = 'demo/web.demo.svc.cluster.local'
-    const resources = {
-      ...workloadResource({ name: 'client', node: 'n1', addresses: [client.v4, client.v6] }),
-      ...workloadResource({
-        name: 'server',
-        node: 'n2',
-        addresses: [server.v4, server.v6],
-        services: { [web]: { 80: 8080 } },
-      }),
-      ...serviceResource({ name: 'web', vips: ['10.96.0.10', 'fd96::10'], ports: { 80: 8080 } }),
-    }
-    for (const node of [n1, n2]) await node.push(resources)
-    for (const [node, pod] of [
-      [n1, client],
-      [n2, server],
-    ] as const) {
-      const ack = await node.enrol(pod)
-      if (ack !== '') throw new Error(ack)
-      pod.capture()
-    }
-    return { world, n1, n2, client, server, stranger }
-  } catch (error) {
-    await world[Symbol.asyncDispose]()
-    throw error
-  }
-}
-
-/** Answers who connected, then what was sent. */
-const echo = (server: PodNet) =>
-  listenIn(server.netns, 8080, (socket) => {
-    socket.write(`${socket.remoteAddress?.replace('::ffff:', '')} `)
-    socket.pipe(socket)
-  })
-
 t.test('captured to captured', { skip }, async (t) => {
-  const { world, n1, n2, client, server, stranger } = await setUp()
+  const { world, n1, n2, client, server, stranger } = await twoNodes('ztp')
   t.teardown(() => world[Symbol.asyncDispose]())
-  const app = await echo(server)
+  const app = await echoIn(server)
   t.teardown(() => app.close())
   const capture = await captureOn(world.network.fabric)
 

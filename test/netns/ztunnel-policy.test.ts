@@ -1,0 +1,79 @@
+import { once } from 'node:events'
+import t from 'tap'
+import { messageOf } from '#base'
+import { completed, eventually } from '../fakes/mesh-world.ts'
+import { policyResource } from '../fakes/mesh.ts'
+import { connectIn, listenIn, talk } from '../fakes/pod-net.ts'
+import { clientId, needsRoot, resourcesOf, twoNodes } from '../fakes/two-nodes.ts'
+
+const skip = needsRoot
+
+t.test('a policy decides about new connections, and at once about open ones', { skip }, async (t) => {
+  const nodes = await twoNodes('ztl')
+  const { world, n1, n2, client, server, stranger } = nodes
+  let arrived = 0
+  const app = await listenIn(server.netns, 8080, (socket) => {
+    arrived++
+    socket.pipe(socket)
+  })
+  t.teardown(async () => {
+    app.close()
+    await world[Symbol.asyncDispose]()
+  })
+  const call = async (from: typeof client) => {
+    try {
+      return await talk(await connectIn(from.netns, server.v4, 8080), 'hello')
+    } catch (error) {
+      return messageOf(error)
+    }
+  }
+  const last = (node: typeof n2) => completed(node).at(-1)
+
+  await n2.pushPolicies(policyResource({ name: 'only-bob', principals: ['cluster.local/ns/demo/sa/bob'] }))
+  t.not(await call(client), 'hello', 'an ALLOW for somebody else refuses')
+  await eventually(() => completed(n1).length === 1 && completed(n2).length === 1, 'both log')
+  t.match(last(n2), {
+    level: 'error',
+    error: 'policy rejection: allow policies exist, but none allowed',
+    policies: 'demo/only-bob',
+  })
+  t.match(last(n1), { level: 'error', error: /http status: 401/ })
+  t.equal(arrived, 0, 'the app was never connected')
+  t.not(await call(stranger), 'hello', 'nor may a stranger')
+  t.equal(arrived, 0)
+
+  await n2.pushPolicies(policyResource({ name: 'only-bob', principals: [clientId] }))
+  t.equal(await call(client), 'hello', 'the changed policy allows')
+  t.not(await call(stranger), 'hello', 'but still not plaintext')
+
+  const open = await connectIn(client.netns, '10.96.0.10', 80)
+  open.write('first')
+  const [answer] = await once(open, 'data')
+  t.equal(String(answer), 'first')
+  const closed = Promise.race([once(open, 'close'), once(open, 'end'), once(open, 'error')])
+  const pushed = performance.now()
+  await n2.pushPolicies(policyResource({ name: 'no-client', action: 'deny', principals: [clientId] }))
+  await closed
+  t.ok(performance.now() - pushed < 1_000, 'an open connection that is now denied is closed')
+  await eventually(() => last(n2)?.['error'] === 'closed due to policy change', 'the log says so')
+  t.match(last(n2), { policies: 'demo/no-client', 'dst.service': 'web.demo.svc.cluster.local' })
+  open.destroy()
+
+  t.not(await call(client), 'hello')
+  await eventually(
+    () => String(last(n2)?.['error']).includes('demo/no-client'),
+    'an explicit denial names itself',
+  )
+  t.match(last(n2), { error: 'policy rejection: explicitly denied by: demo/no-client' })
+  const metrics = await n2.ztunnel.registry.metrics()
+  t.match(metrics, /istio_tcp_connections_failed_total\{.*response_flags="DENY".*\} \d/)
+
+  await n2.pushPolicies({}, ['demo/no-client', 'demo/only-bob'])
+  t.equal(await call(client), 'hello', 'without policies everything is allowed')
+  t.equal(await call(stranger), 'hello')
+
+  await n2.push(resourcesOf(nodes, { authorizationPolicies: ['demo/late'] }))
+  t.not(await call(client), 'hello', 'a policy that the workload names but that has not arrived refuses')
+  await eventually(() => String(last(n2)?.['error']).includes('not been received'), 'and the log says why')
+  t.match(last(n2), { policies: 'demo/late' })
+})
