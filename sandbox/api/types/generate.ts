@@ -71,6 +71,9 @@ const SPECIAL: Readonly<Record<string, Schema>> = {
   },
 }
 
+/** Constants that are declared by naming one of another package. */
+const ELSEWHERE: Readonly<Record<string, readonly string[]>> = { AddressType: ['IPv4', 'IPv6'] }
+
 const SCALARS: Readonly<Record<string, [schema: Schema, wire: string]>> = {
   string: [{ type: 'string' }, 'string'],
   bool: [{ type: 'boolean' }, 'bool'],
@@ -191,11 +194,14 @@ class Generator {
     if (underlying.wire === '[]string') return { schema: underlying.schema, wire: 'strings' }
     if (!declared.doc.markers.has('enum')) return underlying
     return {
-      schema: { ...underlying.schema, enum: [...new Set(declared.constants)].sort() },
+      schema: { ...underlying.schema, enum: enumOf(declared) },
       wire: underlying.wire,
     }
   }
 }
+
+const enumOf = (type: GoType): readonly string[] =>
+  [...new Set([...type.constants, ...(ELSEWHERE[type.name] ?? [])])].sort()
 
 const isScalar = (wire: string) => ['string', 'bool', 'int', 'double', 'bytes'].includes(wire)
 
