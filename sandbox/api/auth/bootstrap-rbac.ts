@@ -191,8 +191,8 @@ const discoveryRoles = () => [
 ]
 
 const events = [
-  rule('', ['events'], ['create', 'patch', 'update']),
-  rule('events.k8s.io', ['events'], ['create', 'patch', 'update']),
+  rule('', ['events'], ['get', 'create', 'patch', 'update']),
+  rule('events.k8s.io', ['events'], ['get', 'create', 'patch', 'update']),
 ]
 
 /** One process runs the node's pods, its Service addresses and its DNS, under the node's one identity. */
