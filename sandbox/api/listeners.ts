@@ -39,7 +39,10 @@ export function tlsServer(credentials: Credentials, { request, upgrade }: Handle
   server.maxConnections = maxConnections
   server.on('request', request)
   server.on('upgrade', upgrade)
-  server.on('clientError', (_error, socket) => socket.destroy())
+  server.on('clientError', (_error, socket) => {
+    if (socket.writable) socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n')
+    else socket.destroy()
+  })
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   return server
 }

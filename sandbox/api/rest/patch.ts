@@ -8,20 +8,26 @@ import { writeOptions } from './options.ts'
 import { applyConflict, badRequest, invalid, isRefusal, notFound, type Refusal, refuse } from './refusal.ts'
 import { insert, replace, served, type WriteOptions } from './write.ts'
 
-const applyTypes = ['application/apply-patch+yaml', 'application/apply-patch+cbor']
+const applyType = 'application/apply-patch+yaml'
+const patchTypes = [
+  'application/json-patch+json',
+  'application/merge-patch+json',
+  'application/strategic-merge-patch+json',
+  applyType,
+]
 
 /** Is this PATCH a server-side apply, which may create? */
-export const isApply = ({ headers }: ApiRequest): boolean =>
-  applyTypes.includes(mediaType(headers['content-type']))
+export const isApply = ({ headers }: ApiRequest): boolean => mediaType(headers['content-type']) === applyType
 
 /** PATCH of an object or its status, in any of the four patch languages. */
 export function handlePatch(api: Api, request: ApiRequest, target: Target): Answer {
   const options = writeOptions(request)
   if (isRefusal(options)) return options
   const type = mediaType(request.headers['content-type'])
+  if (!patchTypes.includes(type)) return unsupported()
   const patch = decodePatch(request.body, type)
   if (isRefusal(patch)) return patch
-  if (type === 'application/apply-patch+yaml') return apply(api, request, target, patch, options)
+  if (type === applyType) return apply(api, request, target, patch, options)
   const live = api.store.get(target.resource, target.namespace ?? '', target.name ?? '')
   if (live === undefined) return notFound(subjectOf(target))
   const patched = patchedObject(target, served(target.kind, live), type, patch)
@@ -52,8 +58,6 @@ export function applyPatch(
     const outcome = jsonPatch(live, patch)
     return 'reject' in outcome ? unfit(outcome.reject) : outcome.object
   }
-  if (type !== 'application/merge-patch+json' && type !== 'application/strategic-merge-patch+json')
-    return unsupported()
   if (!isRecord(patch)) return badRequest('the patch must be an object')
   if (type === 'application/merge-patch+json') {
     const outcome = mergePatch(live, patch)

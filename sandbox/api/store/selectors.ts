@@ -23,8 +23,8 @@ const forms: readonly [RegExp, (key: string, value: string) => Requirement][] = 
     new RegExp(`^${key}\\s*<\\s*(-?\\d+)$`),
     (k, v) => (labels) => Number(labels[k] ?? Number.NaN) < Number(v),
   ],
-  [new RegExp(`^!\\s*${key}$`), (k) => (labels) => !(k in labels)],
-  [new RegExp(`^${key}$`), (k) => (labels) => k in labels],
+  [new RegExp(`^!\\s*${key}$`), (k) => (labels) => !Object.hasOwn(labels, k)],
+  [new RegExp(`^${key}$`), (k) => (labels) => Object.hasOwn(labels, k)],
 ]
 
 const splitSet = (text: string): readonly string[] => text.split(',').map((part) => part.trim())
