@@ -18,7 +18,7 @@ export type ServeOptions = PublisherOptions &
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
 export type DeltaServer = Disposable &
   Readonly<{
-    deltaAggregatedResources(call: Call): void
+    deltaAggregatedResources: (call: Call) => void
     /** What clients see, by type URL. */
     views: ReadonlyMap<string, View>
   }>

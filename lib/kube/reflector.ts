@@ -13,6 +13,8 @@ export type ReflectOptions = Selection &
     log?: Logger
     /** Silence after which a watch is taken for dead; API servers send a bookmark about every minute. */
     inactivityMs?: number
+    /** The kind may not exist (a CRD that is not installed): then there are no rows, and it is asked for again later. */
+    optional?: boolean
     /** First wait after a failure; doubled to 30 s. */
     baseMs?: number
     random?: () => number
@@ -25,6 +27,8 @@ const watchSeconds = 300
 const maxFailuresFromVersion = 3
 /** A watch that lived this long before it failed was no failure to connect. */
 const healthyMs = 30_000
+/** Between questions for a kind that does not exist. */
+const absentMs = 15_000
 
 /** The objects of a kind as a collection: listed, then watched, for as long as the signal allows. */
 export function reflect<T extends KubeObject>(
@@ -62,6 +66,12 @@ async function run<T extends KubeObject>(
       version = heard.version
     } catch (error) {
       if (signal.aborted) return
+      if (options.optional === true && version === undefined && isStatus(error, 404)) {
+        log?.debug('kind does not exist', { kind: kind.kind })
+        hold(table, new Map())
+        await sleep(backoffMs(1, { baseMs: absentMs, capMs: absentMs, random }), signal)
+        continue
+      }
       failures = heard.any || performance.now() - startedMs > healthyMs ? 1 : failures + 1
       const expired = isExpired(error)
       version = expired || failures >= maxFailuresFromVersion ? undefined : heard.version
@@ -90,14 +100,17 @@ async function relist<T extends KubeObject>(
   { signal, ...selection }: ReflectOptions,
 ): Promise<string> {
   const { items, resourceVersion } = await client.list(kind, selection, signal)
-  const rows = new Map(items.map((row) => [keyOf(row), row]))
+  hold(table, new Map(items.map((row) => [keyOf(row), row])))
+  return resourceVersion
+}
+
+function hold<T extends KubeObject>(table: Table<T>, rows: ReadonlyMap<string, T>): void {
   const gone = table.keys().filter((key) => !rows.has(key))
   table.apply([
     ...gone.map((key) => ({ key, old: table.get(key), row: undefined })),
     ...[...rows].map(([key, row]) => ({ key, old: table.get(key), row })).filter(isChange),
   ])
   table.markSynced()
-  return resourceVersion
 }
 
 function isChange<T extends KubeObject>({ old, row }: Change<T>): boolean {

@@ -1,0 +1,231 @@
+import { MeshError, messageOf, retry, sleep } from '#base'
+import { generateKeyPair, privateKeyPem } from '#identity'
+import { type Collection, type KubeClient, kinds, lease, type Pod, reflect } from '#kube'
+import { type Logger, metricsRoute, Readiness, readinessRoute, Registry, serveHttp } from '#telemetry'
+import { addressTypeUrl, ads, authorizationTypeUrl, ca } from '#wire'
+import { tokenAuthenticator } from './auth/index.ts'
+import {
+  type Authority,
+  caMetrics,
+  certificateService,
+  openAuthority,
+  servingCertificate,
+} from './ca/index.ts'
+import { type Inputs, type Mesh, meshFrom, nodeKey, type Settings } from './collections/index.ts'
+import type { Config } from './config.ts'
+import { closeServer, type KeyAndChain, listen, newGrpcServer, RenewableCredentials } from './grpc.ts'
+import { meshConfigFrom } from './mesh-config.ts'
+import { logFindings } from './findings.ts'
+import { impersonationWorld } from './world.ts'
+import { serveDeltas, xdsMetrics } from './xds/index.ts'
+import { version } from './version.ts'
+import { writersOf } from './writers.ts'
+
+export type App = AsyncDisposable &
+  Readonly<{ ports: Readonly<{ xds: number; monitoring: number; readiness: number }> }>
+
+/** Starts the controller; what fails half-way leaves nothing open. Closing is the reverse of opening. */
+export async function startController(config: Config, client: KubeClient, log: Logger): Promise<App> {
+  await using stack = new AsyncDisposableStack()
+  const stop = new AbortController()
+  const { signal } = stop
+  stack.defer(() => stop.abort())
+  const registry = new Registry()
+  const readiness = new Readiness(['ca', 'objects', 'xds'])
+  const http = stack.use(
+    await serveHttp({ port: config.ports.readiness }, { 'GET /ready': readinessRoute(readiness) }),
+  )
+  const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, monitoringRoutes(registry)))
+
+  const settings = await settingsOf(config, client, signal, log)
+  const authority = await untilReachable('ca', log, signal, () =>
+    openAuthority(client, { ...config, trustDomain: settings.trustDomain, signal, log: log.child('ca') }),
+  )
+  readiness.done('ca')
+
+  const inputs = inputsFrom(client, signal, log.child('kube'))
+  const mesh = meshFrom(inputs, settings, log.child('collections'))
+  stack.use(logFindings(inputs, mesh, log.child('collections')))
+  await allSynced(mesh, inputs)
+  readiness.done('objects')
+
+  const served = await serveGrpc({
+    config,
+    client,
+    settings,
+    authority,
+    mesh,
+    pods: inputs.pods,
+    registry,
+    log,
+    signal,
+  })
+  stack.defer(() => served[Symbol.asyncDispose]())
+  readiness.done('xds')
+
+  const lead = writersOf({ client, inputs, mesh, authority, signal, log: log.child('reconcile') })
+  const name = { namespace: config.namespace, name: 'istio-leader', identity: config.podName }
+  const leading = lease(client, { ...name, signal, log: log.child('lease') }, lead)
+  stack.defer(() => leading)
+  stack.defer(() => stop.abort()) // before waiting for what listens to it
+  log.info('ready', {
+    version,
+    xds: served.port,
+    workloads: mesh.workloads.size(),
+    services: mesh.services.size(),
+  })
+  const ports = { xds: served.port, monitoring: monitoring.port, readiness: http.port }
+  const open = stack.move()
+  return { ports, [Symbol.asyncDispose]: () => open.disposeAsync() }
+}
+
+/** The API server may still be starting: asked again until it answers or says no for good. */
+const untilReachable = <T>(
+  what: string,
+  log: Logger,
+  signal: AbortSignal,
+  attempt: () => Promise<T>,
+): Promise<T> =>
+  retry(attempt, {
+    signal,
+    attempts: Infinity,
+    capMs: 5_000,
+    onRetry: (error, waitMs) =>
+      log.warn('waiting for the API server', { what, error: messageOf(error), waitMs: Math.round(waitMs) }),
+  })
+
+async function settingsOf(
+  config: Config,
+  client: KubeClient,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<Settings> {
+  const { namespace, clusterId, domain, dryRunPolicies } = config
+  const map = await untilReachable('mesh config', log, signal, () =>
+    client.find({ kind: kinds.ConfigMap, namespace, name: 'istio' }, signal),
+  )
+  const mesh = meshConfigFrom(map, namespace, log)
+  const trustDomain = config.trustDomain ?? mesh.trustDomain
+  return { clusterId, domain, dryRunPolicies, trustDomain, rootNamespace: mesh.rootNamespace }
+}
+
+function inputsFrom(client: KubeClient, signal: AbortSignal, log: Logger): Inputs {
+  const all = { signal, log }
+  return {
+    pods: reflect(client, kinds.Pod, all),
+    services: reflect(client, kinds.Service, all),
+    slices: reflect(client, kinds.EndpointSlice, all),
+    namespaces: reflect(client, kinds.Namespace, all),
+    nodes: reflect(client, kinds.Node, all),
+    authorizationPolicies: reflect(client, kinds.AuthorizationPolicy, { ...all, optional: true }),
+    peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
+  }
+}
+
+/** Nobody is told anything before everything is known: half a mesh is a wrong mesh. */
+async function allSynced(mesh: Mesh, inputs: Inputs): Promise<void> {
+  const waiting: readonly { readonly synced: Promise<void> }[] = [
+    ...Object.values(inputs),
+    mesh.addresses,
+    mesh.authorizations,
+  ]
+  await Promise.all(waiting.map(({ synced }) => synced))
+}
+
+type GrpcOptions = Readonly<{
+  config: Config
+  client: KubeClient
+  settings: Settings
+  authority: Authority
+  mesh: Mesh
+  pods: Collection<Pod>
+  registry: Registry
+  log: Logger
+  signal: AbortSignal
+}>
+
+async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: number }> {
+  const { config, settings, authority, mesh, registry, log, signal } = o
+  const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
+  const server = newGrpcServer()
+  const deltas = serveDeltas({
+    types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
+    authenticate,
+    nodeKey,
+    debounceMs: config.debounceMs,
+    debounceMaxMs: config.debounceMaxMs,
+    version,
+    log: log.child('xds'),
+    metrics: xdsMetrics(registry),
+  })
+  const metrics = caMetrics(registry)
+  metrics.rootExpiry.set(authority.notAfter.getTime() / 1000)
+  const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
+  server.addService(ads.AggregatedDiscoveryServiceService, {
+    deltaAggregatedResources: deltas.deltaAggregatedResources,
+  })
+  server.addService(
+    ca.IstioCertificateServiceService,
+    certificateService({ authority: () => authority, authenticate, world, log: log.child('ca'), metrics }),
+  )
+  const first = ownCertificate(authority, config)
+  const credentials = new RenewableCredentials(first)
+  const port = await listen(server, config.ports.xds, credentials)
+  void keepRenewed(credentials, authority, config, first.notAfter, signal, log)
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      deltas[Symbol.dispose]()
+      await closeServer(server)
+    },
+  }
+}
+
+function ownCertificate(authority: Authority, config: Config): KeyAndChain & { notAfter: Date } {
+  const keys = generateKeyPair()
+  const { chainPem, notAfter } = servingCertificate(authority, keys.publicKey, { dns: ownNames(config) })
+  return { keyPem: privateKeyPem(keys.privateKey), chainPem, notAfter }
+}
+
+/** Every name by which clients know the Service (facts: Istio's own list). */
+const ownNames = ({ namespace, domain, customHosts }: Config): readonly string[] => [
+  `istiod.${namespace}.svc`,
+  `istiod.${namespace}.svc.${domain}`,
+  `istiod.${namespace}`,
+  `istiod-remote.${namespace}.svc`,
+  `istio-pilot.${namespace}.svc`,
+  ...customHosts,
+]
+
+/** A new key and certificate at half-life. */
+async function keepRenewed(
+  credentials: RenewableCredentials,
+  authority: Authority,
+  config: Config,
+  firstEnd: Date,
+  signal: AbortSignal,
+  log: Logger,
+): Promise<void> {
+  for (let notAfter = firstEnd; ; ) {
+    try {
+      await sleep(Math.max(1_000, (notAfter.getTime() - Date.now()) / 2), signal)
+    } catch {
+      return
+    }
+    try {
+      const next = ownCertificate(authority, config)
+      credentials.renew(next)
+      notAfter = next.notAfter
+      log.info('serving certificate renewed', { notAfter: notAfter.toISOString() })
+    } catch (error) {
+      log.error('serving certificate not renewed', {
+        error: messageOf(new MeshError('identity-unavailable', { cause: error })),
+      })
+    }
+  }
+}
+
+const monitoringRoutes = (registry: Registry) => ({
+  'GET /metrics': metricsRoute(registry),
+  'GET /version': () => ({ status: 200, body: `${version}-lateen-Clean\n` }),
+})

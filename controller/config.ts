@@ -1,0 +1,65 @@
+import { hostname } from 'node:os'
+import { z } from 'zod'
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
+/** Go's way to write a duration, as Istio's environment has it: `100ms`, `10s`, `1m30s`. */
+const duration = z
+  .string()
+  .regex(/^(\d+(\.\d+)?(ms|s|m|h))+$/)
+  .transform((text) =>
+    [...text.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce(
+      (sum, [, n, unit = '']) => sum + Number(n) * (units[unit] ?? 0),
+      0,
+    ),
+  )
+const flag = z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1')
+const list = z.string().transform((text) =>
+  text
+    .split(',')
+    .map((part) => part.trim())
+    .filter((part) => part !== ''),
+)
+const port = z.coerce.number().int().min(0).max(65_535)
+const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)
+
+const Env = z.object({
+  POD_NAMESPACE: name.default('istio-system'),
+  POD_NAME: z.string().min(1).optional(),
+  CLUSTER_ID: z.string().min(1).default('Kubernetes'),
+  TRUST_DOMAIN: name.optional(),
+  DOMAIN_SUFFIX: name.default('cluster.local'),
+  TOKEN_AUDIENCES: list.default(['istio-ca']),
+  CA_TRUSTED_NODE_ACCOUNTS: list.optional(),
+  PILOT_DEBOUNCE_AFTER: duration.default(100),
+  PILOT_DEBOUNCE_MAX: duration.default(10_000),
+  AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: flag.default(false),
+  ISTIOD_CUSTOM_HOST: list.default([]),
+  XDS_PORT: port.default(15_012),
+  MONITORING_PORT: port.default(15_014),
+  READINESS_PORT: port.default(8080),
+  LOG_LEVEL: z.string().default('info'),
+  LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
+})
+
+export type Config = Readonly<ReturnType<typeof parseConfig>>
+
+/** The environment, once and completely; throws one error that names every bad variable. */
+export function parseConfig(env: NodeJS.ProcessEnv) {
+  const e = Env.parse(env)
+  return {
+    namespace: e.POD_NAMESPACE,
+    podName: e.POD_NAME ?? hostname(),
+    clusterId: e.CLUSTER_ID,
+    /** Undefined: as the mesh ConfigMap says. */
+    trustDomain: e.TRUST_DOMAIN,
+    domain: e.DOMAIN_SUFFIX,
+    audiences: e.TOKEN_AUDIENCES,
+    trustedAccounts: e.CA_TRUSTED_NODE_ACCOUNTS ?? [`${e.POD_NAMESPACE}/ztunnel`],
+    debounceMs: e.PILOT_DEBOUNCE_AFTER,
+    debounceMaxMs: e.PILOT_DEBOUNCE_MAX,
+    dryRunPolicies: e.AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY,
+    customHosts: e.ISTIOD_CUSTOM_HOST,
+    ports: { xds: e.XDS_PORT, monitoring: e.MONITORING_PORT, readiness: e.READINESS_PORT },
+    log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },
+  }
+}

@@ -1,0 +1,47 @@
+import type { Change } from '#kube'
+import type { Logger } from '#telemetry'
+import type { Inputs, Mesh } from './collections/index.ts'
+
+const useWaypoint = 'istio.io/use-waypoint'
+
+/** What is written but not enforced is said in the log too, for objects without a status and for readers without rights. */
+export function logFindings(inputs: Inputs, { policies }: Mesh, log: Logger): Disposable {
+  const stack = new DisposableStack()
+  stack.use(
+    policies.compiled.subscribe((changes) => {
+      for (const { key, old, row } of changes) {
+        const { condition } = row ?? {}
+        if (!condition || condition.reason === 'Accepted' || condition.message === old?.condition.message)
+          continue
+        log.warn('policy not enforced as written', {
+          policy: key,
+          reason: condition.reason,
+          message: condition.message,
+        })
+      }
+    }),
+  )
+  stack.use(
+    policies.peerModes.subscribe((changes) => {
+      for (const { key, row } of changes)
+        for (const problem of row?.invalid ?? [])
+          log.warn('PeerAuthentication not understood', { key, problem })
+    }),
+  )
+  const waypointLabel =
+    (kind: string) =>
+    (changes: readonly Change<{ metadata: { labels?: Readonly<Record<string, string>> } }>[]) => {
+      for (const { key, old, row } of changes) {
+        const waypoint = row?.metadata.labels?.[useWaypoint]
+        if (!waypoint || waypoint === 'none' || waypoint === old?.metadata.labels?.[useWaypoint]) continue
+        log.warn('waypoint asked for, but this release has none; traffic stays at L4', {
+          kind,
+          key,
+          waypoint,
+        })
+      }
+    }
+  stack.use(inputs.pods.subscribe(waypointLabel('Pod')))
+  stack.use(inputs.namespaces.subscribe(waypointLabel('Namespace')))
+  return stack
+}

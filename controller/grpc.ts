@@ -1,0 +1,60 @@
+import type { SecureContextOptions } from 'node:tls'
+import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { MeshError } from '#base'
+
+export type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
+
+const contextOf = ({ keyPem, chainPem }: KeyAndChain): SecureContextOptions => ({
+  key: keyPem,
+  cert: chainPem,
+  minVersion: 'TLSv1.2', // Istio's clients speak 1.3; debugging tools may not
+})
+
+/** TLS whose certificate can be replaced while serving: connections from then on see the new one. */
+export class RenewableCredentials extends ServerCredentials {
+  constructor(certificate: KeyAndChain) {
+    super({ requestCert: false }, contextOf(certificate))
+  }
+  renew(certificate: KeyAndChain): void {
+    this.updateSecureContextOptions(contextOf(certificate))
+  }
+  override _equals(other: ServerCredentials): boolean {
+    return this === other
+  }
+}
+
+/** Clients come back with a fresh token and are spread over replicas again (Istio: keepaliveMaxServerConnectionAge). */
+const maxConnectionAgeMs = 30 * 60_000
+const closeMs = 2_000
+
+export const newGrpcServer = (): Server =>
+  new Server({
+    'grpc.max_receive_message_length': 16 << 20, // the versions of 100,000 resources in a first request
+    'grpc.max_concurrent_streams': 100,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.max_connection_age_ms': maxConnectionAgeMs,
+    'grpc.max_connection_age_grace_ms': 10_000,
+  })
+
+/** Listens on both families, or on IPv4 where the kernel has no other. */
+export async function listen(server: Server, port: number, credentials: ServerCredentials): Promise<number> {
+  const bind = (host: string) =>
+    new Promise<number>((resolve, reject) => {
+      server.bindAsync(`${host}:${port}`, credentials, (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      )
+    })
+  try {
+    return await bind('[::]').catch(() => bind('0.0.0.0'))
+  } catch (cause) {
+    throw new MeshError('bad-config', { message: `cannot listen on port ${port}`, cause })
+  }
+}
+
+/** Ends politely, and for good after two seconds. */
+export async function closeServer(server: Server): Promise<void> {
+  const timer = setTimeout(() => server.forceShutdown(), closeMs)
+  await new Promise<void>((done) => server.tryShutdown(() => done()))
+  clearTimeout(timer)
+}

@@ -1,0 +1,5 @@
+export { conditionWriter } from './condition-writer.ts'
+export { conditionsOf, mergedConditions, type Wanted } from './conditions.ts'
+export { gatewayConditions } from './gateways.ts'
+export { lead, type Writer } from './lead.ts'
+export { bundleName, bundleStep, rootBundleWriter } from './root-bundles.ts'

@@ -1,0 +1,74 @@
+import { type KubeClient, kinds, reflect } from '#kube'
+import type { Logger } from '#telemetry'
+import type { Authority } from './ca/index.ts'
+import type { Inputs, Mesh } from './collections/index.ts'
+import { bundleName, conditionWriter, gatewayConditions, lead, rootBundleWriter } from './reconcile/index.ts'
+
+export type WriterOptions = Readonly<{
+  client: KubeClient
+  inputs: Inputs
+  mesh: Mesh
+  authority: Authority
+  signal: AbortSignal
+  log: Logger
+}>
+
+const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
+const serviceTypes = ['istio.io/WaypointBound']
+
+/** Everything that only the leader does. */
+export function writersOf({ client, inputs, mesh, authority, signal, log }: WriterOptions) {
+  const bundles = reflect(client, kinds.ConfigMap, {
+    signal,
+    log,
+    fieldSelector: `metadata.name=${bundleName}`,
+  })
+  const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
+  const { policies, waypointReferences } = mesh
+  const writers = [
+    rootBundleWriter({
+      client,
+      namespaces: inputs.namespaces,
+      bundles,
+      rootPem: () => authority.rootPem,
+      log,
+    }),
+    conditionWriter({
+      client,
+      kind: kinds.AuthorizationPolicy,
+      objects: inputs.authorizationPolicies,
+      also: policies.compiled,
+      wanted: (_, key) => {
+        const compiled = policies.compiled.get(key)
+        return { types: policyTypes, conditions: compiled ? [compiled.condition] : [] }
+      },
+      fieldManager: 'istio-ambient-ztunnel-policy',
+      log,
+    }),
+    conditionWriter({
+      client,
+      kind: kinds.Service,
+      objects: inputs.services,
+      also: waypointReferences,
+      wanted: (_, key) => {
+        const reference = waypointReferences.get(key)
+        return { types: serviceTypes, conditions: reference ? [reference.condition] : [] }
+      },
+      fieldManager: 'istio-ambient-service',
+      log,
+    }),
+    conditionWriter({
+      client,
+      kind: kinds.Gateway,
+      objects: gateways,
+      also: gateways,
+      wanted: gatewayConditions,
+      fieldManager: 'istio.io/mesh-controller',
+      log,
+    }),
+  ]
+  return async (leading: AbortSignal) => {
+    await bundles.synced // a bundle not yet seen is not a bundle that is missing
+    await lead(writers, leading)
+  }
+}
