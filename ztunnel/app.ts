@@ -27,6 +27,8 @@ export type Parts = Readonly<{
   /** Signs instead of the CA at `config.ca`. */
   sign?: ConstructorParameters<typeof Certificates>[0]['sign']
   random?: () => number
+  /** Between two tries to start a pod's proxy. */
+  podRetryMs?: number
 }>
 
 /** A running ztunnel. Disposing it ends every connection at once. */
@@ -60,7 +62,11 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const certificates = stack.use(new Certificates({ sign, log: log.child('identity') }))
   stack.use(followIdentities(state, certificates))
   const connections = new Connections()
-  stack.use(state.onChange(() => connections.recheck(state)))
+  stack.use(
+    state.onChange(({ policies, added, removed }) => {
+      if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
+    }),
+  )
   const metrics = proxyMetrics(registry)
   const context: ProxyContext = {
     state,
@@ -82,6 +88,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
       readiness,
       metrics: podMetrics(registry),
       signal: stop.signal,
+      retryMs: parts.podRetryMs,
     }),
   )
   const quit = Promise.withResolvers<void>()

@@ -58,7 +58,7 @@ export class MeshWorld {
     const lines: LogLine[] = []
     const logs = startLogging({ format: 'json', write: (line) => lines.push(JSON.parse(line)) })
     const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => this.ca.sign(csr, id)
-    const ztunnel = await startZtunnel(config, { logs, sign })
+    const ztunnel = await startZtunnel(config, { logs, sign, podRetryMs: 100 })
     const stream = await xds.stream()
     const push =
       (typeUrl: string) =>

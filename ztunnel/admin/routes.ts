@@ -1,8 +1,10 @@
+import type { CertificateState } from '#identity'
 import type { LogControl } from '#telemetry'
 import type { Config } from '../config.ts'
 import type { Pods } from '../inpod/index.ts'
 import type { Connections } from '../proxy/index.ts'
 import type { MeshState } from '../state/index.ts'
+import { dumpCertificates } from './certificates.ts'
 import { dumpPolicy, dumpService, dumpWorkload } from './dump.ts'
 import type { AdminRoutes, Answer } from './server.ts'
 
@@ -11,7 +13,7 @@ export type AdminParts = Readonly<{
   state: MeshState
   pods: Pods
   connections: Connections
-  certificates: Readonly<{ dump(): unknown }>
+  certificates: Readonly<{ dump(): readonly CertificateState[] }>
   logs: LogControl
   /** Starts the graceful end; resolves when it is over. */
   quit(): Promise<void>
@@ -48,7 +50,7 @@ function configDump({ config, state, pods, connections, certificates }: AdminPar
     staticConfig: { workloads: [], policies: [], services: [] },
     version: { version: config.version, buildProfile: 'lateen', istioVersion: config.version },
     config,
-    certificates: certificates.dump(),
+    certificates: dumpCertificates(certificates.dump()),
     workloadState: Object.fromEntries(
       pods.list().map(({ pod, state: podState }) => [
         pod.uid,

@@ -12,7 +12,7 @@ export type PodsOptions = Readonly<{
   metrics: PodMetrics
   signal: AbortSignal
   /** Between two tries to start a pod's proxy. */
-  retryMs?: number
+  retryMs?: number | undefined
 }>
 
 /** Name of the start-up task (ztunnel's word for it). */
