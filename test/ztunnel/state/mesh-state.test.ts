@@ -1,0 +1,162 @@
+import t from 'tap'
+import { ip } from '#base'
+import { policyName } from '#policy'
+import { workload as wire } from '#wire'
+import {
+  addressHandler,
+  authorizationHandler,
+  type Change,
+  MeshState,
+  parseService,
+  parseWorkload,
+} from '../../../ztunnel/state/index.ts'
+import {
+  policyResource,
+  serviceResource,
+  serviceWire,
+  workloadResource,
+  workloadWire,
+} from '../../fakes/mesh.ts'
+
+const web = 'demo/web.demo.svc.cluster.local'
+const server = { name: 'server', addresses: ['10.0.0.2'], services: { [web]: { 80: 8080 } } }
+const list = (resources: Readonly<Record<string, { bytes: Uint8Array }>>) =>
+  Object.entries(resources).map(([name, { bytes }]) => ({ name, version: '1', bytes }))
+
+t.test('a workload that comes before its service is its endpoint all the same', async (t) => {
+  const state = new MeshState('n1')
+  const handler = addressHandler(state)
+  t.same(handler.apply(list(workloadResource(server)), []), [])
+  t.same(
+    handler.apply(list(serviceResource({ name: 'web', vips: ['10.96.0.1'], ports: { 80: 8080 } })), []),
+    [],
+  )
+  const service = state.serviceAt('', ip('10.96.0.1'), 'demo')
+  t.equal(service?.hostname, 'web.demo.svc.cluster.local')
+  t.equal(service && state.membersOf(service.key).size, 1)
+  handler.apply([], ['Kubernetes//Pod/demo/server'])
+  t.equal(service && state.membersOf(service.key).size, 0)
+  t.equal(state.workloadAt('', ip('10.0.0.2')), undefined)
+  handler.apply([], [web])
+  t.equal(state.serviceAt('', ip('10.96.0.1'), 'demo'), undefined)
+})
+
+t.test('a workload that moves leaves nothing behind', async (t) => {
+  const state = new MeshState('n1')
+  const handler = addressHandler(state)
+  handler.apply(list(workloadResource(server)), [])
+  handler.apply(list(workloadResource({ name: 'server', addresses: ['10.0.0.3'] })), [])
+  t.equal(state.workloadAt('', ip('10.0.0.2')), undefined)
+  t.equal(state.workloadAt('', ip('10.0.0.3'))?.name, 'server')
+  t.equal(state.membersOf(parseService(serviceWire({ name: 'web' })).key).size, 0)
+  t.equal([...state.workloads()].length, 1)
+})
+
+t.test('what cannot be used is rejected by name, and the rest applies', async (t) => {
+  const state = new MeshState('n1')
+  const spoilt = (change: Partial<wire.Workload>, name: string) => {
+    const value = { ...workloadWire({ name, addresses: ['10.0.0.9'] }), ...change }
+    return { name, version: '1', bytes: wire.Address.encode({ type: { $case: 'workload', value } }).finish() }
+  }
+  const rejected = addressHandler(state).apply(
+    [
+      spoilt({ addresses: [Buffer.from([1, 2, 3])] }, 'short-address'),
+      spoilt({ tunnelProtocol: 2 as wire.TunnelProtocol }, 'legacy-protocol'),
+      spoilt({ networkMode: 9 as wire.NetworkMode }, 'unknown-network-mode'),
+      spoilt({ services: { nohost: { ports: [] } } }, 'bad-service-key'),
+      spoilt(
+        { services: { [web]: { ports: [{ servicePort: 80, targetPort: 70_000, appProtocol: 0 }] } } },
+        'bad-port',
+      ),
+      spoilt({ waypoint: { destination: undefined, hboneMtlsPort: 15008 } }, 'gateway-nowhere'),
+      spoilt({ serviceAccount: 'a/b' }, 'no-identity'),
+      spoilt({ uid: '' }, 'no-uid'),
+      { name: 'noise', version: '1', bytes: Buffer.from([0xff, 0x01]) },
+      { name: 'empty', version: '1', bytes: new Uint8Array() },
+      ...list(workloadResource(server)),
+    ],
+    [],
+  )
+  t.same(
+    rejected.map(({ name }) => name),
+    [
+      'short-address',
+      'legacy-protocol',
+      'unknown-network-mode',
+      'bad-service-key',
+      'bad-port',
+      'gateway-nowhere',
+      'no-identity',
+      'no-uid',
+      'noise',
+      'empty',
+    ],
+  )
+  t.ok(rejected.every(({ reason }) => reason.length > 0))
+  t.equal(state.workloadAt('', ip('10.0.0.2'))?.name, 'server')
+  t.equal([...state.workloads()].length, 1)
+})
+
+t.test('an unknown status is unhealthy, an unknown kind of workload only a label', async (t) => {
+  const parsed = parseWorkload({
+    ...workloadWire(server),
+    status: 7 as wire.WorkloadStatus,
+    workloadType: 7 as wire.WorkloadType,
+  })
+  t.equal(parsed.status, 'Unhealthy')
+  t.equal(parsed.workloadType, 'pod')
+})
+
+t.test('of services with one VIP: visible, own namespace, canonical', async (t) => {
+  const state = new MeshState('n1')
+  const at = (namespace: string, more: Partial<wire.Service> = {}) =>
+    parseService({ ...serviceWire({ name: 'web', namespace, vips: ['10.96.0.1'] }), ...more })
+  state.apply({
+    services: [at('a', { visibility: wire.Visibility.NAMESPACE }), at('b'), at('c', { canonical: true })],
+  })
+  const found = (from: string) => state.serviceAt('', ip('10.96.0.1'), from)?.namespace
+  t.same([found('a'), found('b'), found('x')], ['a', 'b', 'c'])
+})
+
+t.test('the longest block wins, an exact address before any', async (t) => {
+  const state = new MeshState('n1')
+  const service = (name: string, vip: string) => parseService(serviceWire({ name, vips: [vip] }))
+  state.apply({
+    services: [
+      service('wide', '10.0.0.0/8'),
+      service('narrow', '10.96.0.0/16'),
+      service('exact', '10.96.0.1'),
+    ],
+  })
+  const found = (address: string) => state.serviceAt('', ip(address), 'demo')?.name
+  t.same([found('10.1.1.1'), found('10.96.9.9'), found('10.96.0.1')], ['wide', 'narrow', 'exact'])
+  t.equal(found('11.0.0.1'), undefined)
+})
+
+t.test('listeners hear of local workloads and policies, after the state is complete', async (t) => {
+  const state = new MeshState('n1')
+  const heard: string[] = []
+  using _watch = state.onChange(({ policies, added, removed }: Change) => {
+    const names = (rows: Change['added']) => rows.map(({ name }) => name).join()
+    heard.push(
+      `${policies ? 'policies' : ''}+${names(added)} -${names(removed)} ${[...state.workloads()].length}`,
+    )
+  })
+  const handler = addressHandler(state)
+  handler.apply(list(workloadResource({ ...server, node: 'n1' })), [])
+  handler.apply(list(workloadResource({ name: 'far', node: 'n2' })), [])
+  handler.apply(list(workloadResource({ ...server, node: 'n1' })), [])
+  authorizationHandler(state).apply(list(policyResource({ name: 'p' })), [])
+  handler.apply([], ['Kubernetes//Pod/demo/server'])
+  t.same(heard, ['+server - 1', '+ - 2', '+server -server 2', 'policies+ - 2', '+ -server 1'])
+})
+
+t.test('an unreadable policy is rejected and applies closed; its removal opens again', async (t) => {
+  const state = new MeshState('n1')
+  const handler = authorizationHandler(state)
+  const rejected = handler.apply([{ name: 'demo/bad', version: '', bytes: Buffer.from([0xff]) }], [])
+  t.equal(rejected[0]?.name, 'demo/bad')
+  t.equal(state.policies.byName.get(policyName('demo', 'bad'))?.action, 'deny')
+  handler.apply([], ['demo/bad'])
+  t.equal(state.policies.byName.size, 0)
+})
