@@ -1,29 +1,23 @@
+import { z } from 'zod'
 import { type Attributes, type Authorization, authorize, grants, type RbacSource } from './rbac.ts'
 import { authenticated, type User } from './user.ts'
 
-/** `spec` of SelfSubjectAccessReview; SubjectAccessReview adds whom it asks for. */
-export type AccessReviewSpec = Readonly<{
-  resourceAttributes?: Readonly<{
-    verb?: string
-    group?: string
-    resource?: string
-    subresource?: string
-    namespace?: string
-    name?: string
-  }>
-  nonResourceAttributes?: Readonly<{ verb?: string; path?: string }>
-}>
-/** `spec` of SubjectAccessReview and LocalSubjectAccessReview. */
-export type SubjectReviewSpec = AccessReviewSpec &
-  Readonly<{
-    user?: string
-    uid?: string
-    groups?: readonly string[]
-    extra?: Readonly<Record<string, readonly string[]>>
-  }>
+const text = z.string().optional()
+const ReviewSpec = z.object({
+  resourceAttributes: z
+    .object({ verb: text, group: text, resource: text, subresource: text, namespace: text, name: text })
+    .optional(),
+  nonResourceAttributes: z.object({ verb: text, path: text }).optional(),
+})
+const SubjectSpec = ReviewSpec.extend({
+  user: text,
+  uid: text,
+  groups: z.array(z.string()).optional(),
+  extra: z.record(z.string(), z.array(z.string())).optional(),
+})
 
 /** What a review asks about; undefined when it names neither a resource nor a path, or both. */
-export function reviewedAttributes(spec: AccessReviewSpec): Attributes | undefined {
+function reviewedAttributes(spec: z.infer<typeof ReviewSpec>): Attributes | undefined {
   const { resourceAttributes: r, nonResourceAttributes: p } = spec
   if (!r === !p) return undefined
   if (p) return { verb: p.verb ?? '', path: p.path ?? '' }
@@ -35,10 +29,12 @@ export function reviewedAttributes(spec: AccessReviewSpec): Attributes | undefin
 /** `status` of a SelfSubjectAccessReview, or why the spec is invalid (422). */
 export function selfSubjectAccessReview(
   user: User,
-  spec: AccessReviewSpec,
+  spec: unknown,
   rbac: RbacSource,
 ): Authorization | { reject: string } {
-  const attributes = reviewedAttributes(spec)
+  const parsed = ReviewSpec.safeParse(spec)
+  if (!parsed.success) return { reject: `spec: Invalid value: ${z.prettifyError(parsed.error)}` }
+  const attributes = reviewedAttributes(parsed.data)
   if (!attributes)
     return {
       reject:
@@ -48,11 +44,10 @@ export function selfSubjectAccessReview(
 }
 
 /** `status` of a SubjectAccessReview, or why the spec is invalid (422). */
-export function subjectAccessReview(
-  spec: SubjectReviewSpec,
-  rbac: RbacSource,
-): Authorization | { reject: string } {
-  const { user = '', uid, groups = [], extra = {} } = spec
+export function subjectAccessReview(spec: unknown, rbac: RbacSource): Authorization | { reject: string } {
+  const parsed = SubjectSpec.safeParse(spec)
+  if (!parsed.success) return { reject: `spec: Invalid value: ${z.prettifyError(parsed.error)}` }
+  const { user = '', uid, groups = [], extra = {} } = parsed.data
   if (user === '' && groups.length === 0)
     return { reject: 'spec.user: Invalid value: "": at least one of user or group must be specified' }
   const subject: User = { username: user, groups, extra, ...(uid !== undefined && { uid }) }

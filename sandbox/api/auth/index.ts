@@ -14,12 +14,10 @@ export {
 export { type Attributes, type Authorization, authorize, forbiddenMessage, type RbacSource } from './rbac.ts'
 export { bootstrapRbac } from './bootstrap-rbac.ts'
 export {
-  type AccessReviewSpec,
   type Impersonation,
   impersonation,
   rulesReview,
   selfSubjectAccessReview,
   subjectAccessReview,
-  type SubjectReviewSpec,
   userInfo,
 } from './access-review.ts'

@@ -212,6 +212,14 @@ t.test('reviews answer for the caller and for others', async (t) => {
   t.match(subjectAccessReview({ ...spec, user: 'alice' }, rbac), { allowed: true })
   t.match(subjectAccessReview(spec, rbac), { reject: /user or group/ })
   t.match(selfSubjectAccessReview(alice, {}, rbac), { reject: /exactly one of/ })
+  for (const garbage of [
+    null,
+    'x',
+    { ...spec, groups: 'system:masters' },
+    { ...spec, user: 5 },
+    { resourceAttributes: [] },
+  ])
+    t.match(subjectAccessReview(garbage, rbac), { reject: /^spec/ })
   t.match(rulesReview(alice, 'shop', rbac), {
     incomplete: false,
     resourceRules: [
