@@ -67,7 +67,7 @@ export async function proxyLog(
   response: ServerResponse,
   signal: AbortSignal,
 ): Promise<Refusal | undefined> {
-  const upstream = httpRequest({ socketPath, path, method: 'GET', signal })
+  const upstream = httpRequest({ socketPath, path, method: 'GET', agent: false, signal })
   using _upstream = destroying(upstream)
   const closed = new Promise<void>((resolve) => response.once('close', resolve))
   try {
