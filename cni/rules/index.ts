@@ -2,4 +2,4 @@
 export { type Backend, type BackendChoice, detectBackend } from './backend.ts'
 export { type Family, type Phase, type PodRules, wire } from './intent.ts'
 export { applyPodRules, type Place, removePodRules, verifyPodRules } from './pod.ts'
-export { HostRules, type Member } from './host.ts'
+export { type HostOptions, HostRules, type Member } from './host.ts'
