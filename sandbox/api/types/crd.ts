@@ -1,17 +1,25 @@
 import { at, clone, isObject, isWithinDepth, listAt, objectAt, stringAt } from './json.ts'
+import { prune } from './prune.ts'
 import type { FieldError, KindType, PrinterColumn, ScalePaths, Schema } from './schema.ts'
 import { checkStructural } from './structural.ts'
+import { validate } from './validate.ts'
 
 export type CrdKinds =
   | Readonly<{ kinds: readonly KindType[]; warnings: readonly string[] }>
   | Readonly<{ reject: readonly FieldError[] }>
 
+const DEFINITION: Schema = {
+  $ref: 'io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition',
+}
 const OBJECT_META: Schema = { $ref: 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' }
 
-/** `crd` is an object that `prepare` has accepted; anything else is refused here, never thrown. */
-export function kindsOfCrd(crd: object): CrdKinds {
-  if (!isWithinDepth(crd))
+/** Whatever is no CRD is refused, never thrown. */
+export function kindsOfCrd(given: object): CrdKinds {
+  if (!isWithinDepth(given))
     return reject('spec', 'FieldValueInvalid', 'Invalid value: "object": nested too deeply')
+  const crd = prune(DEFINITION, given).value as object
+  const misshapen = validate(DEFINITION, crd)
+  if (misshapen.length > 0) return { reject: misshapen }
   const errors = checkNames(crd)
   const warnings: string[] = []
   const kinds: KindType[] = []

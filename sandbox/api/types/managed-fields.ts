@@ -19,6 +19,7 @@ import {
   takeFrom,
   withEntries,
 } from './manager-entries.ts'
+import { defaulted } from './prepare.ts'
 import { prune } from './prune.ts'
 import { apiVersionOf, type JsonObject, type KindType, type Schema } from './schema.ts'
 import {
@@ -101,7 +102,9 @@ export function serverSideApply(request: ApplyRequest): Applied {
     if (conflicts.length > 0) return { conflicts }
   }
   const rest = takeFrom(others, undefined, union(touched, changes.removed))
-  const isUnchanged = last !== undefined && isSameSet(last.fields, owner.fields) && isEqualJson(live, after)
+  // Defaults inside an atomic list go when it is applied again, and come back when the object is prepared.
+  const isUnchanged =
+    last !== undefined && isSameSet(last.fields, owner.fields) && isEqualJson(live, defaulted(kind, after))
   const self = isUnchanged ? { ...owner, time: last.time } : owner
   return { object: clone(withEntries(after, [...rest, self])) }
 }

@@ -52,8 +52,7 @@ function checkNode(schema: Schema, field: string, report: StructuralReport): voi
 }
 
 function checkKeywords(schema: Schema, field: string, report: StructuralReport): void {
-  for (const key of FORBIDDEN)
-    if (Object.hasOwn(schema, key)) forbidden(report, `${field}.${key}`, `${key} is not supported`)
+  checkForbidden(schema, field, report)
   if (schema.uniqueItems)
     forbidden(
       report,
@@ -66,8 +65,6 @@ function checkKeywords(schema: Schema, field: string, report: StructuralReport):
       reason: 'FieldValueNotSupported',
       message: `Unsupported value: ${JSON.stringify(schema.type)}: supported values: ${TYPES.map((t) => `"${t}"`).join(', ')}`,
     })
-  const wrong = typeof schema.pattern === 'string' ? patternError(schema.pattern) : undefined
-  if (wrong) invalid(report, `${field}.pattern`, schema.pattern, wrong)
 }
 
 function checkListType(schema: Schema, field: string, report: StructuralReport): void {
@@ -113,16 +110,20 @@ function checkValueValidation(outer: Schema, part: Schema, field: string, report
     if (Object.hasOwn(part, key) && !isIntOrString)
       forbidden(report, `${field}.${key}`, 'must be empty to be structural')
   }
-  checkPatterns(part, field, report)
+  checkForbidden(part, field, report)
+  if (part.items !== undefined && !isObject(part.items))
+    forbidden(report, `${field}.items`, 'items must be a schema object and not an array')
   checkJunctors(part, field, report)
   for (const [key, child] of Object.entries(part.properties ?? {}))
     checkValueValidation(outer.properties?.[key] ?? {}, child, `${field}.properties[${key}]`, report)
-  if (part.items) checkValueValidation(outer.items ?? {}, part.items, `${field}.items`, report)
+  if (isObject(part.items)) checkValueValidation(outer.items ?? {}, part.items, `${field}.items`, report)
 }
 
-function checkPatterns(part: Schema, field: string, report: StructuralReport): void {
-  const wrong = typeof part.pattern === 'string' ? patternError(part.pattern) : undefined
-  if (wrong) invalid(report, `${field}.pattern`, part.pattern, wrong)
+function checkForbidden(schema: Schema, field: string, report: StructuralReport): void {
+  for (const key of FORBIDDEN)
+    if (Object.hasOwn(schema, key)) forbidden(report, `${field}.${key}`, `${key} is not supported`)
+  const wrong = schema.pattern === undefined ? undefined : patternError(schema.pattern)
+  if (wrong) invalid(report, `${field}.pattern`, schema.pattern, wrong)
 }
 
 const required = (report: StructuralReport, field: string, detail: string) =>
