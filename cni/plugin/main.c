@@ -320,7 +320,8 @@ static int dial(const char *path, long deadline) {
   }
 }
 
-/* POSTs the request body and returns the HTTP status, with the body of the answer in `reply`; -1 with errno. */
+/* HTTP/1.0, so that the answer comes whole and ends with the connection.
+ * POSTs the request body and returns the HTTP status, with the body of the answer in `reply`; -1 with errno. */
 static int post(const char *run_dir, const char *path, long dial_ms, long total_ms) {
   char socket_path[512];
   char header[256];
@@ -332,8 +333,7 @@ static int post(const char *run_dir, const char *path, long dial_ms, long total_
   int fd = dial(socket_path, now_ms() + dial_ms);
   if (fd < 0) return -1;
   int head = snprintf(header, sizeof header,
-                      "POST %s HTTP/1.1\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"
-                      "Connection: close\r\n\r\n",
+                      "POST %s HTTP/1.0\r\nHost: agent\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
                       path, used_body);
   const char *parts[2] = {header, request};
   size_t lengths[2] = {(size_t)head, used_body};
