@@ -62,11 +62,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const certificates = stack.use(new Certificates({ sign, log: log.child('identity') }))
   stack.use(followIdentities(state, certificates))
   const connections = new Connections()
-  stack.use(
-    state.onChange(({ policies, added, removed }) => {
-      if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
-    }),
-  )
+  stack.use(recheckOnChange(state, connections))
   const metrics = proxyMetrics(registry)
   const context: ProxyContext = {
     state,
@@ -122,6 +118,12 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }
+
+/** What is open is judged again when policies or the records of this node's pods have changed. */
+const recheckOnChange = (state: MeshState, connections: Connections) =>
+  state.onChange(({ policies, added, removed }) => {
+    if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
+  })
 
 const caClient = ({ ca, tokenPath, clusterId }: Config) =>
   createCaClient({

@@ -38,7 +38,8 @@ const reject = (message: string): Route => ({ kind: 'reject', code: 'no-upstream
  */
 export function resolveOutbound(state: MeshState, question: OutboundQuestion, origDst: SocketAddress): Route {
   const { source, network } = question
-  if (isLoopback(origDst.address) && ownPorts.has(origDst.port))
+  const toSelf = isLoopback(origDst.address) || origDst.address === question.sourceIp
+  if (toSelf && ownPorts.has(origDst.port))
     return { kind: 'reject', code: 'self-call', message: 'attempted self call' }
   const service = state.serviceAt(network, origDst.address, source.namespace)
   if (service) return toService(state, question, origDst, service)

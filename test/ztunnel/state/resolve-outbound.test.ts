@@ -225,6 +225,7 @@ const cases: [string, WorkloadDraft[], ServiceDraft[], string, string][] = [
     'hbone 10.0.0.2:15008 for 10.0.0.2:8080 expecting server',
   ],
   ['our own port on loopback', [], [], '127.0.0.1:15001', 'reject attempted self call'],
+  ['our own port on the own address', [], [], '10.0.0.1:15006', 'reject attempted self call'],
   ['our own port on loopback, IPv6', [], [], '[::1]:15008', 'reject attempted self call'],
 ]
 for (const [name, workloads, services, to, want] of cases) {

@@ -1,0 +1,75 @@
+import t from 'tap'
+import { parseConfig } from '../../ztunnel/config.ts'
+
+const given = { NODE_NAME: 'n1', POD_NAME: 'z-1', POD_NAMESPACE: 'istio-system', INSTANCE_IP: '10.0.0.5' }
+
+t.test('what the manifest sets is enough, in our own units', async (t) => {
+  const config = parseConfig({
+    ...given,
+    TERMINATION_GRACE_PERIOD_SECONDS: '30',
+    XDS_ADDRESS: 'https://x.y:1/',
+  })
+  t.match(config, {
+    nodeName: 'n1',
+    clusterId: 'Kubernetes',
+    network: '',
+    xds: { address: 'x.y:1' },
+    ca: { address: 'istiod.istio-system.svc:15012' },
+    agentSocket: '/var/run/ztunnel/ztunnel.sock',
+    mark: 1337,
+    drainMs: 25_000,
+    hbone: {},
+    ports: { admin: 15000, stats: 15020, readiness: 15021 },
+    node: {
+      id: 'ztunnel~10.0.0.5~z-1.istio-system~istio-system.svc.cluster.local',
+      metadata: { NODE_NAME: 'n1', CLUSTER_ID: 'Kubernetes' },
+    },
+  })
+})
+
+t.test('ISTIO_META_* goes to the control plane, HTTP2_* and POOL_* to HBONE', async (t) => {
+  const config = parseConfig({
+    ...given,
+    ISTIO_META_CLUSTER_ID: 'east',
+    ISTIO_META_DNS_CAPTURE: 'false',
+    HTTP2_STREAM_WINDOW_SIZE: '1048576',
+    POOL_UNUSED_RELEASE_TIMEOUT: '90s',
+    CONNECTION_TERMINATION_DEADLINE: '2m',
+    RUST_LOG: 'debug',
+    LOG_FORMAT: 'json',
+  })
+  t.match(config.node.metadata, { CLUSTER_ID: 'east', DNS_CAPTURE: 'false' })
+  t.equal(config.clusterId, 'east')
+  t.same(config.hbone, { streamWindow: 1 << 20, unusedReleaseMs: 90_000 })
+  t.equal(config.drainMs, 120_000)
+  t.same(config.log, { filter: 'debug', format: 'json' })
+})
+
+for (const [seconds, want] of [
+  ['60', 55_000],
+  ['11', 6_000],
+  ['10', 9_000],
+  ['0', 1_000],
+] as const) {
+  t.test(`a grace period of ${seconds} s leaves ${want} ms to drain`, async (t) => {
+    t.equal(parseConfig({ ...given, TERMINATION_GRACE_PERIOD_SECONDS: seconds }).drainMs, want)
+  })
+}
+
+t.test('one error names every bad variable', async (t) => {
+  const bad = {
+    PACKET_MARK: 'x',
+    XDS_ADDRESS: 'nowhere',
+    CONNECTION_TERMINATION_DEADLINE: 'soon',
+    LOG_FORMAT: 'xml',
+    ENABLE_ORIG_SRC: 'maybe',
+    POOL_MAX_STREAMS_PER_CONNECTION: '0',
+  }
+  try {
+    parseConfig(bad)
+    t.fail('accepted')
+  } catch (error) {
+    for (const name of ['NODE_NAME', ...Object.keys(bad)]) t.match((error as Error).message, name)
+    t.equal((error as { code?: string }).code, 'bad-config')
+  }
+})
