@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { type Collection, type KubeClient, type Kind, keyOf, kinds, type KubeObject, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import type { SandboxConfig } from '../config.ts'
@@ -232,7 +233,9 @@ export async function startControllers(options: ControllerOptions): Promise<Asyn
     views.roots,
   ]
   // Plans made before everything is known would make what is there already.
-  await Promise.race([Promise.all(watched.map(({ synced }) => synced)), aborted(signal)])
+  signal.throwIfAborted()
+  await Promise.race([Promise.all(watched.map(({ synced }) => synced)), once(signal, 'abort')])
+  signal.throwIfAborted()
   const collections = new Map<string, Collection<KubeObject>>(watched.map((rows) => [rows.name, rows]))
   const world: World = { client: options.client, collections, log, now }
   const all = [
@@ -243,9 +246,3 @@ export async function startControllers(options: ControllerOptions): Promise<Asyn
   for (const controller of all) stack.use(runController(controller, world, signal))
   return stack.move()
 }
-
-const aborted = (signal: AbortSignal) =>
-  new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    if (signal.aborted) reject(signal.reason)
-  })

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import { ip } from '#base'
@@ -32,6 +33,10 @@ export async function startNodeServices(options: NodeServicesOptions): Promise<A
   const slices = reflect(client, kinds.EndpointSlice, { signal, log })
   const addresses = [ip(config.dnsServiceIp), ip(dnsServiceIpv6)]
   await assignAddresses(addresses, signal)
+  // An answer given before everything is known would be a wrong "no such name".
+  signal.throwIfAborted()
+  await Promise.race([Promise.all([services.synced, slices.synced]), once(signal, 'abort')])
+  signal.throwIfAborted()
   const domain = config.clusterDomain
   const resolve = dnsZone({ services, slices, domain })
   for (const address of addresses) stack.use(await serveDns({ address, port: dnsPort, resolve, domain, log }))

