@@ -70,7 +70,7 @@ const shown = (packet: Packet) => {
   const codes: Record<number, string> = { 0: '', 1: 'FORMERR', 3: 'NXDOMAIN', 4: 'NOTIMP', 5: 'REFUSED' }
   const answers = (packet.answers ?? []).map((record) => {
     if (record.type === 'SRV') return `${record.data.port} ${record.data.target}`
-    return 'data' in record ? `${record.type} ${String(record.data)}` : record.type
+    return 'data' in record ? `${record.type} ${[record.data].flat().join('')}` : record.type
   })
   return [codes[rcodeOf(packet)], ...answers].filter(Boolean).join(', ')
 }
