@@ -1,4 +1,4 @@
-import { backoffMs, MeshError, sleep } from '#base'
+import { backoffMs, sleep } from '#base'
 import { describeError, type Logger } from '#telemetry'
 import type { ads } from '#wire'
 import { acknowledge, type Handler, type Node, TypeState } from './delta.ts'
