@@ -70,7 +70,12 @@ const shown = (packet: Packet) => {
   const codes: Record<number, string> = { 0: '', 1: 'FORMERR', 3: 'NXDOMAIN', 4: 'NOTIMP', 5: 'REFUSED' }
   const answers = (packet.answers ?? []).map((record) => {
     if (record.type === 'SRV') return `${record.data.port} ${record.data.target}`
-    return 'data' in record ? `${record.type} ${[record.data].flat().join('')}` : record.type
+    if (record.type === 'TXT')
+      return `TXT ${[record.data]
+        .flat()
+        .map((part) => part.toString())
+        .join('')}`
+    return 'data' in record && typeof record.data === 'string' ? `${record.type} ${record.data}` : record.type
   })
   return [codes[rcodeOf(packet)], ...answers].filter(Boolean).join(', ')
 }
@@ -189,7 +194,7 @@ t.test('whatever the bytes are, nothing is thrown and answers are never answered
   const good = question('order.shop.svc.cluster.local', 'A')
   let state = 42
   const random = () => (state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0) / 2 ** 32
-  for (let round = 0; round < 20_000; round++) {
+  for (let round = 0; round < 6_000; round++) {
     const bytes = round % 2 === 0 ? Buffer.from(good) : Buffer.alloc(Math.floor(random() * 80))
     const changes = round % 2 === 0 ? 1 + Math.floor(random() * 4) : bytes.length
     for (let i = 0; i < changes; i++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256)
