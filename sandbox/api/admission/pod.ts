@@ -1,5 +1,5 @@
 import { isRecord } from '#base'
-import { at, type KubeObject, listAt, recordAt, textAt } from '../rest/object.ts'
+import { at, type KubeObject, listAt, recordAt, scalarAt, textAt } from '../rest/object.ts'
 import { changeEach, type Fields, fill } from './fields.ts'
 
 const mountPath = '/var/run/secrets/kubernetes.io/serviceaccount'
@@ -58,8 +58,8 @@ function qosClass(pod: KubeObject): 'Guaranteed' | 'Burstable' | 'BestEffort' {
   if (none) return 'BestEffort'
   const guaranteed = resources.every((r) =>
     ['cpu', 'memory'].every((unit) => {
-      const limit = at(r, 'limits', unit)
-      return limit !== undefined && String(at(r, 'requests', unit) ?? limit) === String(limit)
+      const limit = scalarAt(r, 'limits', unit)
+      return limit !== '' && (scalarAt(r, 'requests', unit) || limit) === limit
     }),
   )
   return guaranteed ? 'Guaranteed' : 'Burstable'

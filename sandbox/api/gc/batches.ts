@@ -3,15 +3,19 @@ const itemsPerTurn = 100
 
 export type Batches<T> = Disposable & Readonly<{ add: (item: T) => void }>
 
-/** A set-like queue: an item that is waiting is not added twice. */
-export function batches<T>(work: (item: T) => void): Batches<T> {
+/** A set-like queue: an item that is waiting is not added twice, one that fails does not stop the others. */
+export function batches<T>(work: (item: T) => void, onError: (error: unknown) => void): Batches<T> {
   const waiting = new Set<T>()
   let turn: NodeJS.Immediate | undefined
   const run = () => {
     turn = undefined
     for (const item of [...waiting].slice(0, itemsPerTurn)) {
       waiting.delete(item)
-      work(item)
+      try {
+        work(item)
+      } catch (error) {
+        onError(error)
+      }
     }
     if (waiting.size > 0) schedule()
   }

@@ -1,3 +1,4 @@
+import { messageOf } from '#base'
 import type { Api } from '../rest/api.ts'
 import { targetOf } from '../rest/api.ts'
 import { deleteObject, foregroundFinalizer, orphanFinalizer } from '../rest/delete.ts'
@@ -38,7 +39,10 @@ export function judge({ metadata }: KubeObject, stateOf: (owner: OwnerReference)
 /** Deletes what its owners left behind, and completes foreground and orphaning deletions. */
 export function startCollector(api: Api): Disposable {
   const ownership = new Ownership()
-  const queue = batches<string>((uid) => examine(api, ownership, uid, queue.add))
+  const queue = batches<string>(
+    (uid) => examine(api, ownership, uid, queue.add),
+    (error) => api.log.error('garbage collection failed', { error: messageOf(error) }),
+  )
   const enqueue = (object: KubeObject) => {
     const { uid = '', ownerReferences = [], deletionTimestamp } = object.metadata
     if (ownerReferences.length > 0 || deletionTimestamp !== undefined) queue.add(uid)

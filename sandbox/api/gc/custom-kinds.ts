@@ -1,3 +1,4 @@
+import { messageOf } from '#base'
 import { crdFinalizer } from '../admission/index.ts'
 import { type Api, targetOf } from '../rest/api.ts'
 import { deleteObject } from '../rest/delete.ts'
@@ -10,7 +11,10 @@ const crds = 'customresourcedefinitions.apiextensions.k8s.io'
 
 /** Serves the kinds of the CRDs that there are, and deletes the objects of a CRD that goes. */
 export function startCustomKinds(api: Api): Disposable {
-  const queue = batches<string>((name) => clean(api, name))
+  const queue = batches<string>(
+    (name) => clean(api, name),
+    (error) => api.log.error('deleting custom objects failed', { error: messageOf(error) }),
+  )
   for (const crd of api.store.list(crds)) {
     serve(api, crd)
     if (crd.metadata.deletionTimestamp !== undefined) queue.add(crd.metadata.name ?? '')

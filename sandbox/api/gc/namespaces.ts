@@ -1,3 +1,4 @@
+import { messageOf } from '#base'
 import { type Api, targetOf } from '../rest/api.ts'
 import { deleteObject } from '../rest/delete.ts'
 import { resourceOf } from '../rest/kinds.ts'
@@ -15,7 +16,10 @@ const noWishes = {
 
 /** Empties namespaces that are being deleted and lets them go when nothing is left in them. */
 export function startNamespaceCleaner(api: Api): Disposable {
-  const queue = batches<string>((name) => clean(api, name))
+  const queue = batches<string>(
+    (name) => clean(api, name),
+    (error) => api.log.error('emptying a namespace failed', { error: messageOf(error) }),
+  )
   const terminating = (name: string) =>
     api.store.get('namespaces', '', name)?.metadata.deletionTimestamp !== undefined
   const following = api.store.subscribe(({ type, resource, object }) => {

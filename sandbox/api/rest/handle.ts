@@ -61,7 +61,7 @@ type Opened = Readonly<{
 
 /** Parses the path, finds out who asks and whether they may. */
 function open({ api }: Server, message: IncomingMessage): Opened | Refusal {
-  const [path = '/', search = ''] = splitUrl(message.url ?? '/')
+  const [path, search] = splitUrl(message.url ?? '/')
   const route = parseRoute(path)
   if (route.kind === 'reject') return badRequest(route.reason)
   const query = new URLSearchParams(search)

@@ -99,6 +99,13 @@ export function textAt(value: unknown, ...path: readonly string[]): string | und
   return typeof found === 'string' ? found : undefined
 }
 
+/** The scalar at a path as text, however it is typed; '' when there is none. */
+export function scalarAt(value: unknown, ...path: readonly string[]): string {
+  const found = at(value, ...path)
+  if (typeof found === 'string') return found
+  return typeof found === 'number' || typeof found === 'boolean' ? String(found) : ''
+}
+
 /** The number at a path; undefined when there is none. */
 export function numberAt(value: unknown, ...path: readonly string[]): number | undefined {
   const found = at(value, ...path)

@@ -1,7 +1,7 @@
 import { type IncomingMessage, request as httpRequest, type ServerResponse } from 'node:http'
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
-import { destroying, isRecord, messageOf } from '#base'
+import { destroying, messageOf } from '#base'
 import type { Api, Target } from './api.ts'
 import { type KubeObject, listAt, textAt } from './object.ts'
 import { badRequest, isRefusal, type Refusal, refuse } from './refusal.ts'
@@ -140,6 +140,6 @@ function requestHead({ method, rawHeaders }: IncomingMessage, path: string): str
 /** A refusal for a connection on which no response object exists any more. */
 export function rawRefusal(refusal: Refusal): string {
   const body = JSON.stringify(refusal)
-  const reason = isRecord(refusal) ? refusal.reason : ''
+  const { reason } = refusal
   return `HTTP/1.1 ${refusal.code} ${reason}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`
 }

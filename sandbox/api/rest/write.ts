@@ -243,14 +243,15 @@ function withGeneration(kind: KindType, live: KubeObject, object: KubeObject): K
   return withMetadata(object, { generation: (live.metadata.generation ?? 0) + 1 })
 }
 
-/** Nothing changed but who wrote it; an apply that changes owners does count. */
+/** Nothing changed but who wrote it. Owners count when an apply, or the client itself, has set them. */
 function sameContent(live: KubeObject, object: KubeObject, applied: boolean): boolean {
+  const owners = applied || (object.metadata.managedFields ?? []).length > 0
   const content = (value: KubeObject) => ({
     ...value,
     apiVersion: '',
     metadata: {
       ...value.metadata,
-      managedFields: applied ? untimed(value.metadata.managedFields) : undefined,
+      managedFields: owners ? untimed(value.metadata.managedFields) : undefined,
     },
   })
   return sameJson(content(live), content(object))

@@ -113,12 +113,18 @@ export class Store implements Disposable {
     this.#delivering = true
     try {
       for (let next = this.#pending.shift(); next !== undefined; next = this.#pending.shift()) {
-        for (const listener of [...this.#everything]) listener(next)
-        for (const listener of [...this.#listenersOf(next.resource)]) listener(next)
+        this.#tell(next, this.#everything)
+        this.#tell(next, this.#listenersOf(next.resource))
       }
     } finally {
       this.#delivering = false
     }
+  }
+
+  #tell(event: StoreEvent, listeners: ReadonlySet<Listener>): void {
+    // Whoever comes or goes meanwhile does not disturb the round.
+    const round = Array.from(listeners)
+    for (const listener of round) listener(event)
   }
 
   #table(resource: string): Table {

@@ -1,5 +1,5 @@
 import { isRecord } from '#base'
-import { at, type KubeObject, listAt, numberAt, recordAt, textAt } from '../rest/object.ts'
+import { at, type KubeObject, listAt, numberAt, recordAt, scalarAt, textAt } from '../rest/object.ts'
 import { ageOf } from './age.ts'
 import { podCells } from './pod-columns.ts'
 
@@ -115,8 +115,8 @@ function eventCells(event: KubeObject, now: number): readonly unknown[] {
     ageOf(seen ?? event.metadata.creationTimestamp, now),
     event['type'],
     event['reason'],
-    `${String(about['kind'] ?? '').toLowerCase()}/${String(about['name'] ?? '')}`,
-    String(event['message'] ?? event['note'] ?? '').trim(),
+    `${scalarAt(about, 'kind').toLowerCase()}/${scalarAt(about, 'name')}`,
+    (scalarAt(event, 'message') || scalarAt(event, 'note')).trim(),
   ]
 }
 

@@ -1,5 +1,5 @@
 import { isRecord } from '#base'
-import { at, type KubeObject, listAt, numberAt, recordAt, textAt } from '../rest/object.ts'
+import { at, type KubeObject, listAt, numberAt, recordAt, scalarAt, textAt } from '../rest/object.ts'
 import { ageOf } from './age.ts'
 
 /** kubectl's READY, STATUS and RESTARTS of a pod (Kubernetes: printers/internalversion printPod). */
@@ -43,7 +43,7 @@ function initReason(pod: KubeObject): string | undefined {
     if (terminated['exitCode'] === 0) continue
     if (sidecars.has(at(status, 'name')) && at(status, 'started') === true) continue
     if (terminated['exitCode'] !== undefined)
-      return `Init:${textAt(terminated, 'reason') || `ExitCode:${String(terminated['exitCode'])}`}`
+      return `Init:${textAt(terminated, 'reason') || `ExitCode:${scalarAt(terminated, 'exitCode')}`}`
     const waiting = textAt(status, 'state', 'waiting', 'reason') ?? ''
     return waiting !== '' && waiting !== 'PodInitializing'
       ? `Init:${waiting}`
@@ -63,8 +63,8 @@ function containerReason(pod: KubeObject, settled: string): string {
       reason =
         textAt(terminated, 'reason') ||
         (terminated['signal']
-          ? `Signal:${String(terminated['signal'])}`
-          : `ExitCode:${String(terminated['exitCode'])}`)
+          ? `Signal:${scalarAt(terminated, 'signal')}`
+          : `ExitCode:${scalarAt(terminated, 'exitCode')}`)
     else if (at(status, 'ready') === true) running = true
   }
   if (reason !== 'Completed' || !running) return reason

@@ -29,8 +29,9 @@ export function serveWatch(
   const limit = options.maxBufferedBytes ?? maxBufferedBytes
   const write = (event: WatchEvent) => {
     if (response.writableEnded || response.destroyed) return
-    response.write(options.encode(event))
-    if (response.writableLength > limit) response.destroy()
+    const text = encoded(options.encode, event)
+    if (text !== undefined) response.write(text)
+    if (text === undefined || response.writableLength > limit) response.destroy()
   }
   response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-cache, private' })
   // At once: a client that waits for the answer before it goes on would hang on a quiet resource.
@@ -57,6 +58,15 @@ export function serveWatch(
   })
   response.once('error', () => response.destroy())
   return 'streaming'
+}
+
+/** An object that cannot be shown ends the watches that want it, and nothing else. */
+function encoded(encode: ServeOptions['encode'], event: WatchEvent): string | undefined {
+  try {
+    return encode(event)
+  } catch {
+    return undefined
+  }
 }
 
 /** One line of a watch whose objects go out as they are stored. */

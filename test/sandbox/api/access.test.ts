@@ -1,5 +1,5 @@
 import t from 'tap'
-import { configMap, pod, startServer } from './harness.ts'
+import { configMap, pod, startServer, type Parsed } from './harness.ts'
 
 const core = '/api/v1/namespaces/default'
 const rbac = '/apis/rbac.authorization.k8s.io/v1'
@@ -131,7 +131,7 @@ t.test('who may do what', async (t) => {
     t.equal(subject.body.status.allowed, true)
     t.equal((await ask('subjectaccessreviews', { resourceAttributes, user: 'x' }, { token })).status, 403)
     const rules = await ask('selfsubjectrulesreviews', { namespace: 'default' }, { token })
-    t.ok(rules.body.status.resourceRules.some((rule: any) => rule.resources.includes('configmaps')))
+    t.ok(rules.body.status.resourceRules.some((rule: Parsed) => rule.resources.includes('configmaps')))
     t.equal((await ask('selfsubjectaccessreviews', {}, { token })).status, 422)
     const self = await c.call('POST', '/apis/authentication.k8s.io/v1/selfsubjectreviews', {
       body: {},

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { eventually, startServer } from './harness.ts'
+import { eventually, startServer, type Parsed } from './harness.ts'
 
 const crds = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
 const things = '/apis/example.com/v1/namespaces/default/things'
@@ -56,7 +56,7 @@ t.test('custom kinds', async (t) => {
     t.equal((await c.call('GET', things)).status, 404)
     const made = await c.call('POST', crds, { body: crd })
     t.equal(made.status, 201)
-    const conditions = Object.fromEntries(made.body.status.conditions.map((x: any) => [x.type, x.status]))
+    const conditions = Object.fromEntries(made.body.status.conditions.map((x: Parsed) => [x.type, x.status]))
     t.match(conditions, { Established: 'True', NamesAccepted: 'True' })
     t.match(made.body.status.acceptedNames, { plural: 'things', singular: 'thing', listKind: 'ThingList' })
     t.match((await c.call('GET', things)).body, { kind: 'ThingList', items: [] })

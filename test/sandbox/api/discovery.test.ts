@@ -1,5 +1,5 @@
 import t from 'tap'
-import { configMap, startServer } from './harness.ts'
+import { configMap, startServer, type Parsed } from './harness.ts'
 
 const v2 = 'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json'
 
@@ -17,12 +17,12 @@ t.test('what the server says about itself', async (t) => {
     t.same((await c.call('GET', '/api')).body.versions, ['v1'])
     const groups = (await c.call('GET', '/apis')).body.groups
     t.match(
-      groups.find((g: any) => g.name === 'apps'),
+      groups.find((g: Parsed) => g.name === 'apps'),
       { preferredVersion: { groupVersion: 'apps/v1' } },
     )
     t.match((await c.call('GET', '/apis/apps')).body, { kind: 'APIGroup', name: 'apps' })
     const core = (await c.call('GET', '/api/v1')).body.resources
-    const named = (name: string) => core.find((r: any) => r.name === name)
+    const named = (name: string) => core.find((r: Parsed) => r.name === name)
     t.match(named('pods'), {
       kind: 'Pod',
       namespaced: true,
@@ -34,7 +34,7 @@ t.test('what the server says about itself', async (t) => {
     t.match(named('serviceaccounts/token'), { kind: 'TokenRequest', group: 'authentication.k8s.io' })
     const apps = (await c.call('GET', '/apis/apps/v1')).body.resources
     t.match(
-      apps.find((r: any) => r.name === 'deployments/scale'),
+      apps.find((r: Parsed) => r.name === 'deployments/scale'),
       { kind: 'Scale', group: 'autoscaling', version: 'v1' },
     )
     t.equal((await c.call('GET', '/apis/nothing/v1')).status, 404)
@@ -47,8 +47,8 @@ t.test('what the server says about itself', async (t) => {
       reply.headers['content-type'],
       'application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList',
     )
-    const apps = reply.body.items.find((g: any) => g.metadata.name === 'apps')
-    const deployments = apps.versions[0].resources.find((r: any) => r.resource === 'deployments')
+    const apps = reply.body.items.find((g: Parsed) => g.metadata.name === 'apps')
+    const deployments = apps.versions[0].resources.find((r: Parsed) => r.resource === 'deployments')
     t.match(deployments, {
       responseKind: { group: 'apps', version: 'v1', kind: 'Deployment' },
       scope: 'Namespaced',

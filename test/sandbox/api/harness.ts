@@ -1,5 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { type IncomingMessage, request } from 'node:https'
+import type { IncomingMessage } from 'node:http'
+import { request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silent } from '#telemetry'
@@ -25,7 +26,14 @@ export function temporaryConfig(): SandboxConfig & Disposable {
   }
 }
 
-export type Reply = Readonly<{ status: number; headers: IncomingMessage['headers']; body: any; text: string }>
+/** JSON as it came: tests look into it without ceremony. */
+export type Parsed = ReturnType<typeof JSON.parse>
+export type Reply = Readonly<{
+  status: number
+  headers: IncomingMessage['headers']
+  body: Parsed
+  text: string
+}>
 type Options = Readonly<{
   body?: unknown
   type?: string
@@ -103,7 +111,7 @@ export async function startServer(options: Partial<ApiServerOptions> = {}): Prom
 const bodyOf = (body: unknown): string | Uint8Array | undefined =>
   body === undefined || typeof body === 'string' || body instanceof Uint8Array ? body : JSON.stringify(body)
 
-function parsed(text: string): any {
+function parsed(text: string): Parsed {
   try {
     return JSON.parse(text)
   } catch {
@@ -111,7 +119,7 @@ function parsed(text: string): any {
   }
 }
 
-export type Event = Readonly<{ type: string; object: any }>
+export type Event = Readonly<{ type: string; object: Parsed }>
 export type Watch = Disposable &
   Readonly<{
     status: number

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { configMap, deployment, pod, startServer } from './harness.ts'
+import { configMap, deployment, pod, startServer, type Parsed } from './harness.ts'
 
 const core = '/api/v1/namespaces/default'
 
@@ -192,14 +192,14 @@ t.test('reading and writing objects', async (t) => {
       await c.call('POST', path, { body: configMap(name, {}, { labels: { page: 'y' } }) })
     const first = await c.call('GET', `${path}?labelSelector=page%3Dy&limit=2`)
     t.same(
-      first.body.items.map((o: any) => o.metadata.name),
+      first.body.items.map((o: Parsed) => o.metadata.name),
       ['p1', 'p2'],
     )
     t.equal(first.body.metadata.remainingItemCount, 1)
     const next = `${path}?labelSelector=page%3Dy&limit=2&continue=${first.body.metadata.continue}`
     const second = await c.call('GET', next)
     t.same(
-      second.body.items.map((o: any) => o.metadata.name),
+      second.body.items.map((o: Parsed) => o.metadata.name),
       ['p3'],
     )
     t.equal(second.body.metadata.resourceVersion, first.body.metadata.resourceVersion)

@@ -1,10 +1,10 @@
 import t from 'tap'
-import { type Client, configMap, deployment, eventually, pod, startServer } from './harness.ts'
+import { type Client, configMap, deployment, eventually, pod, startServer, type Parsed } from './harness.ts'
 
 const core = '/api/v1/namespaces/default'
 const gone = (c: Client, path: string) =>
   eventually(async () => ((await c.call('GET', path)).status === 404 ? true : undefined))
-const owned = (name: string, owner: any, more: object = {}) =>
+const owned = (name: string, owner: Parsed, more: object = {}): Parsed =>
   configMap(
     name,
     {},
