@@ -11,7 +11,7 @@ export type Decoded =
 /** What every field costs beside its bytes (RFC 7541 §4.1). */
 const fieldOverhead = 32
 /** The size of the dynamic table that we leave to the peer, the default of SETTINGS_HEADER_TABLE_SIZE. */
-export const tableBytes = 4096
+const tableBytes = 4096
 
 class Malformed extends Error {}
 
@@ -20,9 +20,16 @@ export class HpackDecoder {
   /** Newest first. At most 4096 / 32 entries, so moving them is cheap. */
   readonly #table: Field[] = []
   #size = 0
-  #capacity = tableBytes
+  readonly #maxCapacity: number
+  #capacity: number
   #bytes: Buffer = Buffer.alloc(0)
   #at = 0
+
+  /** `capacity` is the table size that the peer was told. */
+  constructor(capacity = tableBytes) {
+    this.#maxCapacity = capacity
+    this.#capacity = capacity
+  }
 
   decode(block: Buffer, maxBytes: number, maxFields: number): Decoded {
     this.#bytes = block
@@ -58,7 +65,7 @@ export class HpackDecoder {
     if (first < 0x20) return this.#literal(4)
     if (!atStart) throw new Malformed('table size update after a field')
     const size = this.#integer(5)
-    if (size > tableBytes) throw new Malformed('table size above the agreed one')
+    if (size > this.#maxCapacity) throw new Malformed('table size above the agreed one')
     this.#capacity = size
     this.#evict()
     return undefined

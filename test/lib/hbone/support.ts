@@ -157,6 +157,7 @@ export const noise = (n: number): Buffer => randomBytes(n)
 export async function readAll(stream: Readable): Promise<Buffer> {
   const parts: Buffer[] = []
   stream.on('data', (part: Buffer) => void parts.push(part))
+  stream.resume()
   await once(stream, 'end')
   return Buffer.concat(parts)
 }

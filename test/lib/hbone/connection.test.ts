@@ -1,0 +1,243 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { errorCode } from '../../../lib/hbone/frames.ts'
+import { hpackEncode } from '../../../lib/hbone/hpack/encode.ts'
+import {
+  block,
+  data,
+  frame,
+  headers,
+  hello,
+  many,
+  none,
+  type Peer,
+  peerOf,
+  rst,
+  setting,
+  type,
+  u32,
+  wants,
+  windowUpdate,
+} from './frames.ts'
+
+const { protocolError, flowControlError, enhanceYourCalm } = errorCode
+t.test('credit that follows DATA of ours is no flood, in whatever slices', async (t) => {
+  const peer = peerOf('server')
+  peer.feed(hello, headers(1), windowUpdate(0, 1 << 20), windowUpdate(1, 1 << 20))
+  const [stream] = peer.streams
+  if (!stream) return t.fail('no stream')
+  for (let i = 0; i < 5000; i++) {
+    peer.connection.claim(stream, 100)
+    peer.feed(windowUpdate(0, 100), windowUpdate(1, 100))
+  }
+  t.equal(peer.failure(), undefined)
+})
+
+t.test('rapid reset: streams reset before their answer count, others do not', async (t) => {
+  const cycle = (n: number) => many(n, (i) => Buffer.concat([headers(2 * i + 1), rst(2 * i + 1)]))
+  const calm = peerOf('server')
+  calm.feed(hello, cycle(900))
+  t.equal(calm.failure(), undefined, 'answered streams may be reset')
+  const rapid = peerOf('server', {}, false)
+  const out = rapid.feed(hello, cycle(10_000))
+  wants(t, rapid, out, enhanceYourCalm)
+  t.ok(rapid.streams.length <= 101, `${rapid.streams.length} reached the caller`)
+})
+
+t.test('streams above the limit are refused, and the others live', async (t) => {
+  const peer = peerOf('server', { maxStreams: 3 })
+  peer.feed(hello)
+  const out = peer.feed(many(5, (i) => headers(2 * i + 1)))
+  const refused = out.filter((one) => one.type === type.rstStream)
+  t.strictSame(
+    refused.map(({ id, payload }) => [id, payload.readUInt32BE()]),
+    [
+      [7, 7],
+      [9, 7],
+    ],
+  )
+  t.equal(peer.connection.streamCount, 3)
+  t.equal(peer.failure(), undefined)
+})
+
+t.test('a peer that sends more than its stream may is cut off', async (t) => {
+  const peer = peerOf('server')
+  peer.feed(hello, headers(1))
+  const [stream] = peer.streams
+  if (!stream?.listener) return t.fail('no stream')
+  stream.listener.bytes = () => undefined
+  peer.feed(many(4, () => data(1, 1 << 20)))
+  t.equal(peer.failure(), undefined)
+  t.equal(peer.connection.held, 4 << 20)
+  wants(t, peer, peer.feed(data(1, 1)), flowControlError)
+})
+
+t.test('a hundred malformed requests are enough', async (t) => {
+  const peer = peerOf('server')
+  const bad = hpackEncode([[':method', 'CONNECT']])
+  const out = peer.feed(
+    hello,
+    many(200, (i) => headers(2 * i + 1, 0, bad)),
+  )
+  wants(t, peer, out, enhanceYourCalm)
+})
+
+t.test('padding, priority and CONTINUATION are read as what they carry', async (t) => {
+  const peer = peerOf('server')
+  const padded = Buffer.concat([Buffer.from([3]), Buffer.alloc(5), block, Buffer.alloc(3)])
+  peer.feed(
+    hello,
+    frame(type.headers, 4 | 8 | 0x20, 1, padded),
+    frame(type.data, 8, 1, Buffer.from([2, 65, 66, 0, 0])),
+  )
+  peer.feed(
+    frame(type.headers, 0, 3, block.subarray(0, 3)),
+    frame(type.continuation, 4, 3, block.subarray(3)),
+  )
+  t.strictSame(peer.events, ['1 CONNECT 10.0.0.1:80', '3 CONNECT 10.0.0.1:80'])
+  t.equal(peer.received(), 2)
+  t.equal(peer.connection.held, 0, 'padding is given back too')
+})
+
+t.test('bytes may be cut anywhere', async () => {
+  const whole = Buffer.concat([
+    hello,
+    headers(1),
+    data(1, 300),
+    frame(type.data, 8, 1, Buffer.from([2, 65, 66, 0, 0])),
+    headers(3, 1),
+    rst(1),
+  ])
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 200 }), (cuts) => {
+      const peer = peerOf('server')
+      for (let at = 0, i = 0; at < whole.length; i++) {
+        const n = cuts[i % cuts.length] ?? 1
+        peer.feed(whole.subarray(at, at + n))
+        at += n
+      }
+      return (
+        peer.received() === 302 &&
+        peer.events.join() === '1 CONNECT 10.0.0.1:80,3 CONNECT 10.0.0.1:80,3 ended,1 reset 8'
+      )
+    }),
+    { numRuns: 200 },
+  )
+})
+
+t.test('credit is returned at half a window, and only after the bytes were consumed', async (t) => {
+  const peer = peerOf('server', { streamWindow: 100_000, connectionWindow: 200_000 })
+  peer.feed(hello, headers(1))
+  t.strictSame(peer.feed(data(1, 40_000)), [])
+  const out = peer.feed(data(1, 20_000))
+  t.strictSame(
+    out.map(({ type: kind, id, payload }) => [kind, id, payload.readUInt32BE()]),
+    [[type.windowUpdate, 1, 60_000]],
+  )
+})
+
+t.test('a connection that holds too much gets no more room until it has given some away', async (t) => {
+  const limits = { connectionWindow: 100_000, streamWindow: 1 << 20, maxHeldBytes: 150_000 }
+  const peer = peerOf('server', limits)
+  peer.feed(hello, headers(1))
+  const [stream] = peer.streams
+  if (!stream) return t.fail('no stream')
+  stream.listener = { ...stream.listener!, bytes: () => undefined }
+  const credit = (out: ReturnType<Peer['feed']>) =>
+    out.filter(({ id }) => id === 0).reduce((sum, { payload }) => sum + payload.readUInt32BE(), 0)
+  t.equal(credit(peer.feed(data(1, 90_000))), 90_000)
+  t.equal(credit(peer.feed(data(1, 90_000))), 0)
+  t.ok(peer.connection.starved)
+  peer.connection.consumed(stream, 90_000)
+  t.equal(credit(peer.feed()), 90_000)
+})
+
+t.test('DATA on the way to a stream that we reset costs the connection nothing', async (t) => {
+  const peer = peerOf('server', { connectionWindow: 100_000 })
+  peer.feed(hello, headers(1))
+  const [stream] = peer.streams
+  if (!stream) return t.fail('no stream')
+  peer.connection.reset(stream, 8)
+  const out = peer.feed(data(1, 60_000), rst(1), windowUpdate(1, 5), headers(1))
+  t.equal(peer.failure(), undefined)
+  t.ok(
+    out.some(
+      ({ type: kind, id, payload }) =>
+        kind === type.windowUpdate && id === 0 && payload.readUInt32BE() === 60_000,
+    ),
+  )
+})
+
+t.test('a client refuses DATA before the answer, and skips interim answers', async (t) => {
+  const open = () => {
+    const peer = peerOf('client')
+    const stream = peer.connection.open([
+      [':method', 'CONNECT'],
+      [':authority', 'a:1'],
+    ])
+    stream.listener = {
+      response: ({ status }) => void peer.events.push(`status ${status}`),
+      bytes() {},
+      ended() {},
+      reset: (code) => void peer.events.push(`reset ${code}`),
+      writable() {},
+    }
+    peer.feed(frame(type.settings, 0, 0, none))
+    return peer
+  }
+  const early = open()
+  wants(t, early, early.feed(data(1, 1)), protocolError)
+  const interim = open()
+  interim.feed(
+    headers(1, 0, hpackEncode([[':status', '103']])),
+    headers(1, 0, hpackEncode([[':status', '200']])),
+  )
+  t.strictSame(interim.events, ['status 200'])
+  const going = open()
+  going.feed(frame(type.goaway, 0, 0, u32(0, 0)))
+  t.strictSame(
+    going.events,
+    ['goaway 0 0', `reset ${errorCode.refusedStream}`],
+    'unprocessed streams are told so',
+  )
+})
+
+t.test('neither noise nor mutations throw, or hold more than the windows allow', async () => {
+  const seed = Buffer.concat([
+    hello,
+    headers(1),
+    data(1, 200),
+    headers(3, 1),
+    windowUpdate(1, 10),
+    frame(type.ping, 0, 0, Buffer.alloc(8)),
+    setting(4, 100_000),
+    rst(3),
+    frame(type.headers, 0, 5, block),
+    frame(type.continuation, 4, 5, none),
+    data(5, 50, 1),
+    frame(type.goaway, 0, 0, u32(0, 0)),
+  ])
+  const edit = fc.tuple(fc.nat(seed.length - 1), fc.nat(255))
+  fc.assert(
+    fc.property(
+      fc.array(edit, { maxLength: 12 }),
+      fc.constantFrom('server' as const, 'client' as const),
+      (edits, role) => {
+        const bytes = Buffer.from(seed)
+        for (const [at, value] of edits) bytes[at] = value
+        const peer = peerOf(role)
+        peer.feed(role === 'client' ? bytes.subarray(24) : bytes)
+        return peer.connection.held <= 48 << 20
+      },
+    ),
+    { numRuns: 20_000 },
+  )
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 400 }), (noise) => {
+      const peer = peerOf('server')
+      peer.feed(hello, Buffer.from(noise))
+      return peer.connection.held <= 48 << 20
+    }),
+    { numRuns: 5_000 },
+  )
+})
