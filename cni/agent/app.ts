@@ -9,6 +9,7 @@ import {
   type WorkQueue,
   workQueue,
 } from '#kube'
+import { openNetns } from '#linux'
 import { type Logger, metricsRoute, Readiness, readinessRoute, serveHttp } from '#telemetry'
 import { detectBackend, HostRules } from '../rules/index.ts'
 import type { Config } from './config.ts'
@@ -84,7 +85,12 @@ async function openWorld({ config, log, metrics, signal, stack }: Parts, cluster
   const fieldSelector = `spec.nodeName=${config.nodeName}`
   const pods = reflect(client, kinds.Pod, { ...options, fieldSelector })
   const namespaces = reflect(client, kinds.Namespace, options)
-  const host = new HostRules({ backend, ipv6: config.ipv6, kubeletUid: await kubeletUid(config.hostProc) })
+  const host = new HostRules({
+    backend,
+    ipv6: config.ipv6,
+    kubeletUid: await kubeletUid(config.hostProc),
+    ...(config.hostNetns !== undefined && { netns: stack.use(openNetns(config.hostNetns)) }),
+  })
   // Istio tries this as often: on a node that boots, others program the same tables at the same time.
   await retry(() => host.setUp(signal), {
     signal,

@@ -25,6 +25,7 @@ const Env = z.object({
   NATIVE_NFTABLES: flag.default(false),
   FORCE_IPTABLES_BINARY: z.enum(['nft', 'legacy']).optional(),
   HOST_PROC: path.default('/host/proc'),
+  HOST_NETNS: path.optional(),
   HOST_ROOT: z.string().default('/host'),
   CNI_BINARY: path.default('/opt/lateen/.build/istio-cni'),
   CNI_BIN_DIR: path.default('/host/opt/cni/bin'),
@@ -52,6 +53,8 @@ export type Config = Readonly<{
   dnsCapture: boolean
   backend: BackendChoice
   hostProc: string
+  /** The node's network namespace, when this process is in another (as Istio's ALLOW_SWITCH_TO_HOST_NS). */
+  hostNetns: string | undefined
   /** Where the node's root is mounted; netns paths of the runtime are below it. */
   hostRoot: string
   install: Readonly<{ binary: string; binDir: string; netDir: string }> | undefined
@@ -90,6 +93,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     dnsCapture: e.AMBIENT_DNS_CAPTURE,
     backend: { nativeNftables: e.NATIVE_NFTABLES, iptables: e.FORCE_IPTABLES_BINARY },
     hostProc: e.HOST_PROC,
+    hostNetns: e.HOST_NETNS,
     hostRoot: e.HOST_ROOT,
     install: e.CNI_INSTALL
       ? { binary: e.CNI_BINARY, binDir: e.CNI_BIN_DIR, netDir: e.CNI_NET_DIR }
