@@ -13,6 +13,7 @@ import { nodeLifecyclePlan, podGcPlan } from './node-lifecycle.ts'
 import { daemonSets, deployments, nodes, pods, replicaSets, type SchedulablePod } from './objects.ts'
 import { controllerOf } from './pod-state.ts'
 import type { World } from './perform.ts'
+import { watchReachability } from './reachability.ts'
 import { replicaSetPlan } from './replica-set.ts'
 import { isWaiting, schedulePlan } from './scheduler.ts'
 
@@ -126,7 +127,7 @@ function workloadControllers(v: Views): readonly Controller[] {
   ]
 }
 
-function placementControllers(v: Views): readonly Controller[] {
+function placementControllers(v: Views, reachableSince: () => Date): readonly Controller[] {
   const waiting = () => v.podsByNode.lookup('').filter(isWaiting).map(keyOf)
   const leaves = (pod: SchedulablePod) =>
     pod.spec?.nodeName && pod.metadata.deletionTimestamp ? waiting() : []
@@ -147,7 +148,13 @@ function placementControllers(v: Views): readonly Controller[] {
       plan: (key, now) => {
         const node = v.nodes.get(key)
         if (!node) return []
-        return nodeLifecyclePlan(node, v.leases.get(`kube-node-lease/${key}`), v.podsByNode.lookup(key), now)
+        return nodeLifecyclePlan(
+          node,
+          v.leases.get(`kube-node-lease/${key}`),
+          v.podsByNode.lookup(key),
+          now,
+          reachableSince(),
+        )
       },
     },
     {
@@ -238,9 +245,10 @@ export async function startControllers(options: ControllerOptions): Promise<Asyn
   signal.throwIfAborted()
   const collections = new Map<string, Collection<KubeObject>>(watched.map((rows) => [rows.name, rows]))
   const world: World = { client: options.client, collections, log, now }
+  const reachability = stack.use(watchReachability(options.client, now, signal))
   const all = [
     ...workloadControllers(views),
-    ...placementControllers(views),
+    ...placementControllers(views, reachability.since),
     ...clusterControllers(views, options),
   ]
   for (const controller of all) stack.use(runController(controller, world, signal))

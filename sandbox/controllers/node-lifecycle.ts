@@ -14,22 +14,28 @@ export const graceMs = 40_000
 const notReady = 'node.kubernetes.io/not-ready'
 const unreachable = 'node.kubernetes.io/unreachable'
 
-/** A node that stopped renewing its lease is marked, its pods leave all Services; taints follow its Ready condition. */
+/**
+ * A node that stopped renewing its lease is marked, its pods leave all Services; taints follow its Ready condition.
+ * Its silence counts from `reachableSince` at the earliest: before that nobody could have heard it.
+ */
 export function nodeLifecyclePlan(
   node: SchedulableNode,
   lease: Lease | undefined,
   own: readonly SchedulablePod[],
   now: Date,
+  reachableSince = new Date(0),
 ): readonly Action[] {
   const ready = conditionOf(node.status?.conditions, 'Ready')
   const heard = Date.parse(lease?.spec?.renewTime ?? node.metadata.creationTimestamp ?? '')
-  const silentMs = Number.isNaN(heard) ? 0 : now.getTime() - heard
+  const silentMs = Number.isNaN(heard) ? 0 : now.getTime() - Math.max(heard, reachableSince.getTime())
   const lost = silentMs > graceMs
   const status = lost ? 'Unknown' : (ready?.status ?? 'Unknown')
+  const marks = lost && ready?.status !== 'Unknown' ? markLost(node, now) : []
   return [
-    ...(lost && ready?.status !== 'Unknown' ? markLost(node, now) : []),
+    ...marks,
     ...(status === 'True' ? [] : own.flatMap((pod) => markUnready(pod, now))),
-    ...taint(node, status),
+    // Both write the node from one version of it: the taint waits for the next look, which the mark brings about.
+    ...(marks.length > 0 ? [] : taint(node, status)),
     ...(lost ? [] : [{ kind: 'again', afterMs: Math.max(1000, graceMs - silentMs + 500) } as const]),
   ]
 }
