@@ -78,7 +78,7 @@ const STRIPPED: FieldSet = new Map([
 export function serverSideApply(request: ApplyRequest): Applied {
   const { kind, manager, subresource, now } = request
   if (!isWithinDepth(request.applied)) return { reject: 'the applied configuration is nested too deeply' }
-  const applied = withoutServerMetadata(prune(kind.schema, request.applied).value)
+  const applied = writable(request, prune(kind.schema, request.applied).value)
   const live = withEntries(request.live ?? {}, [])
   const known = entriesOf(request.live)
   const entries = known.length === 0 && request.live ? beforeFirstApply(request, live) : known
@@ -179,9 +179,10 @@ function describe(entry: Entry): string {
   return `${part} using ${entry.apiVersion}${entry.time === undefined ? '' : ` at ${entry.time}`}`
 }
 
-/** The parts of metadata that an applied configuration may carry along, but not set. */
-function withoutServerMetadata(applied: unknown): JsonObject {
-  if (!isObject(applied)) return {}
+/** Without what belongs to another subresource, and what of metadata a configuration may carry along, but not set. */
+function writable(scope: Scope, whole: unknown): JsonObject {
+  if (!isObject(whole)) return {}
+  const applied = Object.fromEntries(Object.entries(whole).filter(([key]) => !isForeign(scope, key)))
   const metadata = objectAt(applied, 'metadata')
   if (!metadata) return applied
   const kept = Object.entries(metadata).filter(
