@@ -9,6 +9,8 @@ const maxLogBytes = 10 * 1024 * 1024
 /** Disk that consumed raw output may hold before it is given back. */
 const releaseBytes = 1024 * 1024
 const chunkBytes = 256 * 1024
+/** Stands beside a log to which nothing will be added. */
+export const logDone = 'log.done'
 const streams: readonly Stream[] = ['stdout', 'stderr']
 
 /**
@@ -38,6 +40,7 @@ export class LogPump implements AsyncDisposable {
     this.#last = true
     await this.#pump()
     this.#watcher.close()
+    await writeFile(`${this.#dir}/${logDone}`, '').catch(() => undefined) // the pod may be gone already
   }
 
   /** Stops where it is; another agent goes on. */

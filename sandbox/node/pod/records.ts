@@ -56,18 +56,23 @@ export function ended(record: ContainerRecord, termination: Termination): Contai
   }
 }
 
-/** The record after run `run` began. What had ended before is the last termination now. */
+/** The record while run `run` is being started. */
+export const creating = (record: ContainerRecord, run: number): ContainerRecord => ({
+  ...record,
+  ...(record.state.kind === 'terminated' && { last: withoutKind(record.state) }),
+  run,
+  state: { kind: 'waiting', reason: 'ContainerCreating' },
+})
+
+/** The record after run `run` began. */
 export function began(
   record: ContainerRecord,
   run: number,
   startedAt: number,
   probed: Readonly<{ startup: boolean; readiness: boolean }>,
 ): ContainerRecord {
-  const { state, last, ...rest } = record
-  const before = state.kind === 'terminated' ? withoutKind(state) : last
   return {
-    ...rest,
-    ...(before && { last: before }),
+    ...record,
     run,
     state: { kind: 'running', startedAt },
     started: !probed.startup,
@@ -75,9 +80,10 @@ export function began(
   }
 }
 
-function withoutKind({
-  kind: _,
-  ...termination
-}: Extract<ContainerState, { kind: 'terminated' }>): Termination {
-  return termination
-}
+const withoutKind = ({ exitCode, reason, message, startedAt, finishedAt }: Termination): Termination => ({
+  exitCode,
+  reason,
+  ...(message !== undefined && { message }),
+  startedAt,
+  finishedAt,
+})

@@ -29,8 +29,12 @@ export async function startContainer(plan: ContainerPlan, signal: AbortSignal): 
   const shim = spawn('sh', [`${plan.dir}/run.sh`], { cwd: '/', detached: true, stdio: 'ignore' })
   const failed = new Promise<never>((_, reject) => shim.once('error', reject))
   shim.unref()
-  return Promise.race([failed, until(plan.dir, () => startOutcome(plan.dir), within(startTimeoutMs, signal))])
+  return Promise.race([failed, waitForStart(plan.dir, signal)])
 }
+
+/** Waits until the program of a container that somebody started runs or could not be started. */
+export const waitForStart = (dir: string, signal: AbortSignal): Promise<Started> =>
+  until(dir, () => startOutcome(dir), within(startTimeoutMs, signal))
 
 function startOutcome(dir: string): Started | undefined {
   const setup = readText(`${dir}/setup`)
