@@ -13,7 +13,7 @@ import {
 } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { subscribe, xdsMetrics } from '#xds'
-import { adminRoutes, serveAdmin } from './admin/index.ts'
+import { type AdminParts, adminRoutes, serveAdmin } from './admin/index.ts'
 import type { Config } from './config.ts'
 import { followIdentities } from './identity.ts'
 import { admission, followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
@@ -85,18 +85,13 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
       metrics: podMetrics(registry),
       signal: stop.signal,
       retryMs: parts.podRetryMs,
+      releaseMs: config.releaseMs,
     }),
   )
   const quit = Promise.withResolvers<void>()
   const drain = () => drainPods(pods, config.drainMs)
-  const admin = stack.use(
-    await serveAdmin(
-      config.ports.admin,
-      adminRoutes({ config, state, pods, connections, certificates, logs, quit: async () => quit.resolve() }),
-    ),
-  )
-  const stats = stack.use(await serveStats(config, registry))
-  const ready = stack.use(await serveReadiness(config, readiness))
+  const admin = { config, state, pods, connections, certificates, logs, quit: async () => quit.resolve() }
+  const ports = await openServers(stack, registry, readiness, admin)
   const subscription = subscribe({
     ...xdsOptions(config, state, registry),
     signal: stop.signal,
@@ -112,7 +107,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     state,
     registry,
     readiness,
-    ports: { admin: admin.port, stats: stats.port, readiness: ready.port },
+    ports,
     quit: quit.promise,
     drain,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
@@ -154,13 +149,23 @@ function readToken(path: string): string {
   throw new MeshError('unavailable', { message: `no token: ${path} is empty` })
 }
 
-function serveStats({ ports }: Config, registry: Registry) {
+async function openServers(
+  stack: AsyncDisposableStack,
+  registry: Registry,
+  readiness: Readiness,
+  parts: AdminParts,
+): Promise<Ztunnel['ports']> {
+  const { ports } = parts.config
   const metrics = metricsRoute(registry)
-  return serveHttp({ port: ports.stats }, { 'GET /metrics': metrics, 'GET /stats/prometheus': metrics })
+  const admin = stack.use(await serveAdmin(ports.admin, adminRoutes(parts)))
+  const stats = stack.use(
+    await serveHttp({ port: ports.stats }, { 'GET /metrics': metrics, 'GET /stats/prometheus': metrics }),
+  )
+  const ready = stack.use(
+    await serveHttp({ port: ports.readiness }, { 'GET /healthz/ready': readinessRoute(readiness) }),
+  )
+  return { admin: admin.port, stats: stats.port, readiness: ready.port }
 }
-
-const serveReadiness = ({ ports }: Config, readiness: Readiness) =>
-  serveHttp({ port: ports.readiness }, { 'GET /healthz/ready': readinessRoute(readiness) })
 
 async function drainPods(pods: Pods, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()

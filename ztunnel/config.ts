@@ -42,6 +42,8 @@ const Env = z.object({
   POOL_UNUSED_RELEASE_TIMEOUT: duration.optional(),
   CONNECTION_TERMINATION_DEADLINE: duration.optional(),
   TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
+  /** Ours: how long a released pod is still served. */
+  RELEASE_GRACE: duration.default(3_000),
   RUST_LOG: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
   ADMIN_PORT: port.default(15000),
@@ -77,6 +79,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     keepSource: e.ENABLE_ORIG_SRC,
     hbone: hboneLimits(e),
     drainMs: drainMs(e),
+    releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
     ports: { admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
     node: {

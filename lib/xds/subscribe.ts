@@ -87,10 +87,7 @@ async function keepConnected(
       if (signal.aborted) return
       failures = performance.now() - started > settledMs && wasOpen ? 1 : failures + 1
       metrics?.terminated(wasOpen ? 'Error' : 'ConnectionError')
-      log.warn('XDS client connection error', {
-        error: describeError(error),
-        expected: error instanceof MeshError,
-      })
+      log.warn('XDS client connection error', { error: describeError(error) })
     }
     const waitMs = backoffMs(Math.max(failures, 1), { baseMs, capMs, ...(random ? { random } : {}) })
     await sleep(waitMs, signal).catch(() => undefined)

@@ -53,6 +53,7 @@ export class MeshWorld {
       ADMIN_PORT: '0',
       STATS_PORT: '0',
       READINESS_PORT: '0',
+      RELEASE_GRACE: '0ms',
       ...env,
     })
     const lines: LogLine[] = []

@@ -55,6 +55,45 @@ t.test('a deleted pod loses its listeners and connections, and others do not', {
   t.match(await n1.ztunnel.registry.metrics(), 'workload_manager_active_proxy_count 1')
 })
 
+t.test(
+  'a released pod is served a little longer, and goes on when it is enrolled again',
+  { skip },
+  async (t) => {
+    const { world, n2, client, server } = await twoNodes('ztr', { RELEASE_GRACE: '1s' })
+    const app = await listenIn(server.netns, 8080, (socket) => socket.pipe(socket))
+    t.teardown(async () => {
+      app.close()
+      await world[Symbol.asyncDispose]()
+    })
+    const open = await connectIn(client.netns, server.v4, 8080)
+    open.on('error', () => undefined)
+    const say = async (text: string) => {
+      open.write(text)
+      return String((await once(open, 'data'))[0])
+    }
+    t.equal(await say('before'), 'before')
+    t.equal(await n2.agent.del('uid-server'), '')
+    t.equal(await say('released'), 'released', 'what is open goes on')
+    server.release()
+    t.equal(
+      await talk(await connectIn(client.netns, server.v4, 8080), 'x'),
+      'x',
+      'a peer that has not heard is served',
+    )
+    t.equal(await n2.enrol(server), '')
+    await new Promise((done) => setTimeout(done, 1_200))
+    const again = await connectIn(client.netns, server.v4, 8080)
+    again.on('error', () => undefined)
+    const closed = closeOf(again)
+    again.resume()
+    t.match(await n2.ztunnel.registry.metrics(), 'workload_manager_proxies_stopped_total 0')
+    t.equal(await n2.agent.del('uid-server'), '')
+    await closed
+    t.match(await n2.ztunnel.registry.metrics(), 'workload_manager_proxies_stopped_total 1')
+    open.destroy()
+  },
+)
+
 t.test('a new connection of the agent: what its snapshot does not name is stopped', { skip }, async (t) => {
   const { world, n1, n2, client, server } = await twoNodes('zts')
   const app = await echoIn(server)

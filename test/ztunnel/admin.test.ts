@@ -28,6 +28,7 @@ async function start(test: { teardown(fn: () => Promise<void>): unknown }) {
     readiness,
     metrics: podMetrics(new Registry()),
     signal,
+    releaseMs: 0,
   })
   const routes = adminRoutes({
     config: parseConfig({ NODE_NAME: 'n1' }),

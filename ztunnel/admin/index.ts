@@ -1,3 +1,3 @@
 /** The admin server, on loopback. */
-export { adminRoutes } from './routes.ts'
+export { type AdminParts, adminRoutes } from './routes.ts'
 export { serveAdmin } from './server.ts'

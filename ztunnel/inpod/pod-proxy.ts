@@ -27,6 +27,8 @@ export type PodProxy = Readonly<{
   netns: Netns
   /** Stops accepting and tells tunnels to end; resolves when the last connection has. */
   drain(): Promise<void>
+  /** Says whether the pod's rules are gone (a released pod) or in place. */
+  released(released: boolean): void
   /** Ends everything at once. */
   close(): Promise<void>
 }>
@@ -37,7 +39,10 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const gone = new AbortController()
   const draining = new AbortController()
   const pool = new HbonePool({ limits: context.limits, signal: gone.signal })
-  const ctx: PodContext = { ...context, pod, netns, pool, signal: gone.signal, draining: draining.signal }
+  let rules = true
+  const showsSource = () => context.keepSource && rules
+  const signals = { signal: gone.signal, draining: draining.signal }
+  const ctx: PodContext = { ...context, ...signals, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   const accept = (
@@ -75,6 +80,9 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   return {
     pod,
     netns,
+    released: (released) => {
+      rules = !released
+    },
     close: async () => {
       await endAll()
       netns[Symbol.dispose]()

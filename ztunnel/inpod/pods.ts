@@ -13,6 +13,11 @@ export type PodsOptions = Readonly<{
   signal: AbortSignal
   /** Between two tries to start a pod's proxy. */
   retryMs?: number | undefined
+  /**
+   * How long a released pod is still served. Its rules are gone before we hear of it, so nothing new is redirected;
+   * but outbound connections may end, and peers that have not yet heard still dial 15008.
+   */
+  releaseMs: number
 }>
 
 /** Name of the start-up task (ztunnel's word for it). */
@@ -20,6 +25,7 @@ export const podsTask = 'workload proxy manager'
 const defaultRetryMs = 5_000
 
 type Pod = PodContext['pod']
+type Leaving = Readonly<{ proxy: PodProxy; abort: AbortController }>
 type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }>
 
 /** The pods of this node that are ours, as the node agent says. Calls must not overlap; ZDS has one message at a time. */
@@ -27,6 +33,7 @@ export class Pods {
   readonly #options: PodsOptions
   readonly #up = new Map<string, PodProxy>()
   readonly #pending = new Map<string, Pending>()
+  readonly #leaving = new Map<string, Leaving>()
   /** Named by the snapshot that is being received; undefined once it is complete. */
   #snapshot: Set<string> | undefined = new Set()
 
@@ -44,7 +51,7 @@ export class Pods {
   /** Takes over the namespace. Throws when the listeners could not be opened; it is then tried again until `remove`. */
   async add(pod: Pod, netns: Netns): Promise<void> {
     this.#snapshot?.add(pod.uid)
-    const running = this.#up.get(pod.uid)
+    const running = this.#up.get(pod.uid) ?? this.#comeBack(pod.uid, netns)
     if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
     if (running) await this.#stop(pod.uid, running)
     this.#forget(pod.uid)
@@ -61,7 +68,9 @@ export class Pods {
     this.#snapshot?.delete(uid)
     this.#forget(uid)
     const running = this.#up.get(uid)
-    if (running) await this.#stop(uid, running)
+    this.#up.delete(uid)
+    if (running && this.#options.releaseMs > 0) void this.#release(uid, running)
+    else if (running) await this.#stop(uid, running)
     this.#report()
   }
 
@@ -81,6 +90,10 @@ export class Pods {
   }
   async [Symbol.asyncDispose](): Promise<void> {
     for (const uid of this.#pending.keys()) this.#forget(uid)
+    for (const [uid, { proxy, abort }] of this.#leaving) {
+      this.#up.set(uid, proxy)
+      abort.abort()
+    }
     await Promise.all([...this.#up].map(([uid, proxy]) => this.#stop(uid, proxy)))
   }
 
@@ -120,6 +133,29 @@ export class Pods {
         // logged by #start; or removed meanwhile
       }
     }
+  }
+
+  async #release(uid: string, proxy: PodProxy): Promise<void> {
+    proxy.released(true)
+    const abort = new AbortController()
+    const leaving = { proxy, abort }
+    this.#leaving.get(uid)?.abort.abort()
+    this.#leaving.set(uid, leaving)
+    await sleep(this.#options.releaseMs, abort.signal).catch(() => undefined)
+    if (this.#leaving.get(uid) === leaving) this.#leaving.delete(uid)
+    if (!abort.signal.aborted) await this.#stop(uid, proxy)
+  }
+
+  /** A pod that is enrolled again while we still serve it. */
+  #comeBack(uid: string, { inode }: Netns): PodProxy | undefined {
+    const leaving = this.#leaving.get(uid)
+    if (!leaving || leaving.proxy.netns.inode !== inode) return undefined
+    this.#leaving.delete(uid)
+    leaving.abort.abort()
+    leaving.proxy.released(false)
+    this.#up.set(uid, leaving.proxy)
+    this.#report()
+    return leaving.proxy
   }
 
   #forget(uid: string): void {

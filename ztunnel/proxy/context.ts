@@ -31,6 +31,8 @@ export type PodContext = ProxyContext &
     pod: PodName & Readonly<{ uid: string }>
     netns: Netns
     pool: HbonePool
+    /** Are the rules in place that bring an app's answers to a foreign address back to us? */
+    showsSource: () => boolean
     /** The pod is gone, or we are: everything of it ends now. */
     signal: AbortSignal
     /** We are leaving: tunnels are announced to end, nothing new comes in. */

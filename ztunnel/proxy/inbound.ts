@@ -97,8 +97,8 @@ async function proxyInbound(
     return tunnel.refuse(401)
   }
   try {
-    const { netns, mark, keepSource } = ctx
-    const as = keepSource ? tunnel.remote.address : undefined
+    const { netns, mark } = ctx
+    const as = ctx.showsSource() ? tunnel.remote.address : undefined
     const app = await dial(target.to, { netns, mark, as, signal: tracked.signal })
     setup[Symbol.dispose]()
     tunnel.accept({ baggage: baggageOf(local) })

@@ -64,8 +64,8 @@ async function proxyPlaintext(
     return void peer.resetAndDestroy()
   }
   try {
-    const { netns, mark, keepSource } = ctx
-    const as = keepSource ? src.address : undefined
+    const { netns, mark } = ctx
+    const as = ctx.showsSource() ? src.address : undefined
     const app = await dial(dst, { netns, mark, as, signal: tracked.signal })
     setup[Symbol.dispose]()
     const moved = await forwardSockets(peer, app, tracked.signal)
