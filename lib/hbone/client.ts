@@ -9,14 +9,14 @@ class Outbound extends TunnelStream implements OutboundTunnel {
   responseHeaders: ReadonlyMap<string, string> = new Map()
 }
 
-/** Sends CONNECT and waits for its answer. */
+/** Sends CONNECT and waits for its answer; `refused` when the peer has not even looked at it (RFC 9113 §8.7). */
 export async function openTunnel(
   session: Session,
   authority: string,
   headers: Readonly<Record<string, string>>,
   answerMs: number,
   signal: AbortSignal,
-): Promise<OutboundTunnel> {
+): Promise<OutboundTunnel | 'refused'> {
   const fields = [[':method', 'CONNECT'], [':authority', authority], ...Object.entries(headers)] as const
   const tunnel = new Outbound(session, session.connection.open(fields))
   session.flush()
@@ -27,6 +27,7 @@ export async function openTunnel(
     tunnel.responseHeaders = answered
     return tunnel
   } catch (error) {
+    if (tunnel.resetCode === errorCode.refusedStream) return 'refused'
     tunnel.reset(errorCode.cancel)
     throw error
   }

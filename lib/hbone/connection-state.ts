@@ -3,7 +3,7 @@ import { ReceiveWindow } from './flow.ts'
 import { defaultMaxFrame, defaultWindow, goawayFrame, rstFrame, windowFrame } from './frames.ts'
 import { Glitches } from './glitches.ts'
 import type { HboneLimits } from './limits.ts'
-import { type Stream, StreamTable } from './stream.ts'
+import { Stream, StreamTable } from './stream.ts'
 
 export type ConnectionEvents = {
   /** Server: a peer opened a stream; its listener has to be set during the call. */
@@ -40,11 +40,13 @@ export class ConnectionState {
   /** Connection credit that is kept back while too much is held. */
   #owed = 0
   #output: Buffer[] = []
+  readonly #now: () => number
 
   constructor(role: Role, limits: HboneLimits, events: ConnectionEvents, now: () => number) {
     this.role = role
     this.limits = limits
     this.events = events
+    this.#now = now
     this.glitches = new Glitches(limits, now)
     // A window cannot be made smaller than the default that the peer starts with.
     this.receiveWindow = new ReceiveWindow(Math.max(limits.connectionWindow, defaultWindow), defaultWindow)
@@ -71,6 +73,20 @@ export class ConnectionState {
     return Math.max(this.limits.streamWindow, defaultWindow)
   }
 
+  newStream(id: number): Stream {
+    return new Stream(id, this.peerInitialWindow, this.streamWindow, this.#now())
+  }
+
+  /** Of the streams that have stood still for `ms`, the one that holds most. */
+  stalled(ms: number): Stream | undefined {
+    const before = this.#now() - ms
+    let worst: Stream | undefined
+    for (const stream of this.table.open.values()) {
+      if (stream.movedAt < before && stream.held > (worst?.held ?? 0)) worst = stream
+    }
+    return worst
+  }
+
   /** DATA has been taken in: the connection's room is given back at once, unless too much waits for readers. */
   hold(stream: Stream, n: number): void {
     stream.held += n
@@ -83,6 +99,7 @@ export class ConnectionState {
   consumed(stream: Stream, n: number): void {
     if (n === 0) return
     stream.held -= n
+    stream.movedAt = this.#now()
     this.held -= n
     if (!stream.closed && !stream.remoteEnded) {
       const more = stream.receiveWindow.credit(n)

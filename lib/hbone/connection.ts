@@ -13,7 +13,7 @@ import type { Field } from './hpack/decode.ts'
 import { hpackEncode } from './hpack/encode.ts'
 import type { HboneLimits } from './limits.ts'
 import { Receiver } from './receiver.ts'
-import { Stream } from './stream.ts'
+import type { Stream } from './stream.ts'
 
 export type { ConnectionEvents } from './connection-state.ts'
 
@@ -48,9 +48,6 @@ export class Connection {
   get streamCount(): number {
     return this.#state.table.open.size
   }
-  get streams(): Iterable<Stream> {
-    return this.#state.table.open.values()
-  }
   /** Received bytes that have not been given back. */
   get held(): number {
     return this.#state.held
@@ -82,7 +79,7 @@ export class Connection {
   /** Client: opens a stream. */
   open(fields: readonly Field[]): Stream {
     const state = this.#state
-    const stream = new Stream(state.table.nextId, state.peerInitialWindow, state.streamWindow)
+    const stream = state.newStream(state.table.nextId)
     state.table.add(stream)
     state.write(headersFrames(stream.id, hpackEncode(fields), false, state.peerMaxFrame))
     return stream
@@ -129,6 +126,12 @@ export class Connection {
   /** Received bytes have left our hands: the peer may send as many more. */
   consumed(stream: Stream, n: number): void {
     this.#state.consumed(stream, n)
+  }
+
+  /** Where readers that stand still leave the others no room: resets the one that holds most. */
+  relieve(stallMs: number): void {
+    const stream = this.starved ? this.#state.stalled(stallMs) : undefined
+    stream?.listener?.reset(errorCode.enhanceYourCalm, false)
   }
 
   ping(payload: Buffer): void {

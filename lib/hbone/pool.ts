@@ -28,6 +28,9 @@ export type ConnectOptions = Readonly<{
 type Dialing = { readonly result: Promise<Session>; readonly stop: AbortController; waiters: number }
 type Entry = { sessions: Session[]; dialing: Dialing | undefined; readonly lastUse: Map<Session, number> }
 
+/** A crowd fills one new connection after the other; a peer that takes nothing must not be dialled for ever. */
+const maxAttempts = 20
+
 const textOf = ({ source, expected, to, sourceIp }: PoolKey) =>
   JSON.stringify([source, [...expected].sort(), to.address, to.port, sourceIp])
 
@@ -49,15 +52,17 @@ export class HbonePool {
   /** A tunnel to `authority` that the other end has accepted; `http-status` when it has not. */
   async connect(o: ConnectOptions): Promise<OutboundTunnel> {
     const signal = AbortSignal.any([o.signal, this.#signal])
-    for (;;) {
+    for (let n = 0; n < maxAttempts; n++) {
       signal.throwIfAborted()
       const entry = this.#entry(textOf(o.key))
       const session = entry.sessions.find((one) => this.#hasRoom(one)) ?? (await this.#join(entry, o, signal))
       // Those who waited for the same dial may have filled it.
       if (!this.#hasRoom(session)) continue
       entry.lastUse.set(session, Date.now())
-      return await openTunnel(session, o.authority, o.headers, this.#limits.answerMs, signal)
+      const tunnel = await openTunnel(session, o.authority, o.headers, this.#limits.answerMs, signal)
+      if (tunnel !== 'refused') return tunnel
     }
+    throw new MeshError('h2-failed', { message: 'peer takes no tunnels', unsent: true })
   }
 
   /** Connections that are open, for admin and tests. */

@@ -5,7 +5,7 @@ import { errorCode, flag, frameType, largestWindow, pingFrame, preface, settings
 import { type Block, HeaderBlocks } from './header-block.ts'
 import type { Decoded } from './hpack/decode.ts'
 import { parseSettings } from './settings.ts'
-import { Stream } from './stream.ts'
+import type { Stream } from './stream.ts'
 
 /** Reads what the peer sends and acts on it. A faulty frame ends the connection; a malformed request only its stream. */
 export class Receiver implements FrameSink {
@@ -271,12 +271,7 @@ export class Receiver implements FrameSink {
     const request =
       decoded.kind === 'fields' ? parseRequest(decoded.fields) : { malformed: 'too many fields' }
     const malformed = 'malformed' in request
-    const stream = new Stream(
-      id,
-      this.#state.peerInitialWindow,
-      this.#state.streamWindow,
-      malformed ? undefined : request,
-    )
+    const stream = this.#state.newStream(id)
     const full = this.#state.draining || this.#state.table.open.size >= this.#state.limits.maxStreams
     this.#state.table.add(stream)
     if (malformed || full) {

@@ -1,8 +1,9 @@
 import type { TLSSocket } from 'node:tls'
-import { MeshError, type SocketAddress } from '#base'
+import { MeshError, messageOf, type SocketAddress } from '#base'
 import type { SpiffeId } from '#identity'
 import { Connection, type ConnectionEvents } from './connection.ts'
 import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
+import { resetError } from './h2-error.ts'
 import type { HboneLimits } from './limits.ts'
 import { readInto } from './read-into.ts'
 import type { Stream } from './stream.ts'
@@ -44,6 +45,7 @@ export class Session {
   #lastHeard = Date.now()
   #draining = false
   #ended = false
+  #ready = false
 
   constructor(o: SessionOptions) {
     this.peer = o.peer
@@ -57,6 +59,10 @@ export class Session {
       goaway: (lastId, code) => {
         this.#draining = true
         o.events.goaway(lastId, code)
+      },
+      ready: () => {
+        this.#ready = true
+        o.events.ready()
       },
       pong: () => {
         this.#pingSentAt = 0
@@ -145,6 +151,8 @@ export class Session {
 
   #tick(): void {
     const now = Date.now()
+    this.connection.relieve(this.limits.stallMs)
+    this.flush()
     if (now > this.#expiresAt) {
       this.destroy(new MeshError('tls-failed', { message: 'certificate of the peer has expired' }))
     } else if (this.#pingSentAt > 0) {
@@ -165,6 +173,13 @@ export class Session {
   /** True while tunnels may still be opened. */
   get usable(): boolean {
     return !this.#draining && !this.connection.failed && !this.#tls.destroyed && this.connection.hasIds
+  }
+
+  /** Why a stream ended before its answer. A server that refuses our certificate says so only after the handshake. */
+  lossError(code: number): MeshError {
+    if (this.#error === undefined) return resetError(code, true)
+    const kind = this.#ready ? 'h2-failed' : 'tls-failed'
+    return new MeshError(kind, { cause: this.#error, message: messageOf(this.#error), unsent: true })
   }
 
   /** Takes no more streams and closes after the last. */

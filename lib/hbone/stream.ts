@@ -1,4 +1,4 @@
-import type { Request, Response } from './fields.ts'
+import type { Response } from './fields.ts'
 import { ReceiveWindow } from './flow.ts'
 
 /** Whoever uses a stream. Buffers are valid only during the call. */
@@ -16,23 +16,24 @@ export type StreamListener = {
 /** One stream of a connection; changed only by `Connection`. */
 export class Stream {
   readonly id: number
-  readonly request: Request | undefined
   listener: StreamListener | undefined
   /** May be negative after the peer made its initial window smaller. */
   sendWindow: number
   readonly receiveWindow: ReceiveWindow
   /** Received and not yet given back. */
   held = 0
+  /** When bytes last left for a reader. */
+  movedAt: number
   answered = false
   localEnded = false
   remoteEnded = false
   closed = false
 
-  constructor(id: number, sendWindow: number, receiveWindow: number, request?: Request) {
+  constructor(id: number, sendWindow: number, receiveWindow: number, now: number) {
     this.id = id
     this.sendWindow = sendWindow
     this.receiveWindow = new ReceiveWindow(receiveWindow)
-    this.request = request
+    this.movedAt = now
   }
 }
 

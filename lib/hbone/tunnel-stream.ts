@@ -7,7 +7,6 @@ import { tunnelDuplex } from './duplex.ts'
 import type { Response } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
 import { errorCode } from './frames.ts'
-import { resetError } from './h2-error.ts'
 import { processBudget } from './memory.ts'
 import type { Session } from './session.ts'
 import type { Stream, StreamListener } from './stream.ts'
@@ -121,7 +120,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   #gone(code: number): void {
     if (this.resetCode !== undefined) return
     this.resetCode = code
-    this.onResponse?.(resetError(code, true))
+    this.onResponse?.(this.session.lossError(code))
     this.#user?.gone(code)
     if (this.#user === undefined) this.discard()
     this.session.streamClosed()

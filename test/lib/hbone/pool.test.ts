@@ -1,0 +1,219 @@
+import { once } from 'node:events'
+import { connect as tlsConnect, type TLSSocket } from 'node:tls'
+import t, { type Test } from 'tap'
+import { MeshError, sleep, type SocketAddress } from '#base'
+import { HbonePool, type InboundTunnel } from '#hbone'
+import {
+  certificateOf,
+  client,
+  dial,
+  echo,
+  idOf,
+  never,
+  poolOf,
+  readAll,
+  root,
+  serve,
+  server,
+  towards,
+  until,
+} from './support.ts'
+import { frame, hello, type } from './frames.ts'
+
+const accept = (tunnel: InboundTunnel) => tunnel.accept()
+const codeOf = (error: unknown) => (error instanceof MeshError ? error.code : String(error))
+
+t.test('however many come first, one connection is dialled', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t)
+  let dials = 0
+  const tunnels = await Promise.all(
+    Array.from({ length: 50 }, () =>
+      pool.connect({ ...towards(served.address), dial: () => (dials++, dial(served.address)) }),
+    ),
+  )
+  t.equal(dials, 1)
+  t.equal(tunnels.length, 50)
+  t.equal(served.connections.length, 1)
+})
+
+t.test('a full connection is found again when it has room', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t, { maxPooledStreams: 2 })
+  const open = () => pool.connect(towards(served.address))
+  const [first, , third] = await Promise.all([open(), open(), open()])
+  t.equal(pool.connections, 2)
+  await open()
+  first.reset()
+  third.reset()
+  await until(() => served.connections.every(({ tunnels }) => tunnels === 1))
+  await Promise.all([open(), open()])
+  t.equal(pool.connections, 2, 'no third connection')
+  t.strictSame(
+    served.connections.map(({ tunnels }) => tunnels),
+    [2, 2],
+  )
+})
+
+t.test("the peer's own limit is honoured", async (t) => {
+  const served = await serve(t, accept, { maxStreams: 3 })
+  const pool = poolOf(t)
+  for (let i = 0; i < 7; i++) await pool.connect(towards(served.address))
+  t.equal(served.connections.length, 3)
+  t.strictSame(
+    served.connections.map(({ tunnels }) => tunnels),
+    [3, 3, 1],
+  )
+})
+
+t.test('no part of the key may differ on a shared connection', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t)
+  const base = towards(served.address)
+  const other = certificateOf(idOf('other'))
+  await pool.connect(base)
+  await pool.connect({ ...base, key: { ...base.key, sourceIp: '127.0.0.2' } })
+  await pool.connect(towards(served.address, other))
+  await pool.connect(towards(served.address, client, [server.id, idOf('another')]))
+  t.equal(pool.connections, 4)
+  await pool.connect(towards(served.address, client, [idOf('another'), server.id]))
+  t.equal(pool.connections, 4, 'the order of the expected identities is no difference')
+  t.strictSame(
+    served.connections.map(({ peer }) => peer),
+    [client.id, client.id, other.id, client.id],
+  )
+})
+
+t.test('a failed dial is told to those who waited for it, and to nobody later', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t)
+  let dials = 0
+  const broken = {
+    ...towards(served.address),
+    dial: async () => {
+      dials++
+      throw new MeshError('network-policy', { unsent: true })
+    },
+  }
+  const results = await Promise.allSettled([pool.connect(broken), pool.connect(broken)])
+  t.strictSame(
+    results.map((one) => one.status === 'rejected' && codeOf(one.reason)),
+    ['network-policy', 'network-policy'],
+  )
+  t.equal(dials, 1)
+  t.ok(await pool.connect(towards(served.address)))
+})
+
+t.test('a waiter may leave; the last one to leave stops the dial', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t)
+  let dialSignal: AbortSignal | undefined
+  const slow = {
+    ...towards(served.address),
+    dial: async (signal: AbortSignal) => {
+      dialSignal = signal
+      await sleep(60_000, signal)
+      throw new Error('slept')
+    },
+  }
+  const [one, two] = [new AbortController(), new AbortController()]
+  const first = pool.connect({ ...slow, signal: one.signal })
+  const second = pool.connect({ ...slow, signal: two.signal })
+  await until(() => dialSignal !== undefined)
+  one.abort(new Error('left'))
+  await t.rejects(first, { message: 'left' })
+  t.equal(dialSignal?.aborted, false)
+  two.abort(new Error('left too'))
+  await t.rejects(second, { message: 'left too' })
+  t.equal(dialSignal?.aborted, true)
+})
+
+t.test('a CONNECT that nobody answers times out and leaves the connection alone', async (t) => {
+  const served = await serve(t, (tunnel) => served.tunnels.length > 1 && tunnel.accept())
+  const pool = poolOf(t, { answerMs: 50 })
+  const error: unknown = await pool.connect(towards(served.address)).catch((e: unknown) => e)
+  t.equal(codeOf(error), 'timeout')
+  t.ok(await pool.connect(towards(served.address)))
+  t.equal(served.connections.length, 1)
+})
+
+t.test('a connection that dies takes its tunnels with it, and the next one is new', async (t) => {
+  const served = await serve(t, echo)
+  const pool = poolOf(t)
+  const sockets: { destroy(): void }[] = []
+  const tracked = {
+    ...towards(served.address),
+    dial: async () => {
+      const socket = await dial(served.address)
+      sockets.push(socket)
+      return socket
+    },
+  }
+  const stream = (await pool.connect(tracked)).duplex()
+  const failed = new Promise((resolve) => stream.once('error', resolve))
+  sockets[0]?.destroy()
+  t.equal(codeOf(await failed), 'h2-failed')
+  t.ok(await pool.connect(tracked))
+  t.equal(sockets.length, 2)
+})
+
+t.test('disposing a pool ends everything that it carries', async (t) => {
+  const served = await serve(t, echo)
+  const pool = new HbonePool({ signal: never })
+  const stream = (await pool.connect(towards(served.address))).duplex()
+  stream.on('error', () => undefined)
+  const closed = new Promise((resolve) => stream.once('close', resolve))
+  await pool[Symbol.asyncDispose]()
+  await closed
+  await served.connections[0]?.closed
+  const error: unknown = await pool.connect(towards(served.address)).catch((e: unknown) => e)
+  t.equal(codeOf(error), 'draining')
+})
+
+t.test('a connection without new tunnels is released when its last tunnel ends', async (t) => {
+  const served = await serve(t, echo)
+  const pool = poolOf(t, { unusedReleaseMs: 100 })
+  const stream = (await pool.connect(towards(served.address))).duplex()
+  await until(() => pool.connections === 0)
+  stream.end('still alive')
+  t.equal((await readAll(stream)).toString(), 'still alive')
+  t.strictSame(await served.connections[0]?.closed, {})
+})
+
+/** A peer that speaks TLS and sends whatever it likes. */
+async function rawPeer(t: Test, { address, port }: SocketAddress): Promise<TLSSocket> {
+  const socket = tlsConnect({
+    host: address,
+    port,
+    key: client.privateKeyPem,
+    cert: client.chainPem[0] ?? '',
+    ca: root.certPem,
+    ALPNProtocols: ['h2'],
+    checkServerIdentity: () => undefined,
+  })
+  socket.on('error', () => undefined)
+  t.teardown(() => void socket.destroy())
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+t.test('a peer that answers PING stays, one that falls silent does not', async (t) => {
+  const limits = { pingIdleMs: 20, pingTimeoutMs: 40 }
+  const served = await serve(t, accept, limits)
+  await poolOf(t).connect(towards(served.address))
+  const mute = await rawPeer(t, served.address)
+  mute.write(hello)
+  mute.resume()
+  await until(() => served.connections.length === 2)
+  t.match((await served.connections[1]?.closed)?.error, { code: 'timeout' })
+  t.equal(served.connections[0]?.tunnels, 1)
+})
+
+t.test('a peer that asks for answers and does not read them is cut off', async (t) => {
+  const served = await serve(t, accept, { maxControlFrames: 1_000_000 })
+  const greedy = await rawPeer(t, served.address)
+  const ping = frame(type.ping, 0, 0, Buffer.alloc(8))
+  const pings = Buffer.concat([hello, ...Array.from({ length: 200_000 }, () => ping)])
+  for (let i = 0; i < 4; i++) greedy.write(i === 0 ? pings : pings.subarray(hello.length))
+  t.match((await served.connections[0]?.closed)?.error, { message: 'peer does not read' })
+})
