@@ -6,7 +6,7 @@ import type { SandboxConfig } from '../config.ts'
 import { createAuthenticator, createPki, pkiFiles, writeKubeconfigs } from './auth/index.ts'
 import { bootstrap } from './bootstrap.ts'
 import { documents } from './discovery/index.ts'
-import { startCollector, startCustomKinds, startNamespaceCleaner } from './gc/index.ts'
+import { startCollector, startCustomKinds, startEventSweeper, startNamespaceCleaner } from './gc/index.ts'
 import { closeServer, listenInFabric, listenOnLoopback, tlsServer } from './listeners.ts'
 import { type Api, rbacOf } from './rest/api.ts'
 import { handler } from './rest/handle.ts'
@@ -33,7 +33,7 @@ export type ApiServer = AsyncDisposable & Readonly<{ port: number; api: Api }>
 /** Opens the state, starts the built-in controllers and serves; half-started parts are closed on failure. */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
   await using stack = new AsyncDisposableStack()
-  const { config } = options
+  const { config, log } = options
   mkdirSync(dirname(config.database), { recursive: true, mode: 0o700 })
   createPki(config)
   const api = stack.use(openApi(options)).api
@@ -41,12 +41,13 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
   bootstrap(api)
   stack.use(startCollector(api))
   stack.use(startNamespaceCleaner(api))
+  stack.use(startEventSweeper(api))
   const stopping = new AbortController()
   const serve = handler(api, documents(api.kinds), stopping.signal)
   const credentials = readCredentials(config)
   const closing = (server: Server) => stack.defer(() => closeServer(server, stopGraceMs))
   const make = () => {
-    const server = tlsServer(credentials, serve)
+    const server = tlsServer(credentials, serve, log)
     closing(server)
     return server
   }

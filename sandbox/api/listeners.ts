@@ -1,8 +1,9 @@
 import { existsSync } from 'node:fs'
 import { createServer, type Server } from 'node:https'
 import { constants } from 'node:crypto'
-import { ip, MeshError } from '#base'
+import { ip, MeshError, messageOf } from '#base'
 import { bindSocket, listenSocket, openNetns, tcpSocket } from '#linux'
+import type { Logger } from '#telemetry'
 import type { SandboxConfig } from '../config.ts'
 import type { Handler } from './rest/handle.ts'
 
@@ -15,11 +16,12 @@ const headersTimeoutMs = 15_000
 const requestTimeoutMs = 60_000
 /** Longer than Go's 90 s for idle connections, so that it is the client who closes. */
 const keepAliveTimeoutMs = 120_000
+const keepAliveProbeMs = 30_000
 
 export type Credentials = Readonly<{ certificate: string; key: string; clientCa: string }>
 
 /** A server that is not listening yet. Client certificates are asked for, and checked by whoever uses them. */
-export function tlsServer(credentials: Credentials, { request, upgrade }: Handler): Server {
+export function tlsServer(credentials: Credentials, { request, upgrade }: Handler, log: Logger): Server {
   const server = createServer({
     cert: credentials.certificate,
     key: credentials.key,
@@ -35,8 +37,12 @@ export function tlsServer(credentials: Credentials, { request, upgrade }: Handle
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
     noDelay: true,
+    // Finds out about watchers whose machine or namespace has vanished.
+    keepAlive: true,
+    keepAliveInitialDelay: keepAliveProbeMs,
   })
   server.maxConnections = maxConnections
+  server.on('error', (error) => log.error('listener failed', { error: messageOf(error) }))
   server.on('request', request)
   server.on('upgrade', upgrade)
   server.on('clientError', (_error, socket) => {

@@ -16,9 +16,7 @@ import { find, isFinished, notAllowed } from './write.ts'
 export function answerResource(api: Api, request: ApiRequest, target: Target): Answer {
   const { kind, subresource, name, namespace } = target
   if (kind.namespaced && namespace === undefined && (name !== undefined || request.method === 'POST'))
-    return kind.virtual
-      ? handleReview(api, request, target)
-      : badRequest('an empty namespace may not be set during creation')
+    return badRequest('an empty namespace may not be set during creation')
   if (!kind.namespaced && namespace !== undefined) return noSuchPath()
   if (subresource !== undefined) return answerSubresource(api, request, target)
   if (kind.virtual)

@@ -10,9 +10,11 @@ export type Database = Disposable &
     remove(row: Omit<Row, 'json'>, version: number): void
   }>
 
+// One process at a time: a second server on the same state would overwrite what it has not seen.
 // WAL with synchronous=NORMAL: a commit is one write without fsync; a power cut may lose the last moments but
 // never tears a transaction, and kill -9 loses nothing.
 const schema = `
+PRAGMA locking_mode = EXCLUSIVE;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS objects (
