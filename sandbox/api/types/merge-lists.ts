@@ -95,6 +95,30 @@ export function orderBy(
   return [...out, ...others.slice(i)]
 }
 
+/**
+ * The old list as it counts for the order: new items take the places of deleted ones at its end. (strategicpatch edits
+ * the old list in place while it merges, and then looks at it; clients have learnt to expect the result.)
+ */
+export function placesLeft(
+  lists: Readonly<{
+    old: readonly unknown[]
+    patch: readonly unknown[]
+    list: readonly unknown[]
+    mergeKey: string | undefined
+  }>,
+): readonly unknown[] {
+  if (lists.mergeKey === undefined) return lists.old // lists of scalars are not edited in place
+  const ids = (items: readonly unknown[]) => new Set(items.map((item) => identity(item, lists.mergeKey)))
+  const kept = ids(lists.list)
+  const known = ids(lists.old)
+  const left = lists.old.filter((item) => kept.has(identity(item, lists.mergeKey)))
+  const added = lists.patch.filter((item) => {
+    const id = identity(item, lists.mergeKey)
+    return kept.has(id) && !known.has(id)
+  })
+  return [...left, ...added].slice(0, lists.old.length)
+}
+
 const isBefore = (a: number, b: number): boolean => Number.isFinite(b) && a < b
 
 function ranks(items: readonly unknown[], mergeKey: string | undefined): ReadonlyMap<string, number> {

@@ -1,7 +1,7 @@
 import type { Patched } from './json-patch.ts'
-import { clone, isEqualJson, isObject, isSafeKey, isWithinDepth } from './json.ts'
+import { clone, isEqualJson, isObject, isSafeKey, isWithinDepth, listAt } from './json.ts'
 import { resolve } from './definitions.ts'
-import { mergeLists, orderBy, PatchError } from './merge-lists.ts'
+import { mergeLists, orderBy, PatchError, placesLeft } from './merge-lists.ts'
 import { fieldSchema } from './prune.ts'
 import type { JsonObject, KindType, Schema } from './schema.ts'
 
@@ -97,8 +97,9 @@ function reorder(schema: Schema | undefined, merged: Merged, key: string): void 
   if (!Array.isArray(list)) return
   const field = childSchema(schema, key)
   const mergeKey = field && resolve(field)['x-kubernetes-patch-merge-key']
-  const old = Object.hasOwn(merged.before, key) ? merged.before[key] : undefined
-  merged.target[key] = orderBy(list, order, Array.isArray(old) ? old : [], mergeKey)
+  const own = (object: JsonObject): readonly unknown[] => listAt(object, key)
+  const old = placesLeft({ old: own(merged.before), patch: own(merged.patch), list, mergeKey })
+  merged.target[key] = orderBy(list, order, old, mergeKey)
 }
 
 const without = (object: JsonObject, keys: readonly string[]): JsonObject =>
