@@ -8,9 +8,10 @@ import { type Controller, on, runController } from './controller.ts'
 import { daemonSetPlan } from './daemon-set.ts'
 import { deploymentPlan } from './deployment.ts'
 import { endpointSlicePlan } from './endpoint-slices.ts'
+import { jobPlan } from './job.ts'
 import { namespacePlan, rootConfigMap } from './namespace-contents.ts'
 import { nodeLifecyclePlan, podGcPlan } from './node-lifecycle.ts'
-import { daemonSets, deployments, nodes, pods, replicaSets, type SchedulablePod } from './objects.ts'
+import { daemonSets, deployments, jobs, nodes, pods, replicaSets, type SchedulablePod } from './objects.ts'
 import { controllerOf } from './pod-state.ts'
 import type { World } from './perform.ts'
 import { watchReachability } from './reachability.ts'
@@ -49,7 +50,8 @@ function watchAll({ client, signal, log }: ControllerOptions) {
     namespaces: watch(kinds.Namespace),
     accounts: watch(kinds.ServiceAccount, { fieldSelector: 'metadata.name=default' }),
     roots: watch(kinds.ConfigMap, { fieldSelector: `metadata.name=${rootConfigMap}` }),
-    notRun: [watch(kinds.StatefulSet), watch(kinds.Job), watch(cronJobs)],
+    jobs: watch(jobs),
+    notRun: [watch(kinds.StatefulSet), watch(cronJobs)],
   }
   return {
     ...views,
@@ -109,6 +111,14 @@ function workloadControllers(v: Views): readonly Controller[] {
         return set
           ? daemonSetPlan(set, v.nodes.list(), v.podsByOwner.lookup(set.metadata.uid ?? ''), now)
           : []
+      },
+    },
+    {
+      name: 'job',
+      sources: [on(v.jobs, own), on(v.pods, ownerKey('Job'))],
+      plan: (key, now) => {
+        const job = v.jobs.get(key)
+        return job ? jobPlan(job, v.podsByOwner.lookup(job.metadata.uid ?? ''), now) : []
       },
     },
     ...v.notRun.map(
@@ -230,6 +240,7 @@ export async function startControllers(options: ControllerOptions): Promise<Asyn
     views.deployments,
     views.sets,
     views.daemons,
+    views.jobs,
     views.pods,
     views.nodes,
     views.services,

@@ -107,6 +107,30 @@ export type DaemonSetStatus = Readonly<{
   updatedNumberScheduled?: number
 }>
 
+export type Job = KubeObject &
+  Readonly<{
+    spec?: Readonly<{
+      parallelism?: number
+      completions?: number
+      completionMode?: string
+      backoffLimit?: number
+      activeDeadlineSeconds?: number
+      ttlSecondsAfterFinished?: number
+      suspend?: boolean
+      template?: PodTemplate
+    }>
+    status?: JobStatus
+  }>
+export type JobStatus = Readonly<{
+  active?: number
+  ready?: number
+  succeeded?: number
+  failed?: number
+  startTime?: string
+  completionTime?: string
+  conditions?: readonly Condition[]
+}>
+
 /** A pod with what the scheduler reads of it. */
 export type SchedulablePod = Omit<Pod, 'spec'> & Readonly<{ spec?: PodSpec }>
 export type Taint = NonNullable<NonNullable<KubeNode['spec']>['taints']>[number]
@@ -133,6 +157,7 @@ export const daemonSets: Kind<DaemonSet> = {
   plural: 'daemonsets',
   namespaced: true,
 }
+export const jobs: Kind<Job> = { apiVersion: 'batch/v1', kind: 'Job', plural: 'jobs', namespaced: true }
 export const pods: Kind<SchedulablePod> = { apiVersion: 'v1', kind: 'Pod', plural: 'pods', namespaced: true }
 export const nodes: Kind<SchedulableNode> = {
   apiVersion: 'v1',

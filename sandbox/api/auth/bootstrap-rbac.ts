@@ -228,8 +228,9 @@ const componentRoles = () => [
       ['get', 'patch', 'update'],
     ),
     rule('apps', ['controllerrevisions'], [...read, ...write]),
-    rule('batch', ['cronjobs', 'jobs'], read),
-    rule('batch', ['jobs/status'], ['get', 'patch', 'update']),
+    rule('batch', ['cronjobs'], read),
+    rule('batch', ['jobs'], [...read, 'delete']),
+    rule('batch', ['jobs/status', 'jobs/finalizers'], ['get', 'patch', 'update']),
     rule(
       '',
       ['configmaps', 'endpoints', 'namespaces', 'pods', 'serviceaccounts', 'services'],

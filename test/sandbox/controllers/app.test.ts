@@ -127,12 +127,12 @@ t.test(
   'namespaces are furnished, the cluster has its own Services, and what nobody runs is said',
   async (t) => {
     const kube = await cluster(t)
-    const job: Custom & Record<string, unknown> = {
-      apiVersion: 'batch/v1',
-      kind: 'Job',
-      metadata: { name: 'once', namespace: 'shop', uid: 'job' },
+    const set: Custom & Record<string, unknown> = {
+      apiVersion: 'apps/v1',
+      kind: 'StatefulSet',
+      metadata: { name: 'db', namespace: 'shop' },
     }
-    kube.put(job)
+    kube.put(set)
     await until('all', () => {
       const names = [
         ...kube.all(kinds.ServiceAccount),
