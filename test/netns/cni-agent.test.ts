@@ -15,7 +15,7 @@ import { startLogging } from '#telemetry'
 import { startAgent } from '../../cni/agent/app.ts'
 import { parseConfig } from '../../cni/agent/config.ts'
 import { FakeKube } from '../fakes/fake-kube.ts'
-import { FakeZtunnel } from './cni-fake-ztunnel.ts'
+import { FakeZtunnel } from '../cni/agent/fake-ztunnel.ts'
 import { call, listenIn, root, type Seen, World } from './cni-world.ts'
 
 const skip = !root && 'needs root'
@@ -249,6 +249,7 @@ t.test(
     t.match(rulesOf('a'), /syn/, 'connections that exist are spared at first')
     await until('then capture is complete', () => !rulesOf('a').includes('syn'))
     t.match(rulesOf('a'), /15001/)
+    await until('and verified', () => s.lines.some((line) => /pod captured.*order.*phase=capture/.test(line)))
 
     world.run('a', 'nft', 'flush', 'ruleset')
     await until('what somebody removed is put back', () => rulesOf('a').includes('15001'))

@@ -14,13 +14,13 @@ export class FakeZtunnel implements Disposable {
   readonly #peer: Seqpacket
   #waiters: (() => void)[] = []
 
-  constructor(path: string, hello: Uint8Array | undefined = zds.ZdsHello.encode({ version: 1 }).finish()) {
+  constructor(path: string, hello: Uint8Array = zds.ZdsHello.encode({ version: 1 }).finish()) {
     this.#peer = connectSeqpacket(path)
     const closed = Promise.withResolvers<void>()
     this.closed = closed.promise
     this.#peer.onClose = () => closed.resolve()
     this.#peer.onMessage = (bytes, fds) => this.#hear(bytes, fds)
-    if (hello) this.#peer.send(hello)
+    if (hello.length > 0) this.#peer.send(hello) // none at all when empty
   }
 
   send(bytes: Uint8Array, fds?: readonly number[]): void {
