@@ -20,11 +20,11 @@ export type ReflectOptions = Selection &
     random?: () => number
   }>
 
-const capMs = 30_000
+const capMs = 10_000
 /** How long a server may keep one watch open; jittered so that watches do not all return together. */
 const watchSeconds = 300
-/** Failures in a row to watch from one version before everything is listed again: the server may have lost its past. */
-const maxFailuresFromVersion = 3
+/** Refusals in a row to watch from one version before everything is listed again: the server may have lost its past. */
+const maxRefusalsOfVersion = 3
 /** A watch that lived this long before it failed was no failure to connect. */
 const healthyMs = 30_000
 /** Between questions for a kind that does not exist. */
@@ -54,6 +54,7 @@ async function run<T extends KubeObject>(
   const { signal, log, baseMs = 500, random = Math.random } = options
   let version: string | undefined
   let failures = 0
+  let refusals = 0
   while (!signal.aborted) {
     const heard: Heard = { version, any: false }
     const startedMs = performance.now()
@@ -72,10 +73,16 @@ async function run<T extends KubeObject>(
         await sleep(backoffMs(1, { baseMs: absentMs, capMs: absentMs, random }), signal)
         continue
       }
-      failures = heard.any || performance.now() - startedMs > healthyMs ? 1 : failures + 1
+      const fresh = heard.any || performance.now() - startedMs > healthyMs
+      failures = fresh ? 1 : failures + 1
+      // Silence and refused connections say nothing about what the server still knows.
+      const answered = error instanceof KubeError && error.status !== 0
+      refusals = answered ? (fresh ? 1 : refusals + 1) : refusals
       const expired = isExpired(error)
-      version = expired || failures >= maxFailuresFromVersion ? undefined : heard.version
-      log?.[expired ? 'debug' : 'warn']('watch interrupted', {
+      version = expired || refusals >= maxRefusalsOfVersion ? undefined : heard.version
+      if (version === undefined) refusals = 0
+      // One line per outage and kind; the rest of it is the same line again.
+      log?.[expired || failures > 1 ? 'debug' : 'warn']('watch interrupted', {
         kind: kind.kind,
         error: messageOf(error),
         failures,
