@@ -36,9 +36,9 @@ const node = (name: string) => ({
   status: { conditions: [ready()] },
 })
 
-/** Resolves when `is` holds; the fake answers within milliseconds, so a few seconds mean never. */
+/** Resolves when `is` holds; the fake answers within milliseconds, so this long means never. */
 async function until(what: string, is: () => boolean): Promise<void> {
-  const deadline = Date.now() + 8_000
+  const deadline = Date.now() + 20_000
   while (!is()) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
