@@ -18,8 +18,8 @@ const MAY_BE_EMPTY: ReadonlySet<string> = new Set([
   'io.k8s.api.authentication.v1.TokenRequestSpec.audiences',
 ])
 
-/** Keyed lists whose keys Kubernetes does not check on ordinary writes (an env variable may come twice). */
-const MAY_REPEAT: ReadonlySet<string> = new Set(['env', 'ports', 'imagePullSecrets', 'secrets'])
+/** Keyed lists whose keys Kubernetes does not check on ordinary writes (an env variable may come twice, a node has an InternalIP per family). */
+const MAY_REPEAT: ReadonlySet<string> = new Set(['addresses', 'env', 'ports', 'imagePullSecrets', 'secrets'])
 
 /**
  * Go decodes a missing scalar as its zero value and writes it back, and takes "" for unset. The schema of a built-in
