@@ -1,0 +1,106 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, existsSync, openSync, statSync, truncateSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { backoffMs, sleep } from '#base'
+import type { Logger } from '#telemetry'
+
+export type ChildOptions = Readonly<{
+  name: string
+  command: () => readonly string[]
+  env: NodeJS.ProcessEnv
+  logFile: string
+  log: Logger
+  signal: AbortSignal
+  /** What the child prints on stdout, by line. */
+  onLine?: (line: string) => void
+  onChange: () => void
+}>
+
+/** Quick at first, because tests and people kill things to see them come back. */
+const restart = { baseMs: 200, capMs: 10_000 }
+/** A child that ran this long was well: its end is a first one again. */
+const soundRunMs = 10_000
+/** As long as a child may take to end by itself. */
+const stopTimeoutMs = 5_000
+const maxLogBytes = 10 * 1024 * 1024
+const logCheckMs = 10_000
+
+/** Keeps one process running until the signal fires. Its output goes to a file that outlives us. */
+export class Child implements AsyncDisposable {
+  readonly name: string
+  readonly #options: ChildOptions
+  readonly #done: Promise<void>
+  #process: ChildProcess | undefined
+  #restarts = 0
+
+  constructor(options: ChildOptions) {
+    this.name = options.name
+    this.#options = options
+    this.#done = this.#run()
+  }
+
+  /** For `status`. */
+  get state(): { name: string; pid: number | undefined; restarts: number } {
+    return { name: this.name, pid: this.#process?.pid, restarts: this.#restarts }
+  }
+
+  /** Asks it to end, then makes it. The signal of the options must have fired. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const child = this.#process
+    child?.kill('SIGTERM')
+    const timer = setTimeout(() => child?.kill('SIGKILL'), stopTimeoutMs)
+    await this.#done
+    clearTimeout(timer)
+  }
+
+  async #run(): Promise<void> {
+    const { signal, log, onChange } = this.#options
+    let quickEnds = 0
+    while (!signal.aborted) {
+      const began = Date.now()
+      const how = await this.#once()
+      this.#process = undefined
+      if (signal.aborted) return
+      this.#restarts++
+      quickEnds = Date.now() - began >= soundRunMs ? 1 : quickEnds + 1
+      const waitMs = backoffMs(quickEnds, restart)
+      log.warn('process ended, will be restarted', { name: this.name, how, waitMs: Math.round(waitMs) })
+      onChange()
+      await sleep(waitMs, signal).catch(() => undefined)
+    }
+  }
+
+  async #once(): Promise<string> {
+    const { command, env, logFile, onLine, onChange } = this.#options
+    const [program = '', ...args] = command()
+    const out = openSync(logFile, 'a')
+    const child = spawn(program, args, { cwd: '/', env, stdio: ['ignore', onLine ? 'pipe' : out, out] })
+    closeSync(out)
+    this.#process = child
+    child.once('spawn', onChange)
+    if (onLine) readLines(child, onLine)
+    const timer = setInterval(() => void boundLog(logFile), logCheckMs)
+    const { promise, resolve } = Promise.withResolvers<string>()
+    child.once('error', (error) => resolve(error.message))
+    child.once('exit', (code, killedBy) => resolve(killedBy ?? `exit ${code}`))
+    const how = await promise
+    clearInterval(timer)
+    return how
+  }
+}
+
+function readLines(child: ChildProcess, onLine: (line: string) => void): void {
+  let rest = ''
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
+    const lines = (rest + text).split('\n')
+    rest = (lines.pop() ?? '').slice(0, 65_536)
+    for (const line of lines) onLine(line)
+  })
+}
+
+/** The writer has the file open for appending, so it is emptied in place; what was in it is kept once. */
+async function boundLog(path: string): Promise<void> {
+  if (!existsSync(path) || statSync(path).size < maxLogBytes) return
+  await copyFile(path, `${path}.1`)
+  truncateSync(path)
+}

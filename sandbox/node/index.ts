@@ -1,0 +1,1 @@
+export { type NodeAgentOptions, startNodeAgent } from './agent.ts'
