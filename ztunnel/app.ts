@@ -16,9 +16,9 @@ import { subscribe, xdsMetrics } from '#xds'
 import { type AdminParts, adminRoutes, serveAdmin } from './admin/index.ts'
 import type { Config } from './config.ts'
 import { followIdentities } from './identity.ts'
-import { admission, followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
+import { followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
 import { processMetrics } from './process-metrics.ts'
-import { Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
+import { Admission, Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
 import { addressHandler, authorizationHandler, MeshState } from './state/index.ts'
 
 /** What a test may put in the place of the real thing. */
@@ -68,6 +68,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     state,
     certificates,
     connections,
+    admission: new Admission(fileLimit, metrics.shed),
     metrics,
     access: logs.root('access'),
     network: config.network,
@@ -76,10 +77,9 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     random: parts.random ?? Math.random,
     limits: config.hbone,
   }
-  const room = admission(fileLimit, metrics.shed)
   const pods = stack.use(
     new Pods({
-      start: (pod, netns) => startPodProxy({ context, admission: room, pod, netns }),
+      start: (pod, netns) => startPodProxy({ context, pod, netns }),
       log: log.child('inpod'),
       readiness,
       metrics: podMetrics(registry),

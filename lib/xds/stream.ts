@@ -4,8 +4,7 @@ import { ads } from '#wire'
 
 /** The largest response that is read. A full push of 200 000 workloads is about 100 MiB (ztunnel: 200 MiB). */
 const maxMessageBytes = 200 << 20
-/** Time for TCP, TLS and HTTP/2 together. */
-const connectMs = 5_000
+const defaultConnectMs = 5_000
 /** Answers that may wait for a server that does not read; one goes out per response. */
 const maxUnsentAnswers = 256
 
@@ -21,6 +20,8 @@ export type Connect = Readonly<{
   serverName?: string | undefined
   /** More metadata (ztunnel: XDS_HEADER_*). */
   headers?: Readonly<Record<string, string>>
+  /** For TCP, TLS and HTTP/2 together. */
+  connectMs?: number
 }>
 
 type OnResponse = (response: ads.DeltaDiscoveryResponse, bytes: number) => ads.DeltaDiscoveryRequest
@@ -38,7 +39,7 @@ export async function runStream(
   signal.throwIfAborted()
   const client = openClient(connect)
   try {
-    await ready(client, signal)
+    await ready(client, connect.connectMs ?? defaultConnectMs, signal)
     await exchange(client, metadataOf(connect), opened, onResponse, signal)
   } finally {
     client.close()
@@ -66,7 +67,7 @@ function metadataOf({ token, clusterId, headers = {} }: Connect): grpc.Metadata 
   return metadata
 }
 
-async function ready(client: grpc.Client, signal: AbortSignal): Promise<void> {
+async function ready(client: grpc.Client, connectMs: number, signal: AbortSignal): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   const abort = () => client.close() // makes waitForReady call back
   signal.addEventListener('abort', abort, { once: true })

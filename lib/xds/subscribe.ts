@@ -27,6 +27,8 @@ export type Subscription = Readonly<{
 
 const baseMs = 10
 const capMs = 15_000
+/** Until everything has been received once, somebody waits for us. */
+const firstCapMs = 2_000
 /** A stream that lived this long was a good one: the next attempt comes at once. */
 const settledMs = 5_000
 
@@ -62,13 +64,15 @@ export function subscribe(options: SubscribeOptions): Subscription {
     if (waiting.size === 0) synced.resolve()
     return request
   }
-  return { synced: synced.promise, done: keepConnected(options, opened, onResponse) }
+  const cap = () => (waiting.size > 0 ? firstCapMs : capMs)
+  return { synced: synced.promise, done: keepConnected(options, opened, onResponse, cap) }
 }
 
 async function keepConnected(
   options: SubscribeOptions,
   opened: () => readonly ads.DeltaDiscoveryRequest[],
   onResponse: (response: ads.DeltaDiscoveryResponse, bytes: number) => ads.DeltaDiscoveryRequest,
+  cap: () => number,
 ): Promise<void> {
   const { signal, log, metrics, random } = options
   for (let failures = 0; !signal.aborted; ) {
@@ -89,7 +93,7 @@ async function keepConnected(
       metrics?.terminated(wasOpen ? 'Error' : 'ConnectionError')
       log.warn('XDS client connection error', { error: describeError(error) })
     }
-    const waitMs = backoffMs(Math.max(failures, 1), { baseMs, capMs, ...(random ? { random } : {}) })
+    const waitMs = backoffMs(Math.max(failures, 1), { baseMs, capMs: cap(), ...(random ? { random } : {}) })
     await sleep(waitMs, signal).catch(() => undefined)
   }
 }

@@ -5,5 +5,3 @@ export { Pods, podsTask } from './pods.ts'
 export { podMetrics } from './pod-metrics.ts'
 /** The client of the node agent. */
 export { followAgent } from './zds.ts'
-/** How many connections the process takes on. */
-export { type Admission, admission } from './admission.ts'

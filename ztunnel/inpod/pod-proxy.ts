@@ -10,12 +10,10 @@ import {
   type ProxyContext,
 } from '../proxy/index.ts'
 import { hbonePort, inboundPlaintextPort, outboundPort } from '../state/index.ts'
-import type { Admission } from './admission.ts'
 import { listenInPod } from './listeners.ts'
 
 export type PodProxyOptions = Readonly<{
   context: ProxyContext
-  admission: Admission
   pod: PodContext['pod']
   /** Owned by the proxy once it has started. */
   netns: Netns
@@ -33,6 +31,21 @@ export type PodProxy = Readonly<{
   close(): Promise<void>
 }>
 
+type Kind = Readonly<{
+  reporter: 'source' | 'destination'
+  /** Taken by one connection: the accepted socket, and the one that is dialled for it. Tunnels take their own. */
+  descriptors: number
+  proxy(socket: Socket, ctx: PodContext): Promise<void>
+}>
+const hbone: Kind = { reporter: 'destination', descriptors: 1, proxy: handleHbone }
+const plaintext: Kind = { reporter: 'destination', descriptors: 2, proxy: handlePlaintext }
+const outbound: Kind = { reporter: 'source', descriptors: 2, proxy: handleOutbound }
+
+function refuseSocket(socket: Socket): void {
+  socket.on('error', () => undefined)
+  socket.resetAndDestroy()
+}
+
 /** Opens a pod's three listeners; all are bound when it resolves, none is left when it rejects. */
 export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy> {
   const { context, pod, netns } = options
@@ -45,14 +58,13 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const ctx: PodContext = { ...context, ...signals, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
-  const accept = (
-    reporter: 'source' | 'destination',
-    proxy: (socket: Socket, ctx: PodContext) => Promise<void>,
-  ) => {
+  const accept = ({ reporter, descriptors, proxy }: Kind) => {
     return (socket: Socket) => {
-      if (draining.signal.aborted || !options.admission.admit(socket)) return void socket.destroy()
+      const room = draining.signal.aborted ? undefined : context.admission.take(descriptors)
+      if (!room) return refuseSocket(socket)
       context.metrics.sockets.inc(reporter)
       const task = proxy(socket, ctx).finally(() => {
+        room[Symbol.dispose]()
         context.metrics.sockets.dec(reporter)
         busy.delete(task)
       })
@@ -70,9 +82,9 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   }
   try {
     const listener = { netns, mark: context.mark, transparent: context.keepSource }
-    servers.push(await listenInPod(hbonePort, listener, accept('destination', handleHbone)))
-    servers.push(await listenInPod(inboundPlaintextPort, listener, accept('destination', handlePlaintext)))
-    servers.push(await listenInPod(outboundPort, listener, accept('source', handleOutbound)))
+    servers.push(await listenInPod(hbonePort, listener, accept(hbone)))
+    servers.push(await listenInPod(inboundPlaintextPort, listener, accept(plaintext)))
+    servers.push(await listenInPod(outboundPort, listener, accept(outbound)))
   } catch (error) {
     await endAll()
     throw error

@@ -13,12 +13,14 @@ export type ZdsOptions = Readonly<{
 }>
 
 const baseMs = 10
-const capMs = 15_000
+/** A local socket costs nothing to try, and pods wait for us. */
+const capMs = 1_000
 /** Messages that may wait while one is applied. The agent sends one at a time. */
 const maxWaiting = 16
 
 /** Follows the node agent for as long as `signal` allows: snapshot, then changes; each is acked when it is done. */
 export async function followAgent({ path, pods, log, signal }: ZdsOptions): Promise<void> {
+  let said = ''
   for (let failures = 1; !signal.aborted; failures++) {
     try {
       using peer = connectSeqpacket(path)
@@ -29,7 +31,9 @@ export async function followAgent({ path, pods, log, signal }: ZdsOptions): Prom
       log.warn('the node agent closed the connection')
     } catch (error) {
       if (signal.aborted) return
-      log.warn('node agent connection failed', { error: describeError(error) })
+      const text = describeError(error)
+      log[text === said ? 'debug' : 'warn']('node agent connection failed', { error: text })
+      said = text
     }
     await sleep(backoffMs(Math.max(failures, 1), { baseMs, capMs }), signal).catch(() => undefined)
   }

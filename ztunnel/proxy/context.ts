@@ -4,6 +4,7 @@ import type { SpiffeId, WorkloadCertificate } from '#identity'
 import type { Netns } from '#linux'
 import type { Logger } from '#telemetry'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
+import type { Admission } from './admission.ts'
 import type { Connections } from './connections.ts'
 import type { ProxyMetrics } from './metrics.ts'
 
@@ -12,6 +13,7 @@ export type ProxyContext = Readonly<{
   state: MeshState
   certificates: Readonly<{ get(id: SpiffeId, signal: AbortSignal): Promise<WorkloadCertificate> }>
   connections: Connections
+  admission: Admission
   metrics: ProxyMetrics
   /** One line per connection. */
   access: Logger

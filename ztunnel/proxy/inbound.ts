@@ -3,6 +3,7 @@ import { facts, MeshError, type SocketAddress } from '#base'
 import { type InboundTunnel, serveHbone } from '#hbone'
 import { explainDecision } from '#policy'
 import { resolveInbound, type Service, type Workload } from '../state/index.ts'
+import { noRoom } from './admission.ts'
 import { judge, policiesOf } from './connections.ts'
 import { deadline, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
@@ -69,6 +70,8 @@ async function proxyInbound(
   using setup = deadline(setupMs, ctx.signal)
   const local = await localWorkload(ctx, setup.signal)
   const question = { local, podIp: podAddress.address, network: ctx.network }
+  using room = ctx.admission.take(1)
+  if (!room) throw noRoom()
   const target = resolveInbound(ctx.state, question, tunnel.authority)
   const finish = recordConnection(ctx, factsOf(tunnel, podAddress, local, ctx, target))
   if (target.kind === 'reject') {

@@ -33,6 +33,7 @@ const start = (
     rootPem: () => ca.rootPem,
     token,
     clusterId: 'Kubernetes',
+    connectMs: 1_000,
     node: {
       id: 'ztunnel~10.0.0.1~z.istio-system~istio-system.svc.cluster.local',
       metadata: { NODE_NAME: 'n1' },
