@@ -152,6 +152,21 @@ t.test('a connection that holds too much gets no more room until it has given so
   t.equal(credit(peer.feed()), 90_000)
 })
 
+t.test('where stalled readers leave no room, the worst of them is reset', async (t) => {
+  const peer = peerOf('server', { maxHeldBytes: 100_000 })
+  peer.feed(hello, headers(1), headers(3), headers(5))
+  for (const stream of peer.streams) if (stream.listener) stream.listener.bytes = () => undefined
+  peer.feed(data(1, 30_000), data(3, 60_000))
+  peer.advance(20_000)
+  peer.connection.relieve(10_000)
+  t.strictSame(peer.events.slice(3), [], 'there is room')
+  peer.feed(data(5, 20_000))
+  peer.connection.relieve(30_000)
+  t.strictSame(peer.events.slice(3), [], 'nobody has stood still for that long')
+  peer.connection.relieve(10_000)
+  t.strictSame(peer.events.slice(3), [`3 reset ${enhanceYourCalm}`])
+})
+
 t.test('DATA on the way to a stream that we reset costs the connection nothing', async (t) => {
   const peer = peerOf('server', { connectionWindow: 100_000 })
   peer.feed(hello, headers(1))
