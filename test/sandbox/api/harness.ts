@@ -1,6 +1,6 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
-import { request } from 'node:https'
+import { Agent, request } from 'node:https'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { silent } from '#telemetry'
@@ -59,11 +59,13 @@ export async function startServer(options: Partial<ApiServerOptions> = {}): Prom
   const start = (more: Partial<ApiServerOptions> = {}) =>
     startApiServer({ config, port: 0, log: silent, ...options, ...more })
   let server = await start()
+  // The admin's calls share connections; whoever else calls, or watches, gets one of their own.
+  const shared = new Agent({ keepAlive: true, maxSockets: 4 })
   const files = pkiFiles(config)
   const read = (path: string) => readFileSync(path)
   const tls = { ca: read(files.ca.certificate) }
   const certificate = { cert: read(files.admin.certificate), key: read(files.admin.key) }
-  const open = (method: string, path: string, o: Options) =>
+  const open = (method: string, path: string, o: Options, agent: Agent | false = false) =>
     new Promise<IncomingMessage>((resolve, reject) => {
       const own = o.token === undefined && o.anonymous !== true ? certificate : {}
       const bytes = Buffer.from(bodyOf(o.body) ?? '')
@@ -79,7 +81,7 @@ export async function startServer(options: Partial<ApiServerOptions> = {}): Prom
         method,
         path,
         headers,
-        agent: false,
+        agent: own === certificate ? agent : false,
         ...tls,
         ...own,
       })
@@ -90,7 +92,7 @@ export async function startServer(options: Partial<ApiServerOptions> = {}): Prom
     config,
     server: () => server,
     call: async (method, path, o = {}) => {
-      const response = await open(method, path, o)
+      const response = await open(method, path, o, shared)
       const chunks: Buffer[] = []
       for await (const chunk of response) chunks.push(Buffer.from(chunk))
       const text = Buffer.concat(chunks).toString()
@@ -98,10 +100,12 @@ export async function startServer(options: Partial<ApiServerOptions> = {}): Prom
     },
     watch: async (path, headers = {}) => watchOf(await open('GET', path, { headers })),
     restart: async (more = {}) => {
+      shared.destroy()
       await server[Symbol.asyncDispose]()
       server = await start(more)
     },
     [Symbol.asyncDispose]: async () => {
+      shared.destroy()
       await server[Symbol.asyncDispose]()
       config[Symbol.dispose]()
     },
