@@ -58,7 +58,7 @@ export class FakeXds {
   }
 
   /** Waits until `lines` satisfy a condition. */
-  async until(condition: () => boolean, ms = 5_000): Promise<void> {
+  async until(condition: () => boolean, ms = 20_000): Promise<void> {
     const deadline = AbortSignal.timeout(ms)
     while (!condition()) {
       if (deadline.aborted) throw new Error(`never happened; saw:\n${this.lines.join('\n')}`)

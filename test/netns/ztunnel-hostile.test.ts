@@ -38,7 +38,7 @@ const dialIn = async (pod: PodNet, host: string, port: number) => {
   const socket = new Socket({ fd, allowHalfOpen: true })
   socket.on('error', () => undefined)
   socket.connect({ host, port })
-  await once(socket, 'connect', { signal: AbortSignal.timeout(3_000) })
+  await once(socket, 'connect', { signal: AbortSignal.timeout(10_000) })
   return socket
 }
 
@@ -59,7 +59,7 @@ t.test('tunnels of a peer with a good certificate', { skip }, async (t) => {
         dial: () => dialIn(stranger, server.v4, 15008),
         authority,
         headers: {},
-        signal: AbortSignal.timeout(5_000),
+        signal: AbortSignal.timeout(15_000),
       })
       .then(
         (tunnel) => {
@@ -110,7 +110,7 @@ t.test('peers without a good certificate reach nothing, and harm nobody', { skip
         dial: () => dialIn(stranger, server.v4, 15008),
         authority: `${server.v4}:8080`,
         headers: {},
-        signal: AbortSignal.timeout(5_000),
+        signal: AbortSignal.timeout(15_000),
       })
       .then(
         () => 'a tunnel',
@@ -172,7 +172,7 @@ t.test(
               socket.once('data', (part) => done(`answered ${part.length}`)),
             )
             socket.end('hello\r\n\r\n')
-            const late = new Promise<string>((done) => setTimeout(() => done('still open'), 3_000).unref())
+            const late = new Promise<string>((done) => setTimeout(() => done('still open'), 10_000).unref())
             const seen = await Promise.race([closed, data, late])
             socket.destroy()
             return seen

@@ -25,7 +25,7 @@ t.test(
     t.match(await fetchReady(node), /workload proxy manager/, 'and we are not ready meanwhile')
     t.match(await node.ztunnel.registry.metrics(), 'workload_manager_pending_proxy_count 1')
     closeFd(squatter)
-    await eventually(async () => (await fetchReady(node)) === 'ready\n', 'the retry', 8_000)
+    await eventually(async () => (await fetchReady(node)) === 'ready\n', 'the retry')
     t.match(await node.ztunnel.registry.metrics(), 'workload_manager_active_proxy_count 1')
   },
 )
