@@ -150,6 +150,8 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   const server = newGrpcServer()
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
+    // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
+    referredTo: [authorizationTypeUrl],
     authenticate,
     nodeKey,
     debounceMs: config.debounceMs,

@@ -10,7 +10,8 @@ export type Caller = Readonly<{
   serviceAccount: string
   pod?: Readonly<{ name: string; uid: string }>
 }>
-export type Refused = Readonly<{ kind: 'refused'; reason: string }>
+/** `later`: nobody could say; the same token may do at the next try. */
+export type Refused = Readonly<{ kind: 'refused'; reason: string; later: boolean }>
 export type Authenticated = Caller | Refused
 /** Says who sent a request with this metadata. Never rejects. */
 export type Authenticate = (metadata: Metadata) => Promise<Authenticated>
@@ -32,7 +33,7 @@ const reviewTimeoutMs = 10_000
 /** Reviews under way; more are refused, to be tried again. */
 const maxReviews = 64
 
-const refused = (reason: string): Refused => ({ kind: 'refused', reason })
+const refused = (reason: string, later = false): Refused => ({ kind: 'refused', reason, later })
 
 type Remembered = Readonly<{ answer: Promise<Authenticated>; untilMs: number }>
 
@@ -45,7 +46,7 @@ export function tokenAuthenticator({
   const remembered = new Map<string, Remembered>()
   let reviews = 0
   const review = async (token: string): Promise<Authenticated> => {
-    if (reviews >= maxReviews) return refused('too many token reviews at once')
+    if (reviews >= maxReviews) return refused('too many token reviews at once', true)
     reviews++
     try {
       const body: TokenReview = { metadata: {}, spec: { token, audiences } }
@@ -54,7 +55,7 @@ export function tokenAuthenticator({
         audiences,
       )
     } catch (error) {
-      return refused(`token review failed: ${messageOf(error)}`)
+      return refused(`token review failed: ${messageOf(error)}`, true)
     } finally {
       reviews--
     }

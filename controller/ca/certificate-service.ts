@@ -12,7 +12,9 @@ export type CertificateOptions = Readonly<{
   /** Who sent this request; a reason when that cannot be said. */
   authenticate: (
     metadata: Metadata,
-  ) => Promise<Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string }>>
+  ) => Promise<
+    Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string; later: boolean }>
+  >
   world: World
   log: Logger
   metrics: CaMetrics
@@ -42,7 +44,10 @@ export function certificateService(options: CertificateOptions) {
   const createCertificate = async (call: Call): Promise<Answer> => {
     metrics.requests.inc()
     const caller = await options.authenticate(call.metadata)
-    if (caller.kind === 'refused') return unauthenticated(opaque, caller.reason)
+    if (caller.kind === 'refused') {
+      const code = caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
+      return { kind: 'refused', code, message: opaque, reason: caller.reason }
+    }
     const subject = subjectOf(caller, call.request, options)
     if (typeof subject !== 'string') return subject
     const csr = parseCsr(call.request.csr)

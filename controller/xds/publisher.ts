@@ -7,6 +7,8 @@ import { type Resource, Snapshot } from './snapshot.ts'
 export type PublisherOptions = Readonly<{
   /** By type URL. Synced before clients are let in. */
   types: Readonly<Record<string, Collection<Resource>>>
+  /** Types whose resources others name: they come before what names them, and go after it. */
+  referredTo: readonly string[]
   debounceMs: number
   debounceMaxMs: number
   log: Logger
@@ -44,15 +46,26 @@ export class Publisher implements Disposable {
   }
 
   #publish(waitedMs: number): void {
-    const { types, log, metrics } = this.#options
+    const { types, metrics } = this.#options
     metrics.debounce.observe(waitedMs / 1000)
-    for (const [url, names] of this.#pending) {
-      const changed = this.views.get(url)?.publish(names, (name) => types[url]?.get(name)) ?? []
-      if (changed.length === 0) continue
-      metrics.triggers.inc({ type: shortName(url) })
-      log.debug('published', { type: shortName(url), changed: changed.length })
-      this.#tell(url, changed)
-    }
+    const { referredTo } = this.#options
+    const urls = [...this.#pending.keys()]
+    const referred = urls.filter((url) => referredTo.includes(url))
+    const others = urls.filter((url) => !referredTo.includes(url))
+    const names = (url: string) => [...(this.#pending.get(url) ?? [])]
+    const isThere = (url: string) => (name: string) => types[url]?.get(name) !== undefined
+    for (const url of referred) this.#take(url, names(url).filter(isThere(url)))
+    for (const url of others) this.#take(url, names(url))
+    for (const url of referred) this.#take(url, names(url)) // what is left is gone
     this.#pending.clear()
+  }
+
+  #take(url: string, names: readonly string[]): void {
+    const { types, log, metrics } = this.#options
+    const changed = this.views.get(url)?.publish(names, (name) => types[url]?.get(name)) ?? []
+    if (changed.length === 0) return
+    metrics.triggers.inc({ type: shortName(url) })
+    log.debug('published', { type: shortName(url), changed: changed.length })
+    this.#tell(url, changed)
   }
 }

@@ -9,7 +9,9 @@ export type ServeOptions = PublisherOptions &
     /** Who opened a stream; a reason when that cannot be said. */
     authenticate: (
       metadata: Metadata,
-    ) => Promise<Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string }>>
+    ) => Promise<
+      Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string; later: boolean }>
+    >
     /** The key by which a client on a node is given that node's workloads without asking. */
     nodeKey: (node: string) => string
     version: string
@@ -39,7 +41,8 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       caller.kind === 'refused' ? caller.reason : caller.pod ? undefined : 'token is bound to no pod'
     if (caller.kind === 'refused' || reason !== undefined) {
       log.warn('stream refused', { peer: call.getPeer(), reason })
-      return void call.emit('error', { code: status.UNAUTHENTICATED, details: 'authentication failure' })
+      const code = caller.kind === 'refused' && caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
+      return void call.emit('error', { code, details: 'authentication failure' })
     }
     const { views } = publisher
     const stream = new AdsStream(call, { views, caller, nodeKey: options.nodeKey, log, metrics })

@@ -27,6 +27,10 @@ const maxNamesPerRequest = 10_000
 /** Names that one client may hold on to; beyond it the wildcard is cheaper for everybody. */
 const maxAsked = 100_000
 
+type Stage = Readonly<{ typeUrl: string; names: Set<string> }>
+/** Publications that wait for a client in their order; a client slower than that gets the sum of them instead. */
+const maxStages = 16
+
 /** Why a stream is ended. */
 type Refusal = Readonly<{ code: status; details: string }>
 
@@ -36,6 +40,7 @@ export class AdsStream {
   readonly #options: StreamOptions
   readonly #types = new Map<string, Subscription>()
   readonly #sentMs = new Map<string, number>()
+  #stages: Stage[] = []
   #node = ''
   #nonce = 0
   #ended = false
@@ -57,12 +62,13 @@ export class AdsStream {
     }
   }
 
-  /** Something of a type was published. */
+  /** Something of a type was published. What is published later is sent later, also where types wait for their ACK. */
   published(typeUrl: string, names: readonly string[]): void {
-    const state = this.#types.get(typeUrl)
-    if (!state || this.#ended) return
-    this.#types.set(typeUrl, changed(state, names))
-    this.#send(typeUrl)
+    if (this.#ended || !this.#types.has(typeUrl)) return
+    const last = this.#stages.at(-1)
+    if (last?.typeUrl === typeUrl) for (const name of names) last.names.add(name)
+    else this.#stages.push({ typeUrl, names: new Set(names) })
+    this.#advance(this.#stages.length > maxStages)
   }
 
   end(refusal?: Refusal): void {
@@ -75,6 +81,17 @@ export class AdsStream {
       reason: refusal.details,
     })
     this.#call.emit('error', refusal)
+  }
+
+  /** Takes stages in as long as their type may send; all of them at once when too many have gathered. */
+  #advance(all = false): void {
+    for (let stage = this.#stages[0]; stage; stage = this.#stages[0]) {
+      const state = this.#types.get(stage.typeUrl)
+      if (state?.awaiting !== undefined && !all) return
+      this.#stages.shift()
+      if (state) this.#types.set(stage.typeUrl, changed(state, [...stage.names]))
+      this.#send(stage.typeUrl)
+    }
   }
 
   /** The node that a client says it is must be of its own namespace and account (PILOT_ENABLE_XDS_IDENTITY_CHECK). */
@@ -124,6 +141,7 @@ export class AdsStream {
       if (note === 'ack') this.#converged(typeUrl)
     }
     this.#send(typeUrl)
+    this.#advance()
     return undefined
   }
 

@@ -34,7 +34,7 @@ export async function lease(
   const { signal, log, leaseMs = 15_000, retryMs = 2_000, now = () => performance.now() } = options
   const observed = { renewTime: '', atMs: now() }
   while (!signal.aborted) {
-    const held = await take(client, options, observed, leaseMs, now).catch(failed(log))
+    const held = await take(client, options, observed, leaseMs, now).catch(failed(options))
     if (held.kind === 'ours') {
       log?.info('leading', { lease: options.name, identity: options.identity })
       await hold(client, options, observed, held.untilMs, lead)
@@ -45,9 +45,9 @@ export async function lease(
 }
 
 const failed =
-  (log: Logger | undefined) =>
+  ({ log, signal }: LeaseOptions) =>
   (error: unknown): Held => {
-    log?.warn('lease not reachable', { error: messageOf(error) })
+    if (!signal.aborted) log?.warn('lease not reachable', { error: messageOf(error) })
     return { kind: 'other', holder: '' }
   }
 
@@ -71,7 +71,7 @@ async function hold(
   while (!both.aborted) {
     await sleep(retryMs, both).catch(() => undefined)
     if (both.aborted) break
-    const held = await take(client, options, observed, leaseMs, now).catch(failed(log))
+    const held = await take(client, options, observed, leaseMs, now).catch(failed(options))
     if (held.kind === 'ours') safeUntilMs = held.untilMs
     // A third of the lease is left for the work to stop before somebody else may start.
     else if (held.holder !== '' || now() > safeUntilMs - leaseMs / 3) leading.abort()

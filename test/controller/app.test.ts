@@ -123,6 +123,28 @@ t.test(
   },
 )
 
+t.test('a policy comes before the workload that names it, and goes after it', async (t) => {
+  await using kube = await start()
+  await using running = await controllerFor(kube)
+  using stream = adsStream(running)
+  stream.send({ node: ztunnelNode })
+  await stream.next()
+  stream.send({ typeUrl: authorizationTypeUrl, node: ztunnelNode })
+  await stream.next()
+  kube.put({
+    apiVersion: 'security.istio.io/v1',
+    kind: 'AuthorizationPolicy',
+    metadata: { name: 'selects', namespace: 'shop' },
+    spec: { selector: { matchLabels: { app: 'order' } } },
+  })
+  t.strictSame(names(await stream.next()), ['shop/selects'])
+  const naming = await stream.next()
+  t.strictSame(workloadIn(naming, order)?.authorizationPolicies, ['shop/selects'])
+  kube.remove(kinds.AuthorizationPolicy, 'selects', 'shop')
+  t.strictSame(workloadIn(await stream.next(), order)?.authorizationPolicies, [])
+  t.strictSame((await stream.next()).removedResources, ['shop/selects'])
+})
+
 t.test('NACK is counted and not answered with the same again', async (t) => {
   await using kube = await start()
   await using running = await controllerFor(kube)
