@@ -94,3 +94,19 @@ t.test('sockets that are gone already end the forward at once', async (t) => {
   await once(a, 'close')
   t.strictSame(await forwardSockets(a, b, never), { toApp: 0, fromApp: 0 })
 })
+
+t.test("where Node's read buffers cannot be replaced, 'data' events carry the same bytes", async (t) => {
+  const [left, a] = await tcpPair(t)
+  const [b, right] = await tcpPair(t)
+  for (const socket of [a, b]) {
+    Object.defineProperty(Reflect.get(socket, '_handle'), 'useUserBuffer', { value: undefined })
+  }
+  const done = forwardSockets(a, b, never)
+  const [there, back] = [noise(8_000_000), noise(5_000_000)]
+  left.end(there)
+  right.end(back)
+  const [atRight, atLeft] = await Promise.all([readAll(right), readAll(left)])
+  t.equal(sha(atRight), sha(there))
+  t.equal(sha(atLeft), sha(back))
+  t.strictSame(await done, { toApp: 8_000_000, fromApp: 5_000_000 })
+})
