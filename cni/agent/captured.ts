@@ -1,11 +1,11 @@
 import { readlinkSync } from 'node:fs'
 import { join } from 'node:path'
-import { isRecord, type Ip, MeshError, messageOf, parseIp } from '#base'
+import { type Ip, MeshError, messageOf, parseIp } from '#base'
 import type { Pod } from '#kube'
 import { type Netns, openNetns } from '#linux'
-import { run } from '../rules/run.ts'
 import type { Phase } from '../rules/index.ts'
 import type { Wish } from './eligibility.ts'
+import { addressesIn } from './in-flight.ts'
 import type { NetnsRegistry } from './netns-registry.ts'
 import { findNetnsByUid } from './proc-scan.ts'
 
@@ -69,26 +69,12 @@ async function openChecked(path: string, addresses: readonly Ip[], signal: Abort
     // The agent is on the host network: its own namespace is the node's.
     if (readlinkSync('/proc/self/ns/net') === `net:[${netns.inode}]`)
       throw new MeshError('bad-config', { message: 'it is the namespace of the node' })
-    if (addresses.length > 0 && !(await hasAddress(netns, addresses, signal)))
+    const present = addresses.length > 0 ? await addressesIn(netns, signal) : undefined
+    if (present && !addresses.some((address) => present.has(address)))
       throw new MeshError('stale-state', { message: `it has none of ${addresses.join(', ')}` })
     return netns
   } catch (error) {
     netns[Symbol.dispose]()
     throw error
   }
-}
-
-async function hasAddress(netns: Netns, addresses: readonly Ip[], signal: AbortSignal): Promise<boolean> {
-  const links: unknown = JSON.parse(await run(['ip', '-j', 'addr', 'show'], { netns, signal }))
-  const infos = Array.isArray(links)
-    ? links.filter(isRecord).flatMap((link): unknown[] => {
-        const list: unknown = link['addr_info']
-        return Array.isArray(list) ? list : []
-      })
-    : []
-  return infos.some((info) => {
-    const local = isRecord(info) ? info['local'] : undefined
-    const ip = typeof local === 'string' ? parseIp(local) : undefined
-    return ip !== undefined && addresses.includes(ip)
-  })
 }

@@ -36,7 +36,7 @@ const Env = z.object({
   MONITORING_PORT: port.default(15014),
   HEALTH_PORT: port.default(8000),
   LATEEN_CNI_SETTLE_MS: milliseconds.default(1_000),
-  LATEEN_CNI_DRAIN_MS: milliseconds.default(2_000),
+  LATEEN_CNI_DRAIN_MS: milliseconds.default(5_000),
   LATEEN_CNI_JOIN_MS: milliseconds.default(5_000),
   LATEEN_CNI_VERIFY_MS: milliseconds.min(100).default(30_000),
 })
@@ -66,7 +66,7 @@ export type Config = Readonly<{
 export type Times = Readonly<{
   /** Between taking the annotation away and touching the rules, so that controllers have told the peers. */
   settleMs: number
-  /** For tunnels in flight, after nothing new is captured any more. */
+  /** At most, for connections in flight, after nothing new is captured any more. */
   drainMs: number
   /** How long connections older than the capture of a running pod are spared a reset. */
   joinMs: number

@@ -14,6 +14,7 @@ import {
 import { addressesOf, type Captured, openPodNetns } from './captured.ts'
 import type { Config } from './config.ts'
 import { names, type Wish } from './eligibility.ts'
+import { drainConnections } from './in-flight.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import type { Metrics } from './metrics.ts'
 import type { NetnsRegistry } from './netns-registry.ts'
@@ -122,7 +123,7 @@ export class Enrolment implements Disposable {
       captured.verified = false
       await applyPodRules(place, { ...captured.wish, phase: 'leaving' })
       await host.remove(uid, signal)
-      await sleep(config.times.drainMs, signal)
+      await drainConnections(captured.netns, config.times.drainMs, signal)
       await ztunnel.remove(uid)
       await removePodRules(place)
       this.#drop(captured)

@@ -1,7 +1,7 @@
 import { isRecord, MeshError } from '#base'
 import type { Netns } from '#linux'
 import { type Family, hex, wire } from './intent.ts'
-import { run, tryRun } from './run.ts'
+import { run, runAnyway } from './run.ts'
 
 /** The way back of answers to spoofed sources: what carries the return mark is delivered on lo. */
 const rule = [
@@ -22,46 +22,70 @@ const route = (family: Family) => [
 ]
 const flag = (family: Family) => (family === 'ipv4' ? '-4' : '-6')
 
-/** Families that lo has an address of; throws when lo is down, as redirection then delivers nothing. */
-export async function loopbackFamilies(netns: Netns, signal: AbortSignal): Promise<readonly Family[]> {
-  const [lo] = list(await run(['ip', '-j', 'addr', 'show', 'dev', 'lo'], { netns, signal }))
-  const flags: unknown = lo?.['flags']
-  if (!Array.isArray(flags) || !flags.includes('UP'))
+/** What of it a namespace has, per family. */
+export type Routes = Readonly<Record<Family, Readonly<{ rules: number; routes: number; loopback: boolean }>>>
+
+/** Reads rules, our table and the addresses of lo; throws when lo is down, as redirection then delivers nothing. */
+export async function readRoutes(netns: Netns, signal: AbortSignal): Promise<Routes> {
+  const input = `rule show\nroute show table ${wire.routeTable}\naddr show dev lo\n`
+  const read = async (family: Family) => {
+    // -force: a table that never had a route "does not exist", and without IPv6 there are no rules; both mean none.
+    const command = ['ip', flag(family), '-force', '-j', '-batch', '-'] as const
+    return parseRoutes(await runAnyway([...command], { netns, input, signal }))
+  }
+  const [ipv4, ipv6] = await Promise.all([read('ipv4'), read('ipv6')])
+  if (!ipv4.up)
     throw new MeshError('syscall-failed', {
       message: 'lo is down in the pod: its runtime must bring it up (CNI plugin "loopback")',
     })
-  const addresses = Array.isArray(lo?.['addr_info']) ? lo['addr_info'].filter(isRecord) : []
-  const families = new Set(addresses.map((address) => address['family']))
-  return (['ipv4', 'ipv6'] as const).filter((family) => families.has(family === 'ipv4' ? 'inet' : 'inet6'))
+  return { ipv4, ipv6 }
 }
 
-/** What of the rule and route is missing or doubled, per family. */
-export async function routeDifferences(
-  netns: Netns,
-  families: readonly Family[],
-  signal: AbortSignal,
-): Promise<string[]> {
-  const all = await Promise.all(
-    (['ipv4', 'ipv6'] as const).map(async (family) => {
-      const { rules, routes } = await readRoutes(netns, family, signal)
-      const want = families.includes(family) ? 1 : 0
-      return [
-        ...(rules === want ? [] : [`${family} has ${rules} of ${want} rules to table ${wire.routeTable}`]),
-        ...(routes === want ? [] : [`${family} has ${routes} of ${want} routes in table ${wire.routeTable}`]),
-      ]
-    }),
-  )
-  return all.flat()
+/** The output of the three questions: JSON arrays one after the other, in which rows tell by their keys what they are. */
+export function parseRoutes(text: string): Readonly<{
+  rules: number
+  routes: number
+  loopback: boolean
+  up: boolean
+}> {
+  const rows = text.split(/(?<=\])\s*\n/).flatMap(list)
+  const lo = rows.find((row) => row['ifname'] === 'lo')
+  const flags: unknown = lo?.['flags']
+  const addresses: unknown = lo?.['addr_info']
+  return {
+    rules: rows.filter(
+      (row) =>
+        row['priority'] === wire.rulePriority &&
+        row['fwmark'] === hex(wire.returnMark) &&
+        String(row['table']) === `${wire.routeTable}`,
+    ).length,
+    routes: rows.filter((row) => row['type'] === 'local' && row['dst'] === 'default' && row['dev'] === 'lo')
+      .length,
+    loopback: Array.isArray(addresses) && addresses.some((each) => isRecord(each) && 'local' in each),
+    up: Array.isArray(flags) && flags.includes('UP'),
+  }
 }
+
+/** What of the rule and route is missing, doubled or too much, per family. */
+export const routeDifferences = (families: readonly Family[], found: Routes): string[] =>
+  bothFamilies.flatMap((family) => {
+    const want = families.includes(family) ? 1 : 0
+    const { rules, routes } = found[family]
+    return [
+      ...(rules === want ? [] : [`${family} has ${rules} of ${want} rules to table ${wire.routeTable}`]),
+      ...(routes === want ? [] : [`${family} has ${routes} of ${want} routes in table ${wire.routeTable}`]),
+    ]
+  })
 
 /** Makes exactly one rule and route exist for each wanted family, and none for the other. */
 export async function applyRoutes(
   netns: Netns,
   families: readonly Family[],
+  found: Routes,
   signal: AbortSignal,
 ): Promise<void> {
-  for (const family of ['ipv4', 'ipv6'] as const) {
-    const { rules, routes } = await readRoutes(netns, family, signal)
+  for (const family of bothFamilies) {
+    const { rules, routes } = found[family]
     const want = families.includes(family) ? 1 : 0
     const lines = [
       ...Array<string>(Math.max(0, rules - want)).fill(`rule del ${rule.join(' ')}`),
@@ -73,23 +97,7 @@ export async function applyRoutes(
   }
 }
 
-async function readRoutes(netns: Netns, family: Family, signal: AbortSignal) {
-  const ask = async (...words: string[]) =>
-    // A table that never had a route "does not exist", and a kernel without IPv6 has no rules at all: both mean none.
-    list((await tryRun(['ip', flag(family), '-j', ...words], { netns, signal })) ?? '[]')
-  const [rules, routes] = await Promise.all([
-    ask('rule', 'show'),
-    ask('route', 'show', 'table', `${wire.routeTable}`),
-  ])
-  return {
-    rules: rules.filter(
-      (r) => r['priority'] === wire.rulePriority && r['fwmark'] === hex(wire.returnMark) && isOurTable(r),
-    ).length,
-    routes: routes.filter((r) => r['type'] === 'local' && r['dst'] === 'default' && r['dev'] === 'lo').length,
-  }
-}
-
-const isOurTable = (row: Record<string, unknown>) => `${String(row['table'])}` === `${wire.routeTable}`
+const bothFamilies: readonly Family[] = ['ipv4', 'ipv6']
 
 /** `ip -j` prints an array, or nothing at all for none. */
 function list(json: string): Record<string, unknown>[] {

@@ -19,7 +19,19 @@ export type RunOptions = Readonly<{
  * Runs a program (never a shell: names of pods and interfaces are only ever arguments or stdin) and returns its stdout.
  * The namespace goes along as an open descriptor, so it is the one that was looked at, whatever its path names by now.
  */
-export async function run(command: Command, { netns, input = '', signal }: RunOptions): Promise<string> {
+export async function run(command: Command, options: RunOptions): Promise<string> {
+  const { status, output, errors } = await execute(command, options)
+  if (status !== 0) throw failed(command, status, errors)
+  return output
+}
+
+/** `run` for programs that answer several questions and fail when one has no answer. */
+export const runAnyway = async (command: Command, options: RunOptions): Promise<string> =>
+  (await execute(command, options)).output
+
+type Ran = Readonly<{ status: number | string; output: string; errors: string }>
+
+async function execute(command: Command, { netns, input = '', signal }: RunOptions): Promise<Ran> {
   const argv: Command = netns ? ['nsenter', '--net=/proc/self/fd/3', '--', ...command] : command
   const [program, ...args] = argv
   const child = spawn(program, args, {
@@ -38,8 +50,7 @@ export async function run(command: Command, { netns, input = '', signal }: RunOp
     signal.throwIfAborted()
     throw new MeshError('syscall-failed', { message: `${command[0]} could not run`, cause })
   })
-  if (status !== 0) throw failed(command, status, errors())
-  return output()
+  return { status, output: output(), errors: errors() }
 }
 
 /** `run`, with undefined instead of a failure: for questions whose answer may be "there is none". */

@@ -19,7 +19,10 @@ export class World implements Disposable {
   readonly b: Pod
   readonly #prefix: string
 
+  readonly #onExit = () => this[Symbol.dispose]()
+
   constructor(prefix: string) {
+    process.once('exit', this.#onExit) // also when the test ends early
     this.#prefix = `${prefix}-${process.pid}`
     try {
       this.node = this.#netns('node')
@@ -100,8 +103,9 @@ export class World implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    process.off('exit', this.#onExit)
     for (const netns of this.#open) netns[Symbol.dispose]()
-    for (const name of this.#names) exec('ip', 'netns', 'del', name)
+    for (const name of this.#names.splice(0)) exec('ip', 'netns', 'del', name)
   }
 }
 

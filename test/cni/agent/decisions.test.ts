@@ -1,11 +1,13 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { ip } from '#base'
 import { silent } from '#telemetry'
 import type { Namespace, Pod } from '#kube'
 import { parseConfig } from '../../../cni/agent/config.ts'
 import { decideEligibility, names, parseBool } from '../../../cni/agent/eligibility.ts'
 import { install, planConf, type PluginSettings } from '../../../cni/agent/installer.ts'
+import { countInFlight } from '../../../cni/agent/in-flight.ts'
 import { KeyedLock } from '../../../cni/agent/keyed-lock.ts'
 import { createMetrics } from '../../../cni/agent/metrics.ts'
 import { NetnsRegistry } from '../../../cni/agent/netns-registry.ts'
@@ -286,4 +288,19 @@ t.test('one key’s tasks run in order, also after a failure; other keys do not 
   await t.rejects(first, /a1 failed/)
   await second
   t.same(order, ['b1', 'a1', 'a2'])
+})
+
+t.test('connections that need the rules are told from those that do not', (t) => {
+  const own = new Set(['127.0.0.1', '::1', '10.0.0.5', 'fd00::5'].map(ip))
+  const needs = (line: string) => countInFlight(`${line}\n\n`, own)
+  t.equal(needs('0      0          127.0.0.1:15001      10.0.0.5:40000'), 1, 'turned to outbound')
+  t.equal(needs('0 0 [::ffff:127.0.0.1]:15001 [::ffff:10.0.0.5]:40000'), 1)
+  t.equal(needs('0 0 [::ffff:10.0.0.5]:15006 [::ffff:10.0.0.6]:40000'), 1, 'turned to inbound')
+  t.equal(needs('0 0 10.0.0.99:40000 10.0.0.5:80'), 1, 'ztunnel in the name of a client')
+  t.equal(needs('0 0 [fd00::99]:40000 [fd00::5]:80'), 1)
+  t.equal(needs('0 0 10.0.0.5:80 10.0.0.99:40000'), 0, 'the app’s end of it')
+  t.equal(needs('0 0 [::ffff:10.0.0.5]:15008 [::ffff:10.0.0.7]:40000'), 0, 'a pooled tunnel that idles')
+  t.equal(needs('0 0 10.0.0.5:40000 10.0.0.7:443'), 0, 'a direct connection')
+  t.equal(needs('nonsense'), 0)
+  t.end()
 })
