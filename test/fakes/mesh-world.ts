@@ -110,7 +110,7 @@ export const completed = ({ lines }: WorldNode): readonly LogLine[] =>
 export async function eventually(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  ms = 5_000,
+  ms = 20_000,
 ): Promise<void> {
   const deadline = Date.now() + ms
   while (!(await condition())) {

@@ -64,3 +64,38 @@ t.test('captured to captured', { skip }, async (t) => {
   })
   t.ok((await plain.stop()).includes(marker), 'from outside the mesh it is plaintext')
 })
+
+t.test('a pod that is its own endpoint reaches itself through the mesh', { skip }, async (t) => {
+  const { world, n2, server } = await twoNodes('zti')
+  const app = await echoIn(server)
+  t.teardown(async () => {
+    app.close()
+    await world[Symbol.asyncDispose]()
+  })
+  for (const [vip, from] of [
+    ['10.96.0.10', server.v4],
+    ['fd96::10', server.v6],
+  ] as const)
+    t.equal(await talk(await connectIn(server.netns, vip, 80), marker), `${from} ${marker}`, vip)
+  await eventually(() => completed(n2).length === 4, 'an outbound and an inbound line each')
+  t.same(
+    completed(n2)
+      .map((line) => line['direction'])
+      .sort(),
+    ['inbound', 'inbound', 'outbound', 'outbound'],
+  )
+})
+
+t.test('what is not in the mesh is reached as it is', { skip }, async (t) => {
+  const { world, n1, client, stranger } = await twoNodes('ztn')
+  const app = await echoIn(stranger)
+  t.teardown(async () => {
+    app.close()
+    await world[Symbol.asyncDispose]()
+  })
+  t.equal(await talk(await connectIn(client.netns, stranger.v4, 8080), 'x'), `${client.v4} x`)
+  t.equal(await talk(await connectIn(client.netns, stranger.v6, 8080), 'x'), `${client.v6} x`)
+  await eventually(() => completed(n1).length === 2, 'the log')
+  t.match(completed(n1)[0], { 'dst.addr': `${stranger.v4}:8080`, 'src.workload': 'client', level: 'info' })
+  t.notOk('dst.hbone_addr' in (completed(n1)[0] ?? {}))
+})

@@ -54,7 +54,7 @@ t.test('a policy decides about new connections, and at once about open ones', { 
   const pushed = performance.now()
   await n2.pushPolicies(policyResource({ name: 'no-client', action: 'deny', principals: [clientId] }))
   await closed
-  t.ok(performance.now() - pushed < 1_000, 'an open connection that is now denied is closed')
+  t.ok(performance.now() - pushed < 5_000, 'an open connection that is now denied is closed')
   await eventually(() => last(n2)?.['error'] === 'closed due to policy change', 'the log says so')
   t.match(last(n2), { policies: 'demo/no-client', 'dst.service': 'web.demo.svc.cluster.local' })
   open.destroy()
