@@ -26,7 +26,7 @@ const maxLogBytes = 10 * 1024 * 1024
 const logCheckMs = 10_000
 
 /** Keeps one process running until the signal fires. Its output goes to a file that outlives us. */
-export class Child implements AsyncDisposable {
+export class Child {
   readonly name: string
   readonly #options: ChildOptions
   readonly #done: Promise<void>
@@ -44,10 +44,10 @@ export class Child implements AsyncDisposable {
     return { name: this.name, pid: this.#process?.pid, restarts: this.#restarts }
   }
 
-  /** Asks it to end, then makes it. The signal of the options must have fired. */
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Ends it, with or without asking first. The signal of the options must have fired. */
+  async end(how: 'ask' | 'kill'): Promise<void> {
     const child = this.#process
-    child?.kill('SIGTERM')
+    child?.kill(how === 'ask' ? 'SIGTERM' : 'SIGKILL')
     const timer = setTimeout(() => child?.kill('SIGKILL'), stopTimeoutMs)
     await this.#done
     clearTimeout(timer)

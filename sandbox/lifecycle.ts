@@ -21,7 +21,7 @@ export type Running = Readonly<{ kubeconfig: string; apiUrl: string; upMs: numbe
 
 /** A cluster that is not ready by then never will be; its logs say why. */
 const readyTimeoutMs = 60_000
-const pollMs = 50
+const pollMs = 100
 const stopTimeoutMs = 15_000
 
 /**
@@ -61,7 +61,7 @@ export async function down(
     signalProcess(running.supervisor, 'SIGTERM') // so that the API server closes its database in order
     const deadline = Date.now() + stopTimeoutMs
     while (isAlive(running.supervisor) && Date.now() < deadline)
-      await sleep(pollMs / 2, new AbortController().signal)
+      await sleep(pollMs / 4, new AbortController().signal)
   }
   await sweep(config)
   if (options.purge) await rm(config.stateDir, { recursive: true, force: true })

@@ -76,8 +76,10 @@ async function supervise(config: SandboxConfig, signal: AbortSignal): Promise<vo
     onChange()
     await stopped
   }
-  // Agents first: containers are ended by the sweep after us, nobody must mourn them in the API.
-  for (const child of children.toReversed()) await child[Symbol.asyncDispose]()
+  // Only the API server has something to finish, its database; the others could but report what is about to vanish.
+  const [server, ...others] = children
+  await Promise.all(others.map((child) => child.end('kill')))
+  await server?.end('ask')
 }
 
 const nodeScript = (script: string, ...args: readonly string[]): readonly string[] => [

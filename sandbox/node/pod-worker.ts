@@ -2,7 +2,7 @@ import { rm } from 'node:fs/promises'
 import { coalesce, messageOf } from '#base'
 import { ContainerRun } from './container-run.ts'
 import { finalizePod } from './finalize-pod.ts'
-import { isSidecar, planPod, type Plan } from './pod/plan.ts'
+import { isOver, isSidecar, planPod, type Plan } from './pod/plan.ts'
 import { type NodePod, type PodContainer, podKey } from './pod/pod.ts'
 import { began, type ContainerRecord, creating, ended, newRecord } from './pod/records.ts'
 import { statusOf } from './pod/status.ts'
@@ -117,9 +117,10 @@ export class PodWorker {
       })
       return this.#ending
     }
+    // It ended in an earlier life of the cluster: nothing runs again.
+    if (this.#records.size === 0 && isOver(this.#pod.status.phase)) return
     const before = this.#plan()
-    const isOver = before.phase === 'Succeeded' || before.phase === 'Failed'
-    if (isOver) return this.#afterwards(before)
+    if (isOver(before.phase)) return this.#afterwards(before)
     if (!(await this.#made())) return this.#wakeIn(retryMs)
     const { start } = before
     for (const container of start) {
@@ -223,8 +224,9 @@ export class PodWorker {
         event('Normal', 'Started', `Started container ${name}`)
         break
       case 'waiting': {
-        const again = record.state.kind === 'waiting' && record.state.reason.startsWith('ErrImage')
-        const reason = again ? 'ImagePullBackOff' : result.reason
+        const again =
+          record.state.kind === 'waiting' && /^(ErrImagePull|ImagePullBackOff)$/.test(record.state.reason)
+        const reason = again && result.reason === 'ErrImagePull' ? 'ImagePullBackOff' : result.reason
         this.#records.set(name, {
           ...record,
           state: { kind: 'waiting', reason, message: result.message, retryAt: now + missingRetryMs },

@@ -25,6 +25,9 @@ type Need =
 /** An init container with `restartPolicy: Always` runs beside the others (KEP-753). */
 export const isSidecar = ({ restartPolicy }: PodContainer): boolean => restartPolicy === 'Always'
 
+/** Nothing of such a pod runs again. */
+export const isOver = (phase: string | undefined): boolean => phase === 'Succeeded' || phase === 'Failed'
+
 /** Init containers one after the other, then everything else at once; each is started again as its policy says. */
 export function planPod(pod: NodePod, records: Records, now: number): Plan {
   const { initContainers, containers, restartPolicy } = pod.spec
@@ -49,11 +52,11 @@ export function planPod(pod: NodePod, records: Records, now: number): Plan {
   }
   const phase = phaseOf(pod, recordOf, initialized)
   if (initialized) for (const container of containers) consider(container, restartPolicy)
-  const isOver = phase === 'Succeeded' || phase === 'Failed'
+  const over = isOver(phase)
   return {
-    start: isOver ? [] : start,
-    backoff: isOver ? new Map() : backoff,
-    wakeAt: isOver || retries.length === 0 ? undefined : Math.min(...retries),
+    start: over ? [] : start,
+    backoff: over ? new Map() : backoff,
+    wakeAt: over || retries.length === 0 ? undefined : Math.min(...retries),
     initialized,
     phase,
   }

@@ -213,6 +213,7 @@ const NodePod = z.object({
   }),
   status: z
     .looseObject({
+      phase: z.string().optional(),
       startTime: z.string().optional(),
       conditions: z.array(z.looseObject({ type: z.string(), status: z.string() })).default([]),
     })

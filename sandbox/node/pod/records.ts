@@ -28,7 +28,7 @@ export type ContainerRecord = Readonly<{
 
 export const newRecord = (name: string): ContainerRecord => ({
   name,
-  state: { kind: 'waiting', reason: 'PodInitializing' },
+  state: { kind: 'waiting', reason: 'ContainerCreating' },
   run: -1,
   quickEnds: 0,
   started: false,

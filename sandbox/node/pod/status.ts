@@ -57,7 +57,7 @@ function containerStatus(pod: NodePod, container: PodContainer, record: Containe
             message: crashMessage(pod, container, state.finishedAt, backoffUntil),
           },
         }
-      : stateJson(record, id),
+      : stateJson(record, id, plan.initialized || isInit),
     lastState: crashing ? terminated(state, id) : last ? terminated(last) : {},
   }
 }
@@ -65,9 +65,10 @@ function containerStatus(pod: NodePod, container: PodContainer, record: Containe
 const crashMessage = ({ metadata }: NodePod, { name }: PodContainer, from: number, until: number) =>
   `back-off ${Math.round((until - from) / 100) / 10}s restarting failed container=${name} pod=${metadata.name}_${metadata.namespace}(${metadata.uid})`
 
-function stateJson({ state }: ContainerRecord, id: string): Json {
+function stateJson({ state, run }: ContainerRecord, id: string, mayRun: boolean): Json {
   switch (state.kind) {
     case 'waiting':
+      if (!mayRun && run < 0) return { waiting: { reason: 'PodInitializing' } }
       return {
         waiting: { reason: state.reason, ...(state.message !== undefined && { message: state.message }) },
       }
