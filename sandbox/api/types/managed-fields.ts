@@ -94,7 +94,9 @@ export function serverSideApply(request: ApplyRequest): Applied {
   const others = entries.filter((entry) => entry !== last)
   const merged = mergeTyped(kind.schema, live, applied)
   const after = last ? pruneAbandoned(kind.schema, merged, { last, all: [...others, owner] }) : merged
-  if (!isObject(after)) return { reject: 'the applied configuration is no object' }
+  // What emptied containers leave behind counts for their owners, but is not stored.
+  const stored = prune(kind.schema, after).value
+  if (!isObject(stored)) return { reject: 'the applied configuration is no object' }
   const changes = filtered(request, compare(kind.schema, live, after))
   const touched = union(changes.modified, changes.added)
   if (!request.force) {
@@ -104,9 +106,9 @@ export function serverSideApply(request: ApplyRequest): Applied {
   const rest = takeFrom(others, undefined, union(touched, changes.removed))
   // Defaults inside an atomic list go when it is applied again, and come back when the object is prepared.
   const isUnchanged =
-    last !== undefined && isSameSet(last.fields, owner.fields) && isEqualJson(live, defaulted(kind, after))
+    last !== undefined && isSameSet(last.fields, owner.fields) && isEqualJson(live, defaulted(kind, stored))
   const self = isUnchanged ? { ...owner, time: last.time } : owner
-  return { object: clone(withEntries(after, [...rest, self])) }
+  return { object: withEntries(clone(stored), [...rest, self]) }
 }
 
 /** Objects that nobody has tracked so far: all of it belongs to whoever wrote it before. */

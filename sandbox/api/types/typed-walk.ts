@@ -62,6 +62,8 @@ function stepOf(schema: Schema, item: unknown): string {
 const isEmptyValue = (value: unknown): boolean =>
   value === undefined || value === null || (typeof value === 'object' && Object.keys(value).length === 0)
 
+const isEmptyMap = (value: unknown): boolean => isEmptyValue(value) && !Array.isArray(value)
+
 /** All that an applied configuration names. */
 export function toFieldSet(schema: Schema, value: unknown): FieldSet {
   const out = builder()
@@ -78,8 +80,8 @@ function collect(schema: Schema, value: unknown, path: Path, out: Builder): void
   for (const part of parts) {
     const here = [...path, part.step]
     collect(part.schema, part.value, here, out)
-    // Items and entries are owned themselves; named fields only if there is nothing in them.
-    if (!part.named || isEmptyValue(part.value)) insert(out, here)
+    // Items and entries are owned themselves; named fields only if they are a map with nothing in it.
+    if (!part.named || isEmptyMap(part.value)) insert(out, here)
   }
 }
 
@@ -97,13 +99,18 @@ type Differences = Readonly<{ removed: Builder; modified: Builder; added: Builde
 
 function compareAt({ schema, before, after }: Pair, path: Path, out: Differences): void {
   if (isEqualJson(before, after)) return
-  const left = before === undefined ? undefined : partsOf(schema, before)
-  const right = after === undefined ? undefined : partsOf(schema, after)
-  const isLeaf = (before !== undefined && !left) || (after !== undefined && !right)
+  const given = (value: unknown, other: unknown) =>
+    value === undefined
+      ? undefined
+      : partsOf(schema, value === null && other !== undefined ? emptyLike(other) : value)
+  const left = given(before, after)
+  const right = given(after, before)
+  const areEmpty = before !== undefined && after !== undefined && isEmptyValue(before) && isEmptyValue(after)
+  const isLeaf = areEmpty || (before !== undefined && !left) || (after !== undefined && !right)
   if (before === undefined) insertAt(out.added, path)
   else if (after === undefined) insertAt(out.removed, path)
   else if (isLeaf) insertAt(out.modified, path)
-  if (isLeaf || (isEmptyValue(before) && isEmptyValue(after))) return
+  if (isLeaf) return
   const others = new Map((right ?? []).map((part) => [part.step, part]))
   for (const part of left ?? []) {
     const twin = others.get(part.step)
@@ -112,6 +119,12 @@ function compareAt({ schema, before, after }: Pair, path: Path, out: Differences
   }
   for (const part of others.values())
     compareAt({ schema: part.schema, before: undefined, after: part.value }, [...path, part.step], out)
+}
+
+/** Null stands for an empty container of the other side's kind: its parts go, it stays. */
+function emptyLike(other: unknown): unknown {
+  if (Array.isArray(other)) return []
+  return isObject(other) ? {} : null
 }
 
 const insertAt = (set: Builder, path: Path): void => {
@@ -163,17 +176,16 @@ function mergeOrder(left: readonly Part[], right: readonly Part[]): unknown[] {
   return out
 }
 
-/** The value without the parts in the set. A container that loses all its parts goes too. */
+/** The value without the parts in the set. A container that loses all its parts is null: still there for its owners. */
 export function removeItems(schema: Schema, value: unknown, set: FieldSet): unknown {
   const parts = set.size === 0 ? undefined : partsOf(schema, value)
   if (!parts || parts.length === 0) return value
   const kept: Part[] = []
   for (const part of parts) {
     if (isMember(set, part.step)) continue
-    const rest = removeItems(part.schema, part.value, childrenAt(set, part.step))
-    if (rest !== undefined) kept.push({ ...part, value: rest })
+    kept.push({ ...part, value: removeItems(part.schema, part.value, childrenAt(set, part.step)) })
   }
-  if (kept.length === 0) return undefined
+  if (kept.length === 0) return null
   if (Array.isArray(value)) return kept.map((part) => part.value)
   return Object.fromEntries(kept.map((part) => [part.step.slice(2), part.value]))
 }
