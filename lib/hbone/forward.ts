@@ -57,10 +57,7 @@ class Forward implements TunnelUser {
       if (!isHangUp(error)) this.#error ??= error
     })
     app.on('close', () => this.#onAppClose())
-    app.on('end', () => {
-      this.#appEnded = true
-      this.#endTunnel()
-    })
+    app.on('end', () => this.#onAppEnd())
     app.on('finish', () => {
       this.#appFinished = true
       this.#settleIfDone()
@@ -70,6 +67,13 @@ class Forward implements TunnelUser {
     this.#signal.addEventListener('abort', this.#onAbort, { once: true })
     this.#tunnel.use(this)
     if (!this.#over) readInto(app, landingView, (n, buffer) => this.#onRead(n, buffer))
+    // An application that has said nothing and ended, before we looked at it, says so no more.
+    if (app.readableEnded) this.#onAppEnd()
+  }
+
+  #onAppEnd(): void {
+    this.#appEnded = true
+    this.#endTunnel()
   }
 
   // ---- application to tunnel: one read, one TLS write, then the next read ----

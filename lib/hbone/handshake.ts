@@ -14,6 +14,7 @@ const reject = (message: string) => new MeshError('tls-failed', { message, unsen
 
 /** The server's half: any workload of our own trust domain may come in (ztunnel: tls/workload.rs). */
 export function secureServer(socket: Socket, own: WorkloadCertificate, waits: Waits): Promise<Secured> {
+  if (socket.destroyed) return Promise.reject(tlsError(new Error('connection closed')))
   const { trustDomain } = partsOf(own.id)
   const tls = new TLSSocket(socket, serverTls(own))
   return handshake(tls, 'secure', (peer) => partsOf(peer).trustDomain === trustDomain, waits)
@@ -26,6 +27,7 @@ export function secureClient(
   expected: readonly SpiffeId[],
   waits: Waits,
 ): Promise<Secured> {
+  if (socket.destroyed) return Promise.reject(tlsError(new Error('connection closed')))
   const tls = connect({ ...clientTls(own), socket })
   return handshake(tls, 'secureConnect', (peer) => expected.includes(peer), waits)
 }

@@ -78,6 +78,8 @@ class OneWay {
       (n, buffer) => this.#onRead(n, buffer),
       () => this.#slab ?? landing,
     )
+    // A side that had ended before we looked at it says so no more.
+    if (this.#from.readableEnded) this.#to.end()
   }
 
   #onRead(n: number, buffer: Buffer): boolean {

@@ -49,6 +49,18 @@ t.test('what came before the forward began is not lost', async (t) => {
   await done
 })
 
+t.test('a side that ended before the forward began is ended on the other', async (t) => {
+  const [left, a] = await tcpPair(t)
+  const [b, right] = await tcpPair(t)
+  left.end()
+  await once(a, 'end')
+  const done = forwardSockets(a, b, never)
+  t.equal((await readAll(right)).length, 0)
+  right.end('answer')
+  t.equal((await readAll(left)).toString(), 'answer')
+  t.strictSame(await done, { toApp: 0, fromApp: 6 })
+})
+
 t.test('a slow reader holds back its writer', async (t) => {
   const { left, right, done } = await joined(t)
   right.pause()

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { MeshError } from '#base'
+import { serveHbone } from '#hbone'
 import {
   dial,
   echo,
@@ -106,4 +107,40 @@ t.test('aborting a forward destroys its application and ends the tunnel', async 
   t.strictSame(await forwarded, { toApp: 1, fromApp: 1, error: reason })
   await once(app, 'end')
   await until(() => served.connections[0]?.tunnels === 0)
+})
+
+t.test('an application that ended before the forward began is ended at the other side', async (t) => {
+  const served = await serve(t, echo)
+  const [app, near] = await tcpPair(t)
+  app.end()
+  await once(near, 'end')
+  const tunnel = await poolOf(t).connect(towards(served.address))
+  t.strictSame(await tunnel.forward(near, never), { toApp: 0, fromApp: 0 })
+})
+
+t.test('a socket that is gone before the handshake, or before the forward, harms nobody', async (t) => {
+  const [, gone] = await tcpPair(t)
+  gone.destroy()
+  await once(gone, 'close')
+  const connection = serveHbone(gone, { certificate: server, onTunnel() {}, signal: never })
+  t.match((await connection.closed).error, { code: 'tls-failed' })
+  const served = await serve(t, echo)
+  const tunnel = await poolOf(t).connect(towards(served.address))
+  t.strictSame(await tunnel.forward(gone, never), { toApp: 0, fromApp: 0 })
+  await until(() => served.connections[0]?.tunnels === 0)
+})
+
+t.test('a tunnel that its peer gave up before the answer ends its forward', async (t) => {
+  const served = await serve(t, () => undefined)
+  const [app, near] = await tcpPair(t)
+  const stop = new AbortController()
+  const pending = poolOf(t).connect({ ...towards(served.address), signal: stop.signal })
+  await until(() => served.tunnels.length === 1)
+  stop.abort(new Error('left'))
+  await t.rejects(pending, { message: 'left' })
+  await until(() => served.connections[0]?.tunnels === 0)
+  const [inbound] = served.tunnels
+  inbound?.accept()
+  t.strictSame(await inbound?.forward(near, never), { toApp: 0, fromApp: 0 })
+  t.equal((await readAll(app)).length, 0)
 })
