@@ -10,6 +10,8 @@ import { eventually as soon, temporaryConfig } from '../api/harness.ts'
 
 /** Long enough for a busy machine; what does happen takes well under a second. */
 const eventually = <T>(check: () => Promise<T | undefined>) => soon(check, 25_000)
+// Starting a server takes seconds where many tests share the processors.
+t.setTimeout(110_000)
 const forever = new AbortController()
 t.teardown(() => forever.abort())
 
@@ -89,31 +91,32 @@ async function cluster(t: Test) {
 const template = { metadata: { labels: { app: 'order' } }, spec: { containers: [{ name: 'a', image: 'x' }] } }
 const selector = { matchLabels: { app: 'order' } }
 
-async function deploy(admin: KubeClient): Promise<void> {
-  await admin.create(kinds.Namespace, { metadata: { name: 'shop' } })
+async function deploy(admin: KubeClient, namespace: string): Promise<void> {
+  await admin.create(kinds.Namespace, { metadata: { name: namespace } })
   await admin.create(deployments, {
-    metadata: { name: 'order', namespace: 'shop' },
+    metadata: { name: 'order', namespace },
     spec: { replicas: 2, selector, template },
   })
   await admin.create(daemonSets, {
-    metadata: { name: 'agent', namespace: 'shop' },
+    metadata: { name: 'agent', namespace },
     spec: { selector, template },
   })
   await admin.create(kinds.Service, {
-    metadata: { name: 'order', namespace: 'shop' },
+    metadata: { name: 'order', namespace },
     spec: { selector: { app: 'order' }, ports: [{ port: 80 }] },
   })
 }
-const available = (admin: KubeClient, replicas: number) =>
+const available = (admin: KubeClient, namespace: string, replicas: number) =>
   eventually(async () => {
-    const { status } = await admin.get({ kind: deployments, name: 'order', namespace: 'shop' })
+    const { status } = await admin.get({ kind: deployments, name: 'order', namespace })
     return status?.availableReplicas === replicas && status.replicas === replicas ? true : undefined
   })
 
+const { admin, restart, config, port, failures } = await cluster(t)
+
 t.test('controllers and nodes, each with no more than its own rights, run a workload', async (t) => {
-  const { admin, failures } = await cluster(t)
-  await deploy(admin)
-  await available(admin, 2)
+  await deploy(admin, 'shop')
+  await available(admin, 'shop', 2)
   await eventually(async () => {
     const { items } = await admin.list(kinds.EndpointSlice, { namespace: 'shop' })
     return items.flatMap(({ endpoints }) => endpoints ?? []).length === 4 ? true : undefined
@@ -143,29 +146,16 @@ t.test('controllers and nodes, each with no more than its own rights, run a work
   t.same(failures, [[], []], 'no node was refused anything')
 })
 
-t.test('a restarted API server finds everybody again', async (t) => {
-  const { admin, restart } = await cluster(t)
-  await deploy(admin)
-  await available(admin, 2)
-  await restart()
-  const ref = { kind: deployments, name: 'order', namespace: 'shop' }
-  // A kept-alive connection to the server before may be found dead only by using it.
-  await retry(() => admin.mergePatch(ref, { spec: { replicas: 5 } }), { signal: forever.signal })
-  await available(admin, 5)
-  t.equal((await admin.list(kinds.Pod, { namespace: 'shop' })).items.length, 7, 'and nothing was made twice')
-})
-
 t.test('a token that a node gets for its pod names pod and node, and dies with the pod', async (t) => {
-  const { admin, config, port } = await cluster(t)
-  await deploy(admin)
-  await available(admin, 2)
-  const { items } = await admin.list(kinds.Pod, { namespace: 'shop' })
+  await deploy(admin, 'tokens')
+  await available(admin, 'tokens', 2)
+  const { items } = await admin.list(kinds.Pod, { namespace: 'tokens' })
   const pod = items.find(({ spec }) => spec?.nodeName === 'node-1')
   if (!pod) return t.fail('no pod on node-1')
   const node = clientOf(t, kubeconfigFiles(config).node('node-1'), port)
   const { name = '', uid = '' } = pod.metadata
   const boundObjectRef = { apiVersion: 'v1', kind: 'Pod', name, uid }
-  const answer = await node.request('POST', '/api/v1/namespaces/shop/serviceaccounts/default/token', {
+  const answer = await node.request('POST', '/api/v1/namespaces/tokens/serviceaccounts/default/token', {
     apiVersion: 'authentication.k8s.io/v1',
     kind: 'TokenRequest',
     spec: { audiences: ['istio-ca'], boundObjectRef },
@@ -177,7 +167,7 @@ t.test('a token that a node gets for its pod names pod and node, and dies with t
     authenticated: true,
     audiences: ['istio-ca'],
     user: {
-      username: 'system:serviceaccount:shop:default',
+      username: 'system:serviceaccount:tokens:default',
       extra: {
         'authentication.kubernetes.io/pod-name': [name],
         'authentication.kubernetes.io/pod-uid': [uid],
@@ -186,8 +176,19 @@ t.test('a token that a node gets for its pod names pod and node, and dies with t
     },
   })
   t.notOk((await review(['vault'])).status?.authenticated)
-  await admin.delete({ kind: kinds.Pod, name, namespace: 'shop' }, { body: { gracePeriodSeconds: 0 } })
+  await admin.delete({ kind: kinds.Pod, name, namespace: 'tokens' }, { body: { gracePeriodSeconds: 0 } })
   t.match((await review(['istio-ca'])).status, { error: /bound to Pod .* does not exist/ })
+})
+
+t.test('a restarted API server finds everybody again', async (t) => {
+  await deploy(admin, 'later')
+  await available(admin, 'later', 2)
+  await restart()
+  const ref = { kind: deployments, name: 'order', namespace: 'later' }
+  // A kept-alive connection to the server before may be found dead only by using it.
+  await retry(() => admin.mergePatch(ref, { spec: { replicas: 5 } }), { signal: forever.signal })
+  await available(admin, 'later', 5)
+  t.equal((await admin.list(kinds.Pod, { namespace: 'later' })).items.length, 7, 'and nothing was made twice')
 })
 
 function tokenIn(answer: unknown): string {
