@@ -6,11 +6,11 @@ export type Accepted =
 
 type Entry = Readonly<{ type: string; parameters: ReadonlyMap<string, string> }>
 
-const forms: Readonly<Record<string, Form>> = {
-  Table: 'table',
-  PartialObjectMetadata: 'metadata',
-  PartialObjectMetadataList: 'metadata',
-}
+const forms: ReadonlyMap<string, Form> = new Map([
+  ['Table', 'table'],
+  ['PartialObjectMetadata', 'metadata'],
+  ['PartialObjectMetadataList', 'metadata'],
+])
 
 /** First entry that can be served wins; protobuf is never sent, since every client that asks for it also takes JSON. */
 export function negotiate(accept: string | undefined): Accepted {
@@ -20,7 +20,7 @@ export function negotiate(accept: string | undefined): Accepted {
     if (encoding === undefined) continue
     const as = parameters.get('as')
     if (as === undefined) return { kind: 'accepted', form: 'object', version: 'v1', encoding }
-    const form = forms[as]
+    const form = forms.get(as)
     const version = parameters.get('v') ?? 'v1'
     if (form !== undefined && parameters.get('g') === 'meta.k8s.io' && ['v1', 'v1beta1'].includes(version))
       return { kind: 'accepted', form, version, encoding }

@@ -79,7 +79,7 @@ function decodeText(body: Buffer, parse: (text: string) => unknown): Record<stri
 const parseJson = (text: string): unknown => JSON.parse(text)
 // Aliases are bounded: a small body must not unfold into a huge value.
 const parseYamlText = (text: string): unknown =>
-  parseYaml(text, { maxAliasCount: 100, schema: 'core', version: '1.2' })
+  parseYaml(text, { maxAliasCount: 100, schema: 'core', version: '1.2', logLevel: 'error' })
 
 /** A body that may be missing, such as DeleteOptions. */
 export function decodeOptional(

@@ -69,7 +69,8 @@ export function parseObject(value: unknown): Shape {
   if (metadata !== null && !isRecord(metadata)) return { ok: false, reason: 'metadata must be an object' }
   const present = Object.entries(metadata ?? {}).filter(([, field]) => field !== null)
   for (const [field, content] of present) {
-    const fits = metadataShapes[field]
+    // A client may name a field `constructor`: only our own names count.
+    const fits = Object.hasOwn(metadataShapes, field) ? metadataShapes[field] : undefined
     if (fits !== undefined && !fits(content))
       return { ok: false, reason: `metadata.${field} has the wrong type` }
   }
@@ -87,7 +88,7 @@ export function asObject(value: unknown): KubeObject {
 export function at(value: unknown, ...path: readonly string[]): unknown {
   let here = value
   for (const field of path) {
-    if (!isRecord(here)) return undefined
+    if (!isRecord(here) || !Object.hasOwn(here, field)) return undefined
     here = here[field]
   }
   return here

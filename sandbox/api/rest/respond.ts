@@ -55,7 +55,7 @@ export function transform(
   answer: Answer,
   accept: Accept,
 ): Answer {
-  if (isRefusal(answer) || accept.form === 'object' || !isRecord(answer.body)) return answer
+  if (isRefusal(answer) || accept.form === 'object' || kind.virtual || !isRecord(answer.body)) return answer
   const { body } = answer
   if (body['kind'] === 'Status' || body['kind'] === 'Scale') return answer
   const isList = Array.isArray(body['items']) && body['kind'] === kind.listKind

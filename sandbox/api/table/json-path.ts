@@ -56,7 +56,7 @@ function parseSteps(path: string): readonly Step[] | undefined {
 function walk(value: unknown, step: Step): readonly unknown[] {
   switch (step.kind) {
     case 'field': {
-      const found = isRecord(value) ? value[step.name] : undefined
+      const found = isRecord(value) && Object.hasOwn(value, step.name) ? value[step.name] : undefined
       return found === undefined || found === null ? [] : [found]
     }
     case 'index': {
