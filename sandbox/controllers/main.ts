@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { describeError, startLogging } from '#telemetry'
 import { KubeClient, loadCluster } from '#kube'
-import { pkiFiles } from '../api/auth/index.ts'
+import { MeshError } from '#base'
 import { sandboxConfig } from '../config.ts'
 import { startControllers } from './app.ts'
 
@@ -12,7 +11,11 @@ for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => stop
 try {
   const config = sandboxConfig()
   using client = new KubeClient(loadCluster())
-  const rootPem = client.cluster.ca ?? readFileSync(pkiFiles(config).ca.certificate, 'utf8')
+  const rootPem = client.cluster.ca
+  if (rootPem === undefined)
+    throw new MeshError('bad-config', {
+      message: 'the kubeconfig names no root certificate: pods could not trust the API server',
+    })
   await using _controllers = await startControllers({ client, config, rootPem, signal: stop.signal, log })
   log.info('controllers are running')
   await new Promise((resolve) => stop.signal.addEventListener('abort', resolve, { once: true }))
