@@ -1,6 +1,6 @@
 import { at, clone, isObject, isWithinDepth, listAt, objectAt, stringAt } from './json.ts'
 import { prune } from './prune.ts'
-import type { FieldError, KindType, PrinterColumn, ScalePaths, Schema } from './schema.ts'
+import type { FieldError, JsonObject, KindType, PrinterColumn, ScalePaths, Schema } from './schema.ts'
 import { checkStructural } from './structural.ts'
 import { validate } from './validate.ts'
 
@@ -17,7 +17,7 @@ const OBJECT_META: Schema = { $ref: 'io.k8s.apimachinery.pkg.apis.meta.v1.Object
 export function kindsOfCrd(given: object): CrdKinds {
   if (!isWithinDepth(given))
     return reject('spec', 'FieldValueInvalid', 'Invalid value: "object": nested too deeply')
-  const crd = prune(DEFINITION, given).value as object
+  const { status: _, ...crd } = prune(DEFINITION, given).value as JsonObject
   const misshapen = validate(DEFINITION, crd)
   if (misshapen.length > 0) return { reject: misshapen }
   const errors = checkNames(crd)

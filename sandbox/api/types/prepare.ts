@@ -29,12 +29,16 @@ export function prepare(
   applyDefaults(kind.schema, whole)
   const unknown =
     options.fieldValidation === 'Ignore' ? [] : pruned.unknown.map((path) => `unknown field "${path}"`)
-  const shape = validate(kind.schema, whole)
+  const shape = validate(kind.schema, whole).filter((error) => kind.custom || !isUnreported(error))
   const metadata = checkMetadata(kind, whole, options.old)
   // The rules of a kind read fields of the right type only.
   const meaning = shape.length === 0 && !kind.custom ? checkBuiltin(kind, whole, options.old) : []
   return { object: whole, errors: [...shape, ...metadata, ...meaning], unknown }
 }
+
+/** Go takes what is missing from the status of a built-in kind for zero: controllers fill it in bit by bit. */
+const isUnreported = (error: FieldError): boolean =>
+  error.reason === 'FieldValueRequired' && error.field.startsWith('status.')
 
 /** The object as the server would keep it, without judging it: for objects read from an older version. */
 export function defaulted(kind: KindType, object: JsonObject): JsonObject {

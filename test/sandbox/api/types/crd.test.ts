@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { type JsonObject, kindsOfCrd, prepare } from '../../../../sandbox/api/types/index.ts'
-import { bean, crd, customKind, nested } from './samples.ts'
+import { bean, crd, customKind, kindNamed, nested } from './samples.ts'
 
 const causesOf = (made: ReturnType<typeof kindsOfCrd>) =>
   'reject' in made ? made.reject.map((error) => `${error.field}: ${error.message}`) : []
@@ -116,6 +116,16 @@ for (const [what, spec, cause] of loose)
   t.test(`${what} is refused: the schema is not structural`, async (t) => {
     t.match(causesOf(kindsOfCrd(crd(spec))).join('\n'), cause)
   })
+
+t.test('a generated CRD brings an empty status along, and is accepted', async (t) => {
+  const status = { acceptedNames: { kind: '', plural: '' }, conditions: null, storedVersions: null }
+  const given = { ...crd(object({})), status }
+  t.match(kindsOfCrd(given), { kinds: [{ kind: 'Bean' }] })
+  t.strictSame(
+    prepare(kindNamed('CustomResourceDefinition'), given, { fieldValidation: 'Strict' }).errors,
+    [],
+  )
+})
 
 t.test('names, versions and schemas are checked', async (t) => {
   const named = crd(object({}))
