@@ -19,12 +19,13 @@ export type Captured = {
   readonly netns: Netns
   wish: Wish
   phase: Phase
-  /** When `joining` began, by performance.now(). */
-  joinedMs: number
+  /** When the rules of `joining` were in place, by performance.now(). */
+  joinedMs: number | undefined
   /** ztunnel listens in it, as far as the last answer goes. */
   announced: boolean
   /** The kernel was read back and did what the wish says. */
   verified: boolean
+  /** Those in the node's set of probe exemptions. */
   addresses: readonly Ip[]
   /** What we last wrote into its annotation; the watched pod may be older. */
   status: 'enabled' | 'pending' | undefined

@@ -84,8 +84,7 @@ export class Enrolment implements Disposable {
         throw error
       }
       await this.#program(captured, wish)
-      captured.addresses = addresses
-      if (addresses.length > 0) await this.#o.host.put(uid, addresses, this.#o.signal)
+      await this.#exemptProbes(captured, addresses)
       await this.#annotate(pod, 'enabled', captured)
       this.#count()
     })
@@ -100,7 +99,7 @@ export class Enrolment implements Disposable {
       const addresses = addressesOf(pod)
       const captured = await this.#take(pod, wish, 'adopted', addresses)
       await this.#program(captured, wish)
-      await this.#o.host.put(captured.uid, addresses, this.#o.signal)
+      await this.#exemptProbes(captured, addresses)
     })
   }
 
@@ -187,7 +186,7 @@ export class Enrolment implements Disposable {
       this.#drop(held)
     }
     // Connections of a pod that runs already are spared; see Phase.
-    const captured = entryOf(pod, netns, wish, origin === 'live' ? 'joining' : 'capture', addresses)
+    const captured = entryOf(pod, netns, wish, origin === 'live' ? 'joining' : 'capture')
     this.#pods.set(uid, captured)
     this.#o.log.info('pod is being captured', { pod: captured.key, uid, origin })
     return captured
@@ -203,22 +202,34 @@ export class Enrolment implements Disposable {
     captured.announced = true
   }
 
+  /** The node's set follows a pod's addresses; nothing known yet changes nothing. */
+  async #exemptProbes(captured: Captured, addresses: readonly Ip[]): Promise<void> {
+    if (addresses.length === 0 || isDeepStrictEqual(captured.addresses, addresses)) return
+    await this.#o.host.put(captured.uid, addresses, this.#o.signal)
+    captured.addresses = addresses
+  }
+
+  /** Programs what the wish and the phase call for. `joining` lasts joinMs from the moment its rules are in place. */
   async #program(captured: Captured, wish: Wish): Promise<void> {
     const { backend, signal, config, again, metrics, log } = this.#o
-    const place = { netns: captured.netns, backend, signal }
-    const waitMs = captured.joinedMs + config.times.joinMs - performance.now()
-    if (captured.phase !== 'joining' || waitMs <= 0) captured.phase = 'capture'
-    if (!isDeepStrictEqual(captured.wish, wish)) captured.verified = false
-    captured.wish = wish
-    if (captured.verified && captured.phase === 'joining') return again(captured.key, Math.max(waitMs, 10))
-    const rules = { ...wish, phase: captured.phase }
-    const wasVerified = captured.verified
-    await applyPodRules(place, rules)
-    captured.verified = true
-    if (captured.phase === 'joining') again(captured.key, Math.max(waitMs, 10))
-    if (wasVerified) return
+    const { joinMs } = config.times
+    const leftMs = captured.joinedMs === undefined ? joinMs : captured.joinedMs + joinMs - performance.now()
+    const phase = captured.phase === 'joining' && leftMs > 0 ? 'joining' : 'capture'
+    const isNews = !captured.verified || phase !== captured.phase || !isDeepStrictEqual(captured.wish, wish)
+    if (isNews) {
+      captured.phase = phase
+      captured.wish = wish
+      captured.verified = false
+      await applyPodRules({ netns: captured.netns, backend, signal }, { ...wish, phase })
+      captured.verified = true
+    }
+    if (phase === 'joining') {
+      captured.joinedMs ??= performance.now()
+      again(captured.key, Math.max(leftMs, 10))
+    }
+    if (!isNews) return
     metrics.events.inc({ type: 'add' })
-    log.info('pod captured', { pod: captured.key, uid: captured.uid, phase: captured.phase })
+    log.info('pod captured', { pod: captured.key, uid: captured.uid, phase })
   }
 
   /** A pod that we hold no entry of but that carries the annotation: an earlier agent's. undefined when its network is gone. */
@@ -226,7 +237,7 @@ export class Enrolment implements Disposable {
     try {
       const netns = await this.#open(pod.metadata.uid ?? '', addressesOf(pod))
       const wish = { ipv6: true, dnsCapture: false, ingressMode: false, virtualInterfaces: [] }
-      return entryOf(pod, netns, wish, 'leaving', [])
+      return entryOf(pod, netns, wish, 'leaving')
     } catch (error) {
       this.#o.signal.throwIfAborted()
       this.#o.log.warn('nothing to release', { pod: keyOf(pod), error: messageOf(error) })
@@ -268,7 +279,7 @@ export class Enrolment implements Disposable {
   }
 }
 
-const entryOf = (pod: Pod, netns: Netns, wish: Wish, phase: Phase, addresses: readonly Ip[]): Captured => ({
+const entryOf = (pod: Pod, netns: Netns, wish: Wish, phase: Phase): Captured => ({
   uid: pod.metadata.uid ?? '',
   key: keyOf(pod),
   name: pod.metadata.name ?? '',
@@ -277,10 +288,10 @@ const entryOf = (pod: Pod, netns: Netns, wish: Wish, phase: Phase, addresses: re
   netns,
   wish,
   phase,
-  joinedMs: performance.now(),
+  joinedMs: undefined,
   announced: false,
   verified: false,
-  addresses,
+  addresses: [],
   status: undefined,
 })
 

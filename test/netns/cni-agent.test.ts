@@ -48,7 +48,7 @@ const podObject = (
 async function until<T>(
   what: string,
   probe: () => T | undefined | false | Promise<T | undefined | false>,
-  ms = 10_000,
+  ms = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + ms
   for (;;) {
@@ -108,7 +108,7 @@ async function setting(
     HEALTH_PORT: '0',
     LATEEN_CNI_SETTLE_MS: '50',
     LATEEN_CNI_DRAIN_MS: '50',
-    LATEEN_CNI_JOIN_MS: '300',
+    LATEEN_CNI_JOIN_MS: '1500',
     LATEEN_CNI_VERIFY_MS: '300',
     ...env,
   })
