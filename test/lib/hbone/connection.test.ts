@@ -245,7 +245,7 @@ t.test('neither noise nor mutations throw, or hold more than the windows allow',
         return peer.connection.held <= 48 << 20
       },
     ),
-    { numRuns: 20_000 },
+    { numRuns: 6_000 },
   )
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 400 }), (noise) => {
@@ -253,6 +253,6 @@ t.test('neither noise nor mutations throw, or hold more than the windows allow',
       peer.feed(hello, Buffer.from(noise))
       return peer.connection.held <= 48 << 20
     }),
-    { numRuns: 5_000 },
+    { numRuns: 2_000 },
   )
 })

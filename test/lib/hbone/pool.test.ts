@@ -130,7 +130,7 @@ t.test('a waiter may leave; the last one to leave stops the dial', async (t) => 
 
 t.test('a CONNECT that nobody answers times out and leaves the connection alone', async (t) => {
   const served = await serve(t, (tunnel) => served.tunnels.length > 1 && tunnel.accept())
-  const pool = poolOf(t, { answerMs: 50 })
+  const pool = poolOf(t, { answerMs: 700 })
   const error: unknown = await pool.connect(towards(served.address)).catch((e: unknown) => e)
   t.equal(codeOf(error), 'timeout')
   t.ok(await pool.connect(towards(served.address)))
@@ -172,7 +172,7 @@ t.test('disposing a pool ends everything that it carries', async (t) => {
 
 t.test('a connection without new tunnels is released when its last tunnel ends', async (t) => {
   const served = await serve(t, echo)
-  const pool = poolOf(t, { unusedReleaseMs: 100 })
+  const pool = poolOf(t, { unusedReleaseMs: 400 })
   const stream = (await pool.connect(towards(served.address))).duplex()
   await until(() => pool.connections === 0)
   stream.end('still alive')
@@ -198,7 +198,7 @@ async function rawPeer(t: Test, { address, port }: SocketAddress): Promise<TLSSo
 }
 
 t.test('a peer that answers PING stays, one that falls silent does not', async (t) => {
-  const limits = { pingIdleMs: 20, pingTimeoutMs: 40 }
+  const limits = { pingIdleMs: 50, pingTimeoutMs: 1500 }
   const served = await serve(t, accept, limits)
   await poolOf(t).connect(towards(served.address))
   const mute = await rawPeer(t, served.address)
