@@ -126,6 +126,7 @@ const caClient = ({ ca, tokenPath, clusterId }: Config) =>
     rootPem: () => readFileSync(ca.rootPath, 'utf8'),
     token: () => readToken(tokenPath),
     clusterId,
+    ...(ca.serverName === undefined ? {} : { serverName: ca.serverName }),
   })
 
 const xdsOptions = ({ xds, tokenPath, clusterId, node }: Config, state: MeshState, registry: Registry) => ({
@@ -133,6 +134,7 @@ const xdsOptions = ({ xds, tokenPath, clusterId, node }: Config, state: MeshStat
   rootPem: () => readFileSync(xds.rootPath, 'utf8'),
   token: () => readToken(tokenPath),
   clusterId,
+  serverName: xds.serverName,
   node,
   types: { [addressTypeUrl]: addressHandler(state), [authorizationTypeUrl]: authorizationHandler(state) },
   metrics: xdsMetrics(registry),

@@ -108,7 +108,9 @@ export class Pods {
   async #start(pod: Pod, netns: Netns, first: boolean): Promise<void> {
     const { log, metrics, start } = this.#options
     try {
-      this.#up.set(pod.uid, await start(pod, netns))
+      const proxy = await start(pod, netns)
+      if (!first && this.#pending.get(pod.uid)?.netns !== netns) return await proxy.close() // removed meanwhile
+      this.#up.set(pod.uid, proxy)
       this.#pending.delete(pod.uid)
       metrics.started()
       log.info('pod received, starting proxy', { uid: pod.uid, name: pod.name, namespace: pod.namespace })

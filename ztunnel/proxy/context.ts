@@ -48,6 +48,7 @@ const localWaitMs = 5_000
 export async function localWorkload({ state, pod }: PodContext, signal: AbortSignal): Promise<Workload> {
   const known = state.localWorkload(pod)
   if (known) return known
+  signal.throwIfAborted()
   const { promise, resolve, reject } = Promise.withResolvers<Workload>()
   const failed = () =>
     reject(

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { facts, MeshError, type SocketAddress } from '#base'
+import { destroying, facts, MeshError, type SocketAddress } from '#base'
 import { type InboundTunnel, serveHbone } from '#hbone'
 import { explainDecision } from '#policy'
 import { resolveInbound, type Service, type Workload } from '../state/index.ts'
@@ -103,6 +103,7 @@ async function proxyInbound(
     const { netns, mark } = ctx
     const as = ctx.showsSource() ? tunnel.remote.address : undefined
     const app = await dial(target.to, { netns, mark, as, signal: tracked.signal })
+    using _app = destroying(app) // the peer may have gone while we dialled
     setup[Symbol.dispose]()
     tunnel.accept({ baggage: baggageOf(local) })
     const moved = await tunnel.forward(app, tracked.signal)
