@@ -4,7 +4,7 @@ import { decodeOptional } from './body.ts'
 import { type KubeObject, numberAt, recordAt, textAt, timestamp, withMetadata } from './object.ts'
 import { type DeleteOptions, deleteOptions } from './options.ts'
 import { selectorOf } from './read.ts'
-import { badRequest, conflict, deleted, isRefusal, type Refusal } from './refusal.ts'
+import { badRequest, conflict, deleted, forbidden, isRefusal, type Refusal } from './refusal.ts'
 import { find, isFinished, served } from './write.ts'
 
 /** Finalizers by which the garbage collector knows what to do with dependents. */
@@ -12,6 +12,8 @@ export const foregroundFinalizer = 'foregroundDeletion'
 export const orphanFinalizer = 'orphan'
 
 const defaultGraceSeconds = 30
+/** Kubernetes: NamespaceLifecycle. */
+const eternalNamespaces = ['default', 'kube-system', 'kube-public']
 
 /** `remains`: marked, waiting for grace or finalizers. */
 export type Deletion = Readonly<{ kind: 'gone' | 'remains'; object: KubeObject }>
@@ -24,6 +26,8 @@ export function deleteObject(
   options: DeleteOptions,
 ): Deletion | Refusal {
   const { uid, resourceVersion } = options
+  if (target.resource === 'namespaces' && eternalNamespaces.includes(target.name ?? ''))
+    return forbidden(subjectOf(target), 'this namespace may not be deleted')
   const precondition = (what: string, wanted: string, is: string | undefined) =>
     conflict(
       subjectOf(target),

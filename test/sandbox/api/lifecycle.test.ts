@@ -184,6 +184,13 @@ t.test('namespaces', async (t) => {
     t.equal((await make('n')).status, 201, 'the name is free again')
   })
 
+  t.test('of the cluster itself stay', async (t) => {
+    t.match(await c.call('DELETE', '/api/v1/namespaces/kube-system'), {
+      status: 403,
+      body: { message: 'namespaces "kube-system" is forbidden: this namespace may not be deleted' },
+    })
+  })
+
   t.test('wait for running pods to be let go by their node', async (t) => {
     await make('p')
     await c.call('POST', '/api/v1/namespaces/p/serviceaccounts', {
