@@ -219,8 +219,13 @@ export class Enrolment implements Disposable {
     if (isNews) {
       captured.phase = phase
       captured.wish = wish
-      captured.verified = false
-      await applyPodRules({ netns: captured.netns, backend, signal }, { ...wish, phase })
+      // The rules of before capture too, until these are in: a change of rules does not make a captured pod uncaptured.
+      await applyPodRules({ netns: captured.netns, backend, signal }, { ...wish, phase }).catch(
+        (error: unknown) => {
+          captured.verified = false
+          throw error
+        },
+      )
       captured.verified = true
     }
     if (phase === 'joining') {
