@@ -6,13 +6,11 @@ import type { Logger } from '#telemetry'
 
 export type ChildOptions = Readonly<{
   name: string
-  command: () => readonly string[]
+  command: readonly string[]
   env: NodeJS.ProcessEnv
   logFile: string
   log: Logger
   signal: AbortSignal
-  /** What the child prints on stdout, by line. */
-  onLine?: (line: string) => void
   onChange: () => void
 }>
 
@@ -44,10 +42,10 @@ export class Child {
     return { name: this.name, pid: this.#process?.pid, restarts: this.#restarts }
   }
 
-  /** Ends it, with or without asking first. The signal of the options must have fired. */
-  async end(how: 'ask' | 'kill'): Promise<void> {
+  /** Asks it to end, then makes it. The signal of the options must have fired. */
+  async end(): Promise<void> {
     const child = this.#process
-    child?.kill(how === 'ask' ? 'SIGTERM' : 'SIGKILL')
+    child?.kill('SIGTERM')
     const timer = setTimeout(() => child?.kill('SIGKILL'), stopTimeoutMs)
     await this.#done
     clearTimeout(timer)
@@ -71,14 +69,13 @@ export class Child {
   }
 
   async #once(): Promise<string> {
-    const { command, env, logFile, onLine, onChange } = this.#options
-    const [program = '', ...args] = command()
+    const { command, env, logFile, onChange } = this.#options
+    const [program = '', ...args] = command
     const out = openSync(logFile, 'a')
-    const child = spawn(program, args, { cwd: '/', env, stdio: ['ignore', onLine ? 'pipe' : out, out] })
+    const child = spawn(program, args, { cwd: '/', env, stdio: ['ignore', out, out] })
     closeSync(out)
     this.#process = child
     child.once('spawn', onChange)
-    if (onLine) readLines(child, onLine)
     const timer = setInterval(() => void boundLog(logFile), logCheckMs)
     const { promise, resolve } = Promise.withResolvers<string>()
     child.once('error', (error) => resolve(error.message))
@@ -87,15 +84,6 @@ export class Child {
     clearInterval(timer)
     return how
   }
-}
-
-function readLines(child: ChildProcess, onLine: (line: string) => void): void {
-  let rest = ''
-  child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-    const lines = (rest + text).split('\n')
-    rest = (lines.pop() ?? '').slice(0, 65_536)
-    for (const line of lines) onLine(line)
-  })
 }
 
 /** The writer has the file open for appending, so it is emptied in place; what was in it is kept once. */

@@ -4,7 +4,9 @@ import { mkdir, readFile, rm } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { MeshError, messageOf, sleep, within } from '#base'
 import { KubeClient, kinds, loadCluster } from '#kube'
-import { createPki } from './api/auth/index.ts'
+import { createPki, writeKubeconfigs } from './api/auth/index.ts'
+import { chooseApiPort } from './api-port.ts'
+import { compileCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
 import { createTopology, findLeftovers, partVariable, sweep, writeNodeConflist } from './net/index.ts'
 import { isAlive, signalProcess } from './node/runtime/process.ts'
@@ -43,8 +45,10 @@ export async function up(config: SandboxConfig, options: UpOptions): Promise<Run
     await createTopology(config, signal)
     await Promise.all(config.nodes.map(writeNodeConflist))
     createPki(config)
+    const port = await chooseApiPort(config)
+    writeKubeconfigs(config, port)
     onProgress('processes')
-    await startSupervisor(config)
+    await startSupervisor(config, port)
   }
   onProgress('ready')
   const apiUrl = await untilReady(config, within(readyTimeoutMs, signal), signal)
@@ -99,14 +103,14 @@ export function supervisorOf(config: Pick<SandboxConfig, 'runDir'>): RunState | 
   return state && isAlive(state.supervisor) ? state : undefined
 }
 
-async function startSupervisor(config: SandboxConfig): Promise<void> {
+async function startSupervisor(config: SandboxConfig, port: number): Promise<void> {
   const script = resolve(import.meta.dirname, 'supervisor.ts')
-  const args = [script, '--name', config.name, '--nodes', String(config.nodes.length)]
+  const args = [script, '--name', config.name, '--nodes', String(config.nodes.length), '--port', String(port)]
   const out = openSync(`${config.runDir}/logs/supervisor.log`, 'a')
   const env = {
     ...process.env,
     [partVariable]: `${config.name}/supervisor`,
-    NODE_COMPILE_CACHE: `${config.stateDir}/compile-cache`,
+    NODE_COMPILE_CACHE: compileCache,
   }
   const child = spawn(process.execPath, args, { cwd: '/', detached: true, stdio: ['ignore', out, out], env })
   closeSync(out)
@@ -120,17 +124,13 @@ async function untilReady(
   deadline: AbortSignal,
   callers: AbortSignal,
 ): Promise<string> {
-  let why = 'the supervisor has not started'
+  using client = new KubeClient(loadCluster(config.kubeconfig))
+  let why = 'the API server does not answer yet'
   for (;;) {
     try {
-      const state = supervisorOf(config)
-      if (state?.apiPort === undefined) why = 'the API server does not serve yet'
-      else {
-        using client = new KubeClient(loadCluster(config.kubeconfig))
-        const missing = await missingIn(client, config, deadline)
-        if (missing === undefined) return client.cluster.server.href.replace(/\/$/, '')
-        why = missing
-      }
+      const missing = await missingIn(client, config, deadline)
+      if (missing === undefined) return client.cluster.server.href.replace(/\/$/, '')
+      why = missing
     } catch (error) {
       if (!deadline.aborted) why = messageOf(error)
     }

@@ -1,103 +1,14 @@
 /** `npm run sandbox -- up|down|status|kubeconfig|restart-api [--name X] [--nodes N]`: a Kubernetes cluster on this machine. */
-import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import { enableCompileCache } from 'node:module'
 import { messageOf } from '#base'
-import { type SandboxConfig, sandboxConfig } from './config.ts'
-import { down, leftovers, restartApi, supervisorOf, up } from './lifecycle.ts'
+import { compileCache } from './compile-cache.ts'
 
-const usage = `usage: sandbox <verb> [--name X] [--nodes N]
-  up [--fresh]      start a cluster and wait until it is ready; --fresh forgets its old objects first
-  down [--purge]    stop it and remove everything that it made; --purge also removes its objects and keys
-  status            its processes, or what is left of it
-  kubeconfig        print the kubeconfig
-  restart-api       stop the API server and wait until it is back`
-
-const say = (line: string) => process.stdout.write(`${line}\n`)
-
-async function main(): Promise<number> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      name: { type: 'string' },
-      nodes: { type: 'string', default: '2' },
-      fresh: { type: 'boolean', default: false },
-      purge: { type: 'boolean', default: false },
-      wait: { type: 'boolean', default: true },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  })
-  const config = sandboxConfig(values.name, Number(values.nodes))
-  const stop = new AbortController()
-  for (const signal of ['SIGTERM', 'SIGINT'] as const)
-    process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)))
-  if (values.help) return help(0)
-  switch (positionals[0]) {
-    case 'up':
-      return bringUp(config, values.fresh, stop.signal)
-    case 'down':
-      await down(config, values)
-      say(`sandbox ${config.name} is down`)
-      return 0
-    case 'status':
-      return status(config)
-    case 'kubeconfig':
-      process.stdout.write(readFileSync(config.kubeconfig, 'utf8'))
-      return 0
-    case 'restart-api':
-      await restartApi(config, stop.signal)
-      say('the API server is back')
-      return 0
-    default:
-      return help(2)
-  }
+enableCompileCache(compileCache)
+// Loaded after the cache is on, which makes a second start twice as fast.
+const { runCommand } = await import('./cli.ts')
+try {
+  process.exitCode = await runCommand()
+} catch (error) {
+  process.stderr.write(`sandbox: ${messageOf(error)}\n`)
+  process.exitCode = 1
 }
-
-function help(code: number): number {
-  say(usage)
-  return code
-}
-
-async function bringUp(config: SandboxConfig, fresh: boolean, signal: AbortSignal): Promise<number> {
-  const { kubeconfig, apiUrl, upMs, wasUp } = await up(config, { signal, fresh })
-  const [node] = config.nodes
-  say(
-    wasUp
-      ? `sandbox ${config.name} was up already at ${apiUrl}`
-      : `sandbox ${config.name} is up at ${apiUrl} after ${(upMs / 1000).toFixed(1)} s`,
-  )
-  say(`  export KUBECONFIG=${kubeconfig}`)
-  say('  kubectl get nodes -o wide')
-  say(`  kubectl run hello --image busybox --command -- sleep 3600`)
-  say(`  nsenter --net=/run/netns/${node?.netns} bash   # a shell in the network of ${node?.name}`)
-  return 0
-}
-
-/** 0 = up, 1 = down, 3 = neither: something is left that `down` would remove. */
-function status(config: SandboxConfig): number {
-  const state = supervisorOf(config)
-  if (state) {
-    say(
-      `sandbox ${config.name} is up: API at https://127.0.0.1:${state.apiPort ?? '?'}, ${state.nodes} nodes`,
-    )
-    for (const { name, pid, restarts } of state.children)
-      say(`  ${name}\tpid ${pid ?? '-'}\trestarts ${restarts}`)
-    return 0
-  }
-  const left = leftovers(config)
-  say(
-    left.length === 0
-      ? `sandbox ${config.name} is down`
-      : `sandbox ${config.name} has no supervisor; left of it:`,
-  )
-  for (const line of left) say(`  ${line}`)
-  return left.length === 0 ? 1 : 3
-}
-
-main()
-  .then((code) => {
-    process.exitCode = code
-  })
-  .catch((error: unknown) => {
-    process.stderr.write(`sandbox: ${messageOf(error)}\n`)
-    process.exitCode = 1
-  })

@@ -1,16 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
-import { z } from 'zod'
 import type { SandboxConfig } from './config.ts'
+import type { ProcessId } from './node/runtime/process.ts'
 
 /** What the supervisor says about itself and its children, in a file. */
-const RunState = z.object({
-  supervisor: z.object({ pid: z.number(), startTime: z.string() }),
-  nodes: z.number(),
-  apiPort: z.number().optional(),
-  children: z.array(z.object({ name: z.string(), pid: z.number().optional(), restarts: z.number() })),
-})
-export type RunState = Readonly<z.infer<typeof RunState>>
+export type RunState = Readonly<{
+  supervisor: ProcessId
+  nodes: number
+  apiPort: number
+  children: readonly Readonly<{ name: string; pid?: number | undefined; restarts: number }>[]
+}>
 
 const stateFile = ({ runDir }: Pick<SandboxConfig, 'runDir'>) => `${runDir}/status.json`
 
@@ -23,7 +22,8 @@ export async function writeRunState(config: SandboxConfig, state: RunState): Pro
 /** undefined when no supervisor has written one, or nothing that we can read. */
 export function readRunState(config: Pick<SandboxConfig, 'runDir'>): RunState | undefined {
   try {
-    return RunState.parse(JSON.parse(readFileSync(stateFile(config), 'utf8')))
+    // Only `writeRunState` writes it, whole.
+    return JSON.parse(readFileSync(stateFile(config), 'utf8')) as RunState
   } catch {
     return undefined
   }

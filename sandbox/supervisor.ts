@@ -1,12 +1,13 @@
 /** The detached process behind a sandbox that is up: starts API, controllers and node agents and restarts what ends. */
 import { once } from 'node:events'
 import { mkdir } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { coalesce, isRecord, messageOf } from '#base'
+import { coalesce, destroying, messageOf, retry, within } from '#base'
 import { startLogging } from '#telemetry'
-import { kubeconfigFiles, writeKubeconfigs } from './api/auth/index.ts'
-import { Child, type ChildOptions } from './child.ts'
+import { Child } from './child.ts'
+import { compileCache } from './compile-cache.ts'
 import { type NodeConfig, type SandboxConfig, sandboxConfig } from './config.ts'
 import { netnsPath, partVariable } from './net/index.ts'
 import { identify } from './node/runtime/process.ts'
@@ -17,69 +18,81 @@ const here = import.meta.dirname
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
-    options: { name: { type: 'string' }, nodes: { type: 'string', default: '2' } },
+    options: {
+      name: { type: 'string' },
+      nodes: { type: 'string', default: '2' },
+      port: { type: 'string', default: '0' },
+    },
   })
   const config = sandboxConfig(values.name, Number(values.nodes))
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort())
   process.on('SIGHUP', () => undefined) // the terminal that started us may go
   await mkdir(`${config.runDir}/logs`, { recursive: true })
-  await supervise(config, stop.signal)
+  await supervise(config, Number(values.port), stop.signal)
 }
 
-async function supervise(config: SandboxConfig, signal: AbortSignal): Promise<void> {
+type Part = Readonly<{ name: string; command: readonly string[]; kubeconfig?: string }>
+
+/** How long we wait before the controllers are started anyway. */
+const acceptTimeoutMs = 30_000
+
+/** Waits until something listens on a loopback port. */
+const accepting = (port: number, signal: AbortSignal): Promise<void> =>
+  retry(
+    async () => {
+      const socket = connect({ host: '127.0.0.1', port })
+      using _socket = destroying(socket)
+      await once(socket, 'connect')
+    },
+    {
+      signal: within(acceptTimeoutMs, signal),
+      attempts: Infinity,
+      baseMs: 50,
+      capMs: 100,
+      retryable: () => true,
+    },
+  )
+
+/** Everything that runs outside of pods. The API server keeps its port when it is restarted. */
+const partsOf = (config: SandboxConfig, apiPort: number): readonly Part[] => {
+  const nodes = String(config.nodes.length)
+  const kubeconfigs = `${config.stateDir}/kubeconfigs`
+  return [
+    { name: 'api', command: nodeScript('api/main.ts', '--port', String(apiPort), '--nodes', nodes) },
+    {
+      name: 'controllers',
+      command: nodeScript('controllers/main.ts'),
+      kubeconfig: `${kubeconfigs}/controllers.conf`,
+    },
+    ...config.nodes.map((node) => ({
+      name: node.name,
+      command: agent(config, node),
+      kubeconfig: `${kubeconfigs}/${node.name}.conf`,
+    })),
+  ]
+}
+
+async function supervise(config: SandboxConfig, apiPort: number, signal: AbortSignal): Promise<void> {
   const children: Child[] = []
-  let apiPort: number | undefined
   const self = identify(process.pid)
   const tell = coalesce(async () => {
     if (!self) return
-    const nodes = config.nodes.length
-    await writeRunState(config, {
-      supervisor: self,
-      nodes,
-      ...(apiPort !== undefined && { apiPort }),
-      children: children.map(({ state }) => state),
-    })
+    const states = children.map(({ state }) => state)
+    await writeRunState(config, { supervisor: self, nodes: config.nodes.length, apiPort, children: states })
   })
   const onChange = () =>
     void tell().catch((error: unknown) => log.warn('status not written', { error: messageOf(error) }))
-  const start = (
-    name: string,
-    command: () => readonly string[],
-    env: NodeJS.ProcessEnv,
-    onLine?: ChildOptions['onLine'],
-  ) => {
-    const options = {
-      name,
-      command,
-      env: environment(config, name, env),
-      logFile: `${config.runDir}/logs/${name}.log`,
-    }
-    children.push(new Child({ ...options, log, signal, onChange, ...(onLine && { onLine }) }))
+  for (const { name, command, kubeconfig } of partsOf(config, apiPort)) {
+    if (name === 'controllers') await accepting(apiPort, signal).catch(() => undefined)
+    if (signal.aborted) break
+    const env = environment(config, name, kubeconfig === undefined ? {} : { KUBECONFIG: kubeconfig })
+    const logFile = `${config.runDir}/logs/${name}.log`
+    children.push(new Child({ name, command, env, logFile, log, signal, onChange }))
   }
-  const serving = Promise.withResolvers<number>()
-  // A restarted API server keeps its port: kubeconfigs in people's hands stay good.
-  const api = () =>
-    nodeScript('api/main.ts', '--port', String(apiPort ?? 0), '--nodes', String(config.nodes.length))
-  start('api', api, {}, (line) => {
-    apiPort = portOf(line) ?? apiPort
-    if (apiPort !== undefined) serving.resolve(apiPort)
-  })
-  const stopped = once(signal, 'abort')
-  const port = await Promise.race([serving.promise, stopped])
-  if (typeof port === 'number') {
-    writeKubeconfigs(config, port)
-    const files = kubeconfigFiles(config)
-    start('controllers', () => nodeScript('controllers/main.ts'), { KUBECONFIG: files.controllers })
-    for (const node of config.nodes)
-      start(node.name, () => agent(config, node), { KUBECONFIG: files.node(node.name) })
-    onChange()
-    await stopped
-  }
-  // Only the API server has something to finish, its database; the others could but report what is about to vanish.
-  const [server, ...others] = children
-  await Promise.all(others.map((child) => child.end('kill')))
-  await server?.end('ask')
+  onChange()
+  if (!signal.aborted) await once(signal, 'abort')
+  await Promise.all(children.map((child) => child.end()))
 }
 
 const nodeScript = (script: string, ...args: readonly string[]): readonly string[] => [
@@ -98,19 +111,9 @@ const environment = (config: SandboxConfig, name: string, env: NodeJS.ProcessEnv
   ...process.env,
   LATEEN_SANDBOX: config.name,
   [partVariable]: `${config.name}/${name}`,
-  NODE_COMPILE_CACHE: `${config.stateDir}/compile-cache`,
+  NODE_COMPILE_CACHE: compileCache,
   ...env,
 })
-
-/** The API server's one line on stdout. */
-function portOf(line: string): number | undefined {
-  try {
-    const said: unknown = JSON.parse(line)
-    return isRecord(said) && typeof said['port'] === 'number' ? said['port'] : undefined
-  } catch {
-    return undefined
-  }
-}
 
 main().catch((error: unknown) => {
   log.error('the supervisor cannot run', { error: messageOf(error) })

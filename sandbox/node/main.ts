@@ -1,7 +1,8 @@
 /** The node agent's process: `nsenter --net=<node> node sandbox/node/main.ts --node node-1`, with its own KUBECONFIG. */
 import { once } from 'node:events'
+import { flushCompileCache } from 'node:module'
 import { parseArgs } from 'node:util'
-import { messageOf } from '#base'
+import { messageOf, retry } from '#base'
 import { KubeClient, loadCluster } from '#kube'
 import { startLogging } from '#telemetry'
 import { sandboxConfig } from '../config.ts'
@@ -21,7 +22,16 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
     process.once(signal, () => stop.abort(new Error(signal)))
   using client = new KubeClient(loadCluster())
+  // It is being started beside us; watches that fail now would wait longer than it takes.
+  await retry(() => client.request('GET', '/version', undefined, { signal: stop.signal }), {
+    signal: stop.signal,
+    attempts: Infinity,
+    baseMs: 100,
+    capMs: 300,
+    retryable: () => true,
+  })
   await using _agent = await startNodeAgent({ config, node, client, signal: stop.signal, log })
+  flushCompileCache() // we may be killed
   if (!stop.signal.aborted) await once(stop.signal, 'abort')
 }
 

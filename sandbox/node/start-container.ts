@@ -1,4 +1,5 @@
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { compileCache } from '../compile-cache.ts'
 import { findImage } from '../images/index.ts'
 import { keepTarget } from './container-run.ts'
 import { containerEnv, expand, type KeyValues } from './pod/env.ts'
@@ -29,7 +30,7 @@ export type StartResult =
 export async function startPodContainer(request: StartRequest, context: WorkerContext): Promise<StartResult> {
   const { pod, container, run, sandbox } = request
   const { config, node, signal } = context
-  const found = findImage(container.image, `${config.stateDir}/compile-cache`)
+  const found = findImage(container.image, compileCache)
   if (found.kind === 'unknown') return { kind: 'waiting', reason: 'ErrImagePull', message: found.message }
   const { image } = found
   const facts = { podIps: sandbox.ips, hostIps: [node.ipv4, node.ipv6] }
