@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync, watch } from 'node:fs'
+import { readFileSync, statSync, watch } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { MeshError, within } from '#base'
 import { asUser, dieWithParent, type ContainerPlan, initScript, shimScript } from './init-script.ts'
@@ -50,10 +50,11 @@ function startOutcome(dir: string): Started | undefined {
 /** The program's process, also of a container that another agent started; undefined before it exists. */
 export const initOf = (dir: string): ProcessId | undefined => parseStat(readText(`${dir}/stat`))
 
-/** How it ended; undefined while it runs. */
+/** How it ended; undefined while it runs. The shell writes nothing but the code, at once, so the file's time is the end. */
 export function exitOf(dir: string): Exit | undefined {
-  const [code, finishedAt] = readText(`${dir}/exit`).trim().split(' ').map(Number)
-  return code === undefined || finishedAt === undefined ? undefined : { code, finishedAt }
+  const text = readText(`${dir}/exit`)
+  if (!text.endsWith('\n')) return undefined
+  return { code: Number(text), finishedAt: Math.round(statSync(`${dir}/exit`).mtimeMs) }
 }
 
 /** Waits for the end of a container, whoever started it. */

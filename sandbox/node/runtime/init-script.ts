@@ -42,15 +42,15 @@ const masked = [
 const devices = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
 /**
- * The shell above a container: keeps its exit code in `exit` for whichever node agent is alive by then. It dies with
- * nobody but takes the container along: `unshare` is killed when this shell is, and the container when `unshare` is.
+ * The shell above a container: keeps its exit code in `exit` for whichever node agent is alive by then. Its first and
+ * only child is process 1 of the container, which is killed when this shell is. (`unshare --fork` would stand between
+ * them and lose the exit code of a killed program: util-linux answers 1.)
  */
 export const shimScript = ({ dir, netns }: ContainerPlan): string => `cd /
-setpriv --pdeathsig KILL nsenter --net=${quote(netns)} unshare --mount --propagation=slave --pid --fork --uts --ipc \\
-  --kill-child=KILL sh ${quote(`${dir}/init.sh`)} </dev/null >>${quote(`${dir}/stdout`)} 2>>${quote(`${dir}/stderr`)} 3>>${quote(`${dir}/setup`)}
-code=$?
-echo "$code $(date +%s%3N)" >${quote(`${dir}/exit.tmp`)}
-mv ${quote(`${dir}/exit.tmp`)} ${quote(`${dir}/exit`)}
+[ "$1" = inside ] || exec nsenter --net=${quote(netns)} unshare --pid --uts --ipc sh "$0" inside
+setpriv --pdeathsig KILL unshare --mount --propagation=slave sh ${quote(`${dir}/init.sh`)} \\
+  </dev/null >>${quote(`${dir}/stdout`)} 2>>${quote(`${dir}/stderr`)} 3>>${quote(`${dir}/setup`)}
+echo $? >${quote(`${dir}/exit`)}
 `
 
 /**
