@@ -41,9 +41,14 @@ export function handleWatch(
       signal,
     },
   )
-  return outcome === 'expired'
-    ? expired(`too old resource version: ${query.get('resourceVersion') ?? ''} (${api.store.version})`)
-    : undefined
+  if (outcome === 'expired') {
+    // Kubernetes answers 200 and says so in the stream; every client knows that form (cacher.go Watch).
+    const version = query.get('resourceVersion') ?? ''
+    const refusal = expired(`too old resource version: ${version} (${api.store.version})`)
+    response.writeHead(200, { 'content-type': 'application/json' })
+    response.end(plainLine('ERROR', JSON.stringify(refusal)))
+  }
+  return undefined
 }
 
 /** Where the watch begins, by resourceVersion, resourceVersionMatch and sendInitialEvents. */

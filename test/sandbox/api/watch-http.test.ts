@@ -112,8 +112,9 @@ t.test('watches', async (t) => {
         type: 'application/merge-patch+json',
         body: { data: { n: String(n) } },
       })
-    const reply = await c.call('GET', `${base}&watch=true&resourceVersion=${from}`)
-    t.match(reply, { status: 410, body: { kind: 'Status', reason: 'Expired', code: 410 } })
+    using w = await c.watch(`${base}&watch=true&resourceVersion=${from}`)
+    t.match(await w.next(), { type: 'ERROR', object: { kind: 'Status', reason: 'Expired', code: 410 } })
+    t.equal(await w.next(), undefined)
   })
 
   t.test('can show tables and bare metadata', async (t) => {
