@@ -20,6 +20,7 @@ import type { ContainerPlan } from '../../sandbox/node/runtime/init-script.ts'
 import { isAlive, signalProcess } from '../../sandbox/node/runtime/process.ts'
 import { podOf } from '../sandbox/node/pods.ts'
 
+t.setTimeout(120_000) // the machine may be busy; each takes a few seconds on an idle one
 const config = sandboxConfig('sbctr', 1)
 const [node] = config.nodes
 if (!node) throw new Error('one node')

@@ -16,6 +16,7 @@ import {
   writeNodeConflist,
 } from '../../sandbox/net/index.ts'
 
+t.setTimeout(120_000) // the machine may be busy; each takes a few seconds on an idle one
 const config = sandboxConfig('sbnet', 2)
 const signal = AbortSignal.timeout(60_000)
 const skip = process.getuid?.() !== 0 && 'needs root'
