@@ -33,20 +33,47 @@ export function insert(set: Builder, path: Path): void {
 export function union(a: FieldSet, b: FieldSet): FieldSet {
   if (b.size === 0) return a
   if (a.size === 0) return b
-  return combine(a, b, (inA, inB) => inA || inB)
+  const out = new Map<string, FieldNode>(a)
+  for (const [step, node] of b) {
+    const known = a.get(step)
+    out.set(
+      step,
+      known ? { member: known.member || node.member, children: union(known.children, node.children) } : node,
+    )
+  }
+  return out
 }
 
-export const intersection = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (inA, inB) => inA && inB)
+/** Of many sets at once, in one walk over each. */
+export function unionAll(sets: Iterable<FieldSet>): FieldSet {
+  const out = builder()
+  for (const set of sets) addAll(out, set)
+  return out
+}
+
+function addAll(into: Builder, set: FieldSet): void {
+  for (const [step, node] of set) {
+    const known = into.get(step) ?? { member: false, children: builder() }
+    known.member ||= node.member
+    into.set(step, known)
+    addAll(known.children, node.children)
+  }
+}
+
+export const intersection = (a: FieldSet, b: FieldSet): FieldSet =>
+  a.size <= b.size ? within(a, b, (inOther) => inOther) : within(b, a, (inOther) => inOther)
 
 /** Paths of `a` that are not themselves in `b`; what lies below them stays. */
-export const difference = (a: FieldSet, b: FieldSet): FieldSet => combine(a, b, (inA, inB) => inA && !inB)
+export function difference(a: FieldSet, b: FieldSet): FieldSet {
+  return b.size === 0 ? a : within(a, b, (inOther) => !inOther)
+}
 
-/** Walks both tries; nodes that hold nothing disappear. */
-function combine(a: FieldSet, b: FieldSet, keep: (inA: boolean, inB: boolean) => boolean): FieldSet {
+/** The members of `a` that pass, with what the other set says of them. Costs what `a` holds, however large the other. */
+function within(a: FieldSet, other: FieldSet, keep: (inOther: boolean) => boolean): FieldSet {
   const out = new Map<string, FieldNode>()
-  for (const step of new Set([...a.keys(), ...b.keys()])) {
-    const member = keep(isMember(a, step), isMember(b, step))
-    const children = combine(childrenAt(a, step), childrenAt(b, step), keep)
+  for (const [step, node] of a) {
+    const member = node.member && keep(isMember(other, step))
+    const children = within(node.children, childrenAt(other, step), keep)
     if (member || children.size > 0) out.set(step, { member, children })
   }
   return out

@@ -7,6 +7,7 @@ import {
   isSameSet,
   pathsOf,
   union,
+  unionAll,
   withoutFields,
 } from './field-set.ts'
 import { clone, isEqualJson, isObject, isWithinDepth, objectAt } from './json.ts'
@@ -163,7 +164,7 @@ function pruneAbandoned(
   const last = named(owners.last.fields)
   const everything = named(toFieldSet(schema, merged))
   const withoutLast = named(toFieldSet(schema, removeItems(schema, merged, last) ?? {}))
-  const managed = named(owners.all.reduce<FieldSet>((all, entry) => union(all, entry.fields), EMPTY))
+  const managed = named(unionAll(owners.all.map((entry) => entry.fields)))
   const unowned = difference(everything, union(withoutLast, managed))
   const withOwned = named(toFieldSet(schema, removeItems(schema, merged, unowned) ?? {}))
   return removeItems(schema, merged, intersection(difference(everything, withOwned), last)) ?? {}

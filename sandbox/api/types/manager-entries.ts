@@ -1,4 +1,4 @@
-import { difference, EMPTY, type FieldSet, fromFieldsV1, toFieldsV1, union } from './field-set.ts'
+import { difference, type FieldSet, fromFieldsV1, toFieldsV1, unionAll } from './field-set.ts'
 import { isObject, listAt, objectAt, stringAt } from './json.ts'
 import type { JsonObject } from './schema.ts'
 
@@ -99,7 +99,7 @@ export function capUpdaters(entries: readonly Entry[]): readonly Entry[] {
     apiVersion: newest.apiVersion,
     subresource: '',
     time: newest.time,
-    fields: [...old].reduce<FieldSet>((all, entry) => union(all, entry.fields), EMPTY),
+    fields: unionAll([...old].map((entry) => entry.fields)),
   }
   return [...entries.filter((entry) => !old.has(entry)), ancient]
 }

@@ -1,5 +1,5 @@
 import type { Patched } from './json-patch.ts'
-import { clone, isEqualJson, isObject, isSafeKey, isWithinDepth, listAt } from './json.ts'
+import { clone, canonical, isObject, isSafeKey, isWithinDepth, listAt } from './json.ts'
 import { resolve } from './definitions.ts'
 import { mergeLists, orderBy, PatchError, placesLeft } from './merge-lists.ts'
 import { fieldSchema } from './prune.ts'
@@ -83,8 +83,8 @@ function retain(original: JsonObject, patch: JsonObject): JsonObject {
 function deletePrimitives(target: JsonObject, key: string, values: unknown): void {
   if (!Array.isArray(values)) throw new PatchError(`${DELETE}${key} must be a list`)
   const list = Object.hasOwn(target, key) ? target[key] : undefined
-  if (Array.isArray(list))
-    target[key] = list.filter((item: unknown) => !values.some((value) => isEqualJson(item, value)))
+  const doomed = new Set(values.map((value) => canonical(value)))
+  if (Array.isArray(list)) target[key] = list.filter((item: unknown) => !doomed.has(canonical(item)))
 }
 
 type Merged = Readonly<{ target: JsonObject; before: JsonObject; patch: JsonObject }>
