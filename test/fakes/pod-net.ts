@@ -1,5 +1,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer, type Server, Socket } from 'node:net'
 import { ip, isIpv6 } from '#base'
 import { bindSocket, type Netns, openNetns, tcpSocket } from '#linux'
@@ -48,6 +49,7 @@ export class FakeNetwork {
   readonly #open: Netns[] = []
 
   constructor(prefix: string) {
+    sweep(prefix)
     this.#prefix = `${prefix}-${process.pid}`
     const fabric = this.#namespace('fab')
     run('ip', ['-n', fabric, 'link', 'add', 'br0', 'type', 'bridge'])
@@ -115,6 +117,12 @@ export class FakeNetwork {
     run('ip', ['-n', full, 'link', 'set', 'lo', 'up'])
     return full
   }
+}
+
+/** Removes what runs of the same test left behind that were killed. */
+function sweep(prefix: string): void {
+  for (const name of run('ip', ['netns', 'list']).matchAll(new RegExp(`^${prefix}-(\\d+)-[a-z]+`, 'gm')))
+    if (!existsSync(`/proc/${name[1]}`)) run('ip', ['netns', 'del', name[0]])
 }
 
 /** An app in a pod that listens on both families. */
