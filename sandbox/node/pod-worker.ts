@@ -17,8 +17,10 @@ import { podDir, runDirOf, type WorkerContext } from './worker-context.ts'
 
 /** ConfigMaps, Secrets and tokens are brought up to date this often. */
 const volumeRefreshMs = 3_000
-/** What could not be made is tried again after this. */
+/** A network that could not be made is tried again after this. */
 const retryMs = 1_000
+/** What a volume is made of is watched, so looking again soon costs nothing. */
+const volumeRetryMs = 250
 /** An image or a name that is not there may come later. */
 const missingRetryMs = 3_000
 /** A pod that was taken out of the API by force is not waited for. */
@@ -121,7 +123,7 @@ export class PodWorker {
     if (this.#records.size === 0 && isOver(this.#pod.status.phase)) return
     const before = this.#plan()
     if (isOver(before.phase)) return this.#afterwards(before)
-    if (!(await this.#made())) return this.#wakeIn(retryMs)
+    if (!(await this.#made())) return this.#wakeIn(this.#sandbox ? volumeRetryMs : retryMs)
     const { start } = before
     for (const container of start) {
       if (this.#making.signal.aborted) return
@@ -161,8 +163,6 @@ export class PodWorker {
 
   /** Network and volumes stand. What fails is told and tried again later. */
   async #made(): Promise<boolean> {
-    const { hostPID } = this.#pod.spec
-    if (hostPID) return this.#cannot('FailedCreatePodSandBox', 'hostPID is not offered by the sandbox')
     if (!this.#sandbox) {
       try {
         await this.#save()

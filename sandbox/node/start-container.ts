@@ -57,6 +57,7 @@ export async function startPodContainer(request: StartRequest, context: WorkerCo
     dir,
     netns: sandbox.netnsPath,
     hostname: hostnameOf(pod),
+    processes: pod.spec.hostPID ? 'host' : 'own',
     command: commandOf(container, image.entrypoint, env.env),
     env: env.env,
     workingDir: container.workingDir ?? '/',

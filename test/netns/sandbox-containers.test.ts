@@ -34,6 +34,7 @@ const planOf = (name: string, script: string, extra: Partial<ContainerPlan> = {}
   dir: `${base}/containers/${name}/0`,
   netns: podNetnsPath(node, 'cni-x'),
   hostname: 'pod-x',
+  processes: 'own',
   command: ['sh', '-c', script],
   env: { ...image?.env, GREETING: "it's $HOME" },
   workingDir: '/',

@@ -19,6 +19,8 @@ export type ContainerPlan = Readonly<{
   /** Path of the network namespace. */
   netns: string
   hostname: string
+  /** `host`: the container sees and may signal the machine's processes (hostPID). */
+  processes: 'own' | 'host'
   command: readonly string[]
   env: Readonly<Record<string, string>>
   workingDir: string
@@ -46,8 +48,8 @@ const devices = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
  * only child is process 1 of the container, which is killed when this shell is. (`unshare --fork` would stand between
  * them and lose the exit code of a killed program: util-linux answers 1.)
  */
-export const shimScript = ({ dir, netns }: ContainerPlan): string => `cd /
-[ "$1" = inside ] || exec nsenter --net=${quote(netns)} unshare --pid --uts --ipc sh "$0" inside
+export const shimScript = ({ dir, netns, processes }: ContainerPlan): string => `cd /
+[ "$1" = inside ] || exec nsenter --net=${quote(netns)} unshare ${processes === 'own' ? '--pid ' : ''}--uts --ipc sh "$0" inside
 setpriv --pdeathsig KILL unshare --mount --propagation=slave sh ${quote(`${dir}/init.sh`)} \\
   </dev/null >>${quote(`${dir}/stdout`)} 2>>${quote(`${dir}/stderr`)} 3>>${quote(`${dir}/setup`)}
 echo $? >${quote(`${dir}/exit`)}

@@ -12,6 +12,7 @@ const plan: ContainerPlan = {
   dir: '/run/x/containers/app/0',
   netns: '/run/x/netns/a b',
   hostname: 'pod',
+  processes: 'own',
   command: ['sh', '-c', "echo 'hi'; $(reboot)"],
   env: { A: '$(id) `id` "x"' },
   workingDir: '/w',
@@ -33,6 +34,8 @@ t.test('what a pod says is never shell to us', async (t) => {
   })
   t.strictSame(words.split('\0').slice(0, -1), asUser(plan))
   t.match(shimScript(plan), "--net='/run/x/netns/a b'")
+  t.match(shimScript(plan), 'unshare --pid')
+  t.notMatch(shimScript({ ...plan, processes: 'host' }), '--pid')
 })
 
 t.test('user, groups and rights', async (t) => {
