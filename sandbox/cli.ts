@@ -10,6 +10,7 @@ const usage = `usage: sandbox <verb> [--name X] [--nodes N]
   kubeconfig        print the kubeconfig
   restart-api       stop the API server and wait until it is back`
 
+process.stdout.on('error', () => undefined) // the reader went away; the cluster comes up all the same
 const say = (line: string) => process.stdout.write(`${line}\n`)
 
 /** Executes one command line and returns the exit status. */

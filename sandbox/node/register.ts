@@ -26,7 +26,7 @@ export async function registerNode({ client, node, signal, log }: Options): Prom
         if (!isStatus(error, 404)) throw error
         await client.create(
           kinds.Node,
-          { metadata: { name: node.name, ...patch.metadata }, spec: patch.spec } as never,
+          { ...patch, metadata: { name: node.name, ...patch.metadata } },
           { signal },
         )
       }

@@ -65,6 +65,8 @@ export async function startPodContainer(request: StartRequest, context: WorkerCo
       ...image.binds.map((bind): Mount => ({ ...bind, kind: 'dir', propagation: 'private' })),
       ...(await etcMounts(pod, sandbox, pods, config)),
       ...mounting.mounts,
+      // Among the machine's processes, number 1 must be the node's: its network namespace is what agents look for.
+      ...(pod.spec.hostPID ? [nodeAsFirst(context.nodeInit())] : []),
     ],
     ...identityOf(pod, container),
   }
@@ -78,6 +80,14 @@ export async function startPodContainer(request: StartRequest, context: WorkerCo
   const started = await startContainer(plan, signal)
   return started.kind === 'failed' ? started : { kind: 'started', dir }
 }
+
+const nodeAsFirst = (nodeInit: number): Mount => ({
+  source: `/proc/${nodeInit}`,
+  target: '/proc/1',
+  kind: 'dir',
+  readOnly: false,
+  propagation: 'private',
+})
 
 /** As in Kubernetes: `command` replaces the image's entrypoint, `args` follow either. */
 function commandOf(

@@ -47,11 +47,7 @@ t.test('the life of a sandbox', { skip, timeout: 120_000 }, async (t) => {
   const ref = { kind: kinds.Pod, name: 'web', namespace: 'default' }
   const containerOf = async () => {
     const { status } = await client.get(ref)
-    const [container] = (status?.containerStatuses ?? []) as {
-      ready: boolean
-      restartCount: number
-      containerID: string
-    }[]
+    const [container] = status?.containerStatuses ?? []
     return container?.ready ? container : undefined
   }
   const pidOf = (name: string) => supervisorOf(config)?.children.find((child) => child.name === name)?.pid

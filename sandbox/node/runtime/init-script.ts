@@ -53,7 +53,7 @@ export const shimScript = ({ dir, netns, processes }: ContainerPlan): string => 
 setpriv --pdeathsig KILL unshare --mount --propagation=slave sh ${quote(`${dir}/init.sh`)} \\
   </dev/null >>${quote(`${dir}/stdout`)} 2>>${quote(`${dir}/stderr`)} 3>>${quote(`${dir}/setup`)}
 echo $? >${quote(`${dir}/exit`)}
-`
+${processes === 'host' ? "kill -KILL 0 # among the machine's processes nothing ends its children for it\n" : ''}`
 
 /**
  * The first process of a container, from the moment that its namespaces exist: builds the root, leaves the machine's,

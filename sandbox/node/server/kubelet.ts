@@ -13,9 +13,12 @@ import { serveExec } from './exec.ts'
 import { servePortForward } from './port-forward.ts'
 import { parseRequest, type Target } from './request.ts'
 
+/** What this endpoint must know of a pod. */
+export type ServedPod = Pick<PodWorker, 'runDir' | 'netnsPath'>
+
 type Options = Readonly<{
   socketPath: string
-  find: (namespace: string, pod: string) => PodWorker | undefined
+  find: (namespace: string, pod: string) => ServedPod | undefined
   log: Logger
   signal: AbortSignal
 }>

@@ -4,7 +4,6 @@ import type { Duplex } from 'node:stream'
 import type { WebSocket } from 'ws'
 import { messageOf } from '#base'
 import { openNetns, tcpSocket } from '#linux'
-import type { PodWorker } from '../pod-worker.ts'
 import { acceptChannels, copyTo, refuse, sendOn, splitMessage } from './channels.ts'
 
 /** kubectl itself tunnels SPDY here; this is the protocol of client libraries, a pair of channels per port. */
@@ -15,7 +14,7 @@ export async function servePortForward(
   request: IncomingMessage,
   socket: Duplex,
   head: Buffer,
-  worker: PodWorker,
+  worker: { readonly netnsPath: string | undefined },
   ports: readonly number[],
   signal: AbortSignal,
 ): Promise<void> {

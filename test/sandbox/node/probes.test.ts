@@ -31,7 +31,7 @@ const sequences: [string, { successThreshold: number; failureThreshold: number }
 for (const [name, probe, answers, want] of sequences) {
   t.test(name, async (t) => {
     let tally = emptyTally
-    const verdicts = [...answers].map((answer) => {
+    const verdicts = answers.split('').map((answer) => {
       tally = judge(tally, answer === '+', probe)
       return tally.verdict === undefined ? '.' : tally.verdict ? 'T' : 'F'
     })
