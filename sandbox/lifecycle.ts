@@ -8,7 +8,14 @@ import { createPki, writeKubeconfigs } from './api/auth/index.ts'
 import { chooseApiPort } from './api-port.ts'
 import { compileCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
-import { createTopology, findLeftovers, partVariable, sweep, writeNodeConflist } from './net/index.ts'
+import {
+  createTopology,
+  findLeftovers,
+  partVariable,
+  searchPath,
+  sweep,
+  writeNodeConflist,
+} from './net/index.ts'
 import { isAlive, signalProcess } from './node/runtime/process.ts'
 import { preflight } from './preflight.ts'
 import { readRunState, type RunState } from './run-state.ts'
@@ -109,6 +116,7 @@ async function startSupervisor(config: SandboxConfig, port: number): Promise<voi
   const out = openSync(`${config.runDir}/logs/supervisor.log`, 'a')
   const env = {
     ...process.env,
+    PATH: searchPath(),
     [partVariable]: `${config.name}/supervisor`,
     NODE_COMPILE_CACHE: compileCache,
   }

@@ -1,6 +1,6 @@
 import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, resolve } from 'node:path'
-import { run } from './net/index.ts'
+import { run, searchPath } from './net/index.ts'
 
 export type Preflight = Readonly<{ kind: 'ready' }> | Readonly<{ kind: 'missing'; sentence: string }>
 
@@ -53,15 +53,16 @@ export async function preflight(signal: AbortSignal): Promise<Preflight> {
 }
 
 function isOnPath(program: string): boolean {
-  const path = `${process.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/sbin`
-  return path.split(delimiter).some((dir) => {
-    try {
-      accessSync(`${dir}/${program}`, constants.X_OK)
-      return true
-    } catch {
-      return false
-    }
-  })
+  return searchPath()
+    .split(delimiter)
+    .some((dir) => {
+      try {
+        accessSync(`${dir}/${program}`, constants.X_OK)
+        return true
+      } catch {
+        return false
+      }
+    })
 }
 
 async function missingFeature(signal: AbortSignal): Promise<string | undefined> {

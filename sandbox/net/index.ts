@@ -2,4 +2,4 @@ export { createTopology, destroyTopology, inNetns, type NetnsPlan, topologyPlan 
 export { findLeftovers, type Leftovers, mountsBelow, netnsPath, partVariable, sweep } from './sweep.ts'
 export { type Attachment, attachedIds, cniAdd, cniDel, type PortMapping, writeNodeConflist } from './cni.ts'
 export { createPodNetns, deletePodNetns, podNetnsPath } from './pod-netns.ts'
-export { must, quote, type Ran, run, type RunOptions } from './run.ts'
+export { must, quote, type Ran, run, type RunOptions, searchPath } from './run.ts'

@@ -15,6 +15,10 @@ const defaultTimeoutMs = 30_000
 /** More output than this is dropped: what we read are answers, never streams. */
 const maxOutputBytes = 4 * 1024 * 1024
 
+/** A root shell may come without the directories of the programs that only root needs. */
+export const searchPath = (): string =>
+  `${process.env['PATH'] ?? '/usr/bin:/bin'}:/usr/local/sbin:/usr/sbin:/sbin`
+
 /** Runs a program to its end; any exit code is an answer. Fails only when it cannot start, is aborted or takes too long. */
 export async function run(
   [program = '', ...args]: readonly string[],
@@ -26,7 +30,7 @@ export async function run(
   // cwd is `/` because a child that changes its root has no other directory in common with us.
   const child = spawn(program, args, {
     cwd: '/',
-    env: options.env ?? process.env,
+    env: options.env ?? { ...process.env, PATH: searchPath() },
     signal,
     killSignal: 'SIGKILL',
   })

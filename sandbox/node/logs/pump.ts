@@ -70,8 +70,6 @@ export class LogPump implements AsyncDisposable {
   async #copyStream(stream: Stream): Promise<void> {
     const raw = await open(`${this.#dir}/${stream}`, 'r')
     try {
-      // Somebody wrote to /proc/1/fd/1 with `>`, which empties the file; what is appended from then on starts at 0.
-      if ((await raw.stat()).size < this.#offsets[stream]) this.#offsets[stream] = this.#released[stream] = 0
       while (await this.#copyChunk(stream, raw));
     } finally {
       await raw.close()

@@ -39,7 +39,7 @@ export const waitForStart = (dir: string, signal: AbortSignal): Promise<Started>
 function startOutcome(dir: string): Started | undefined {
   const setup = readText(`${dir}/setup`)
   const init = initOf(dir)
-  if (setup.endsWith('ok\n') && init) return { kind: 'started', init }
+  if (/^ok$/m.test(setup) && init) return { kind: 'started', init }
   if (readText(`${dir}/exit`) === '') return undefined
   return {
     kind: 'failed',

@@ -44,16 +44,31 @@ const masked = [
 const devices = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
 /**
- * The shell above a container: keeps its exit code in `exit` for whichever node agent is alive by then. Its first and
- * only child is process 1 of the container, which is killed when this shell is. (`unshare --fork` would stand between
- * them and lose the exit code of a killed program: util-linux answers 1.)
+ * The shell above a container: keeps its exit code in `exit` for whichever node agent is alive by then, and its output
+ * in files, through pipes as programs expect them. Below it a second shell has process 1 of the container as its only
+ * child; each dies with its parent. (`unshare --fork` in its place would lose the exit code of a killed program.)
  */
-export const shimScript = ({ dir, netns, processes }: ContainerPlan): string => `cd /
-[ "$1" = inside ] || exec nsenter --net=${quote(netns)} unshare ${processes === 'own' ? '--pid ' : ''}--uts --ipc sh "$0" inside
-setpriv --pdeathsig KILL unshare --mount --propagation=slave sh ${quote(`${dir}/init.sh`)} \\
-  </dev/null >>${quote(`${dir}/stdout`)} 2>>${quote(`${dir}/stderr`)} 3>>${quote(`${dir}/setup`)}
-echo $? >${quote(`${dir}/exit`)}
-${processes === 'host' ? "kill -KILL 0 # among the machine's processes nothing ends its children for it\n" : ''}`
+export function shimScript({ dir, netns, processes }: ContainerPlan): string {
+  const at = (name: string) => quote(`${dir}/${name}`)
+  // Process 1 of a pid namespace takes all others along. Without one its children live on and hold the pipes.
+  const drained = processes === 'own' ? 'wait' : 'sleep 0.1'
+  return `cd /
+if [ "$1" = inside ]; then
+  setpriv --pdeathsig KILL unshare --mount --propagation=slave sh ${at('init.sh')} </dev/null 2>&6 6>&-
+  exit
+fi
+mkfifo -m 622 ${at('stdout.pipe')} ${at('stderr.pipe')}
+exec 3>>${at('setup')} 5<>${at('stdout.pipe')} 6<>${at('stderr.pipe')}
+cat <${at('stdout.pipe')} >>${at('stdout')} 3>&- 5>&- 6>&- &
+cat <${at('stderr.pipe')} >>${at('stderr')} 3>&- 5>&- 6>&- &
+setpriv --pdeathsig KILL nsenter --net=${quote(netns)} \\
+  unshare ${processes === 'own' ? '--pid ' : ''}--uts --ipc sh "$0" inside >&5 2>&3 5>&-
+code=$?
+exec 5>&- 6>&-
+${drained}
+echo $code >${at('exit')}
+${processes === 'own' ? '' : 'kill -KILL 0\n'}`
+}
 
 /**
  * The first process of a container, from the moment that its namespaces exist: builds the root, leaves the machine's,
