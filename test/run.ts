@@ -10,6 +10,8 @@ import { glob } from 'node:fs/promises'
 type Figures = { pass: number; fail: number; skip: number }
 
 const outputFolder = '.build/test'
+/** For one file; those of test/e2e wait for rollouts and restarts. */
+const timeoutSeconds = 400
 const sandboxName = 'e2e'
 const out = (line: string) => process.stdout.write(`${line}\n`)
 
@@ -43,7 +45,13 @@ async function suite(name: string, files: readonly string[], jobs: number, env: 
   const tapFile = `${outputFolder}/${name}.tap`
   if (files.length === 0) throw new Error(`no tests found for ${name}`)
   out(`\n# ${name}: ${files.length} files`)
-  const args = ['--reporter=terse', `--jobs=${jobs}`, `--output-file=${tapFile}`, ...files]
+  const args = [
+    '--reporter=terse',
+    `--jobs=${jobs}`,
+    `--timeout=${timeoutSeconds}`,
+    `--output-file=${tapFile}`,
+    ...files,
+  ]
   const code = await run('tap', args, env)
   const figures = totals(tapFile)
   // A suite that ended badly without a failed assertion (a crash, nothing run) still counts as a failure.

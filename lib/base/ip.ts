@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import type { Brand } from './types.ts'
 
@@ -10,9 +11,8 @@ export type Cidr = Readonly<{ bytes: Uint8Array; length: number }>
 
 /** Canonical form of a textual address; undefined when it is none. Zones (`%eth0`) and IPv4 shorthands are none. */
 export function parseIp(text: string): Ip | undefined {
-  if (text.includes('%')) return undefined
-  if (ipaddr.IPv4.isValidFourPartDecimal(text)) return ipaddr.IPv4.parse(text).toString() as Ip
-  if (!text.includes(':') || !ipaddr.IPv6.isValid(text)) return undefined
+  if (isIPv4(text)) return text as Ip // four decimals without leading zeros: canonical as it is
+  if (text.includes('%') || !text.includes(':') || !ipaddr.IPv6.isValid(text)) return undefined
   const parsed = ipaddr.IPv6.parse(text)
   return (parsed.isIPv4MappedAddress() ? parsed.toIPv4Address().toString() : parsed.toString()) as Ip
 }

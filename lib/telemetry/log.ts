@@ -104,21 +104,34 @@ export function startLogging(options: LogOptions = {}): LogControl {
 const maxBacklogBytes = 4 << 20
 let dropped = 0
 let guarded = false
+let lines = ''
 
+/**
+ * Lines of one turn of the loop go out in one write: writes to a file are synchronous, and one per line costs a busy
+ * proxy more than the rest of a short connection.
+ */
 function writeStdout(line: string): void {
-  if (!guarded) {
-    guarded = true
-    process.stdout.on('error', () => undefined) // closed pipe or full disk: logging stops, the mesh goes on
-  }
-  if (process.stdout.writableLength > maxBacklogBytes) {
+  if (!guarded) guardStdout()
+  if (process.stdout.writableLength + lines.length > maxBacklogBytes) {
     dropped++
     return
   }
-  if (dropped > 0) {
-    process.stdout.write(`${new Date().toISOString()}\twarn\tlog\tlines dropped\tcount=${dropped}\n`)
-    dropped = 0
-  }
-  process.stdout.write(line)
+  if (lines === '') setImmediate(flush)
+  lines += line
+}
+
+function guardStdout(): void {
+  guarded = true
+  process.stdout.on('error', () => undefined) // closed pipe or full disk: logging stops, the mesh goes on
+  process.on('exit', flush)
+}
+
+function flush(): void {
+  if (dropped > 0) lines += `${new Date().toISOString()}\twarn\tlog\tlines dropped\tcount=${dropped}\n`
+  dropped = 0
+  const batch = lines
+  lines = ''
+  if (batch !== '') process.stdout.write(batch)
 }
 
 /** A logger that writes nowhere. */

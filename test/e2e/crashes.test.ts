@@ -24,6 +24,8 @@ const restarts = async (namespace: string, name: string) => {
   return { count: pod?.status?.containerStatuses?.[0]?.restartCount ?? 0, ready: pod ? isReady(pod) : false }
 }
 
+t.setTimeout(400_000)
+
 t.test('components may crash', { skip, timeout: 300_000 }, async (t) => {
   const nodes = await twoNodes()
   const ns = await namespace(t, 'crashes', { 'istio.io/dataplane-mode': 'ambient' })

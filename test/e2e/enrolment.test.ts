@@ -18,6 +18,8 @@ import { during, flowing, marker, openShop } from './kit/shop.ts'
 
 const ambient = { 'istio.io/dataplane-mode': 'ambient' }
 
+t.setTimeout(400_000)
+
 t.test('a namespace under load joins and leaves the mesh live', { skip, timeout: 240_000 }, async (t) => {
   const nodes = await twoNodes()
   const ns = await namespace(t, 'enrolment')
@@ -55,9 +57,9 @@ t.test('a namespace under load joins and leaves the mesh live', { skip, timeout:
 
   await t.test('the access log tells who talked to whom', async (t) => {
     const lines = await logs('istio-system', nameOf(await meshPod('app=ztunnel', nodes[1])), 2000)
-    const line = lines.find(
-      (text) => text.includes('connection complete') && text.includes(`ns/${ns}/sa/payment`),
-    )
+    const between = (text: string) =>
+      text.includes(`ns/${ns}/sa/order`) && text.includes(`ns/${ns}/sa/payment`)
+    const line = lines.find((text) => text.includes('direction=inbound') && between(text))
     t.match(line, new RegExp(`src\\.identity="?spiffe://cluster\\.local/ns/${ns}/sa/order`))
     t.match(line, new RegExp(`dst\\.identity="?spiffe://cluster\\.local/ns/${ns}/sa/payment`))
     t.match(line, /direction="?inbound/)

@@ -31,6 +31,8 @@ const conditions = async (ns: string, name: string) => {
   return status?.conditions ?? []
 }
 
+t.setTimeout(400_000)
+
 t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async (t) => {
   const nodes = await twoNodes()
   const ns = await namespace(t, 'policy', { 'istio.io/dataplane-mode': 'ambient' })
@@ -68,10 +70,19 @@ t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async
       t.equal(allowed.failed, 0)
       const lines = await logs('istio-system', nameOf(await meshPod('app=ztunnel', nodes[1])), 2000)
       const refused = lines.find(
-        (line) => line.includes(`${ns}/only-order-pays`) && line.includes(`sa/inventory`),
+        (line) =>
+          line.includes('policy rejection') &&
+          line.includes(`${ns}/only-order-pays`) &&
+          line.includes(`sa/inventory`),
       )
       t.match(refused, /\terror\taccess\t/)
-      t.match(refused, /policy rejection/)
+      t.match(refused, /direction=inbound/)
+      t.ok(
+        lines.some(
+          (line) => line.includes('closed due to policy change') && line.includes(`${ns}/only-order-pays`),
+        ),
+        'the closed connection names the policy too',
+      )
       t.match(await conditions(ns, 'only-order-pays'), [{ type: 'ZtunnelAccepted', status: 'True' }])
     },
   )

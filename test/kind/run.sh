@@ -21,4 +21,4 @@ kubectl apply --server-side -k manifests
 for workload in deployment/istiod daemonset/istio-cni-node daemonset/ztunnel; do
   kubectl -n istio-system rollout status "$workload" --timeout=180s
 done
-tap --reporter=terse --jobs=1 test/e2e/*.test.ts
+tap --reporter=terse --jobs=1 --timeout=400 test/e2e/*.test.ts

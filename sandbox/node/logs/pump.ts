@@ -9,6 +9,8 @@ const maxLogBytes = 10 * 1024 * 1024
 /** Disk that consumed raw output may hold before it is given back. */
 const releaseBytes = 1024 * 1024
 const chunkBytes = 256 * 1024
+/** A busy program writes thousands of times a second; its log may be this much behind. */
+const pumpIntervalMs = 100
 /** Stands beside a log to which nothing will be added. */
 export const logDone = 'log.done'
 const streams: readonly Stream[] = ['stdout', 'stderr']
@@ -24,20 +26,29 @@ export class LogPump implements AsyncDisposable {
   readonly #released: Record<Stream, number> = { stdout: 0, stderr: 0 }
   #loaded = false
   #last = false
+  #timer: NodeJS.Timeout | undefined
   readonly #pump = coalesce(() => this.#copy())
 
   constructor(dir: string) {
     this.#dir = dir
     this.#watcher = watch(dir, { persistent: false }, (_, name) => {
-      if (name === 'stdout' || name === 'stderr') void this.#pump()
+      if (name === 'stdout' || name === 'stderr') this.#soon()
     })
     this.#watcher.on('error', () => undefined) // the directory went away: the pod is being removed
     void this.#pump()
   }
 
+  #soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      void this.#pump()
+    }, pumpIntervalMs)
+  }
+
   /** Copies what is left, also an unfinished last line, and stops. Called when the program has ended. */
   async finish(): Promise<void> {
     this.#last = true
+    clearTimeout(this.#timer)
     await this.#pump()
     this.#watcher.close()
     await writeFile(`${this.#dir}/${logDone}`, '').catch(() => undefined) // the pod may be gone already
@@ -46,6 +57,7 @@ export class LogPump implements AsyncDisposable {
   /** Stops where it is; another agent goes on. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#watcher.close()
+    clearTimeout(this.#timer)
     await this.#pump()
   }
 

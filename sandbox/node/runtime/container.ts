@@ -83,6 +83,9 @@ export function signalContainer(dir: string, name: NodeJS.Signals): void {
   if (init) signalProcess(init, name)
 }
 
+/** Files whose change may mean that a container has started or ended. */
+const tellingFiles = new Set(['setup', 'stat', 'exit'])
+
 /** The directory's `probe` until it says something: on every change in it, and every now and then. */
 async function until<T>(dir: string, probe: () => T | undefined, signal: AbortSignal): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>()
@@ -90,7 +93,10 @@ async function until<T>(dir: string, probe: () => T | undefined, signal: AbortSi
     const found = probe()
     if (found !== undefined) resolve(found)
   }
-  const watcher = watch(dir, { persistent: false }, look)
+  // The program's output is in the same directory and none of our business.
+  const watcher = watch(dir, { persistent: false }, (_, name) => {
+    if (name === null || tellingFiles.has(name)) look()
+  })
   watcher.on('error', () => undefined) // the interval still looks
   const timer = setInterval(look, livenessIntervalMs / 2)
   const abort = () => reject(signal.reason as Error)

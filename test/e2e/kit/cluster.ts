@@ -89,6 +89,10 @@ export async function namespace(t: Test, base: string, labels: Record<string, st
   const name = `${base}-${Math.random().toString(36).slice(2, 7)}`
   await core.createNamespace({ body: { metadata: { name, labels } } })
   t.teardown(() => core.deleteNamespace({ name }).catch(ignoreNotFound))
+  // Until it has one, pods are refused.
+  await eventually('the namespace has its service account', () =>
+    core.readNamespacedServiceAccount({ namespace: name, name: 'default' }),
+  )
   return name
 }
 
