@@ -179,7 +179,7 @@ async function takeOver(world: World, host: HostRules, signal: AbortSignal): Pro
   const uids = new Set(pods.list().map(({ metadata }) => metadata.uid))
   for (const uid of registry.uids()) if (!uids.has(uid)) registry.remove(uid)
   for (const pod of pods.list()) {
-    if (pod.metadata.annotations?.[names.redirection] === undefined) continue
+    if (pod.metadata.annotations?.[names.redirection] !== 'enabled') continue // `pending`: not captured yet
     const decision = decide(world, pod)
     if (decision.verdict !== 'enrol') continue // released by the queue, in its order
     try {
@@ -204,13 +204,16 @@ async function watchKernel(
   metrics: Metrics,
   signal: AbortSignal,
 ): Promise<void> {
+  const repairNode = async () => {
+    if (await host.setUp(signal)) await world.enrolment.exemptAllProbes()
+  }
   for (;;) {
     const complain = (what: string) => (error: unknown) => {
       signal.throwIfAborted()
       world.log.error('verification failed', { what, error: messageOf(error) })
     }
     for (const { uid, key } of world.enrolment.list()) await world.enrolment.verify(uid).catch(complain(key))
-    await host.setUp(signal).catch(complain('node'))
+    await repairNode().catch(complain('node'))
     const missing = uncapturedPods(world)
     metrics.uncaptured.set(missing.length)
     for (const pod of missing) world.log.warn('pod should be captured and is not', { pod: keyOf(pod) })

@@ -123,6 +123,7 @@ export class Enrolment implements Disposable {
       await applyPodRules(place, { ...captured.wish, phase: 'leaving' })
       await host.remove(uid, signal)
       await drainConnections(captured.netns, config.times.drainMs, signal)
+      captured.announced = false // whatever fails from here on: the next capture announces it anew
       await ztunnel.remove(uid)
       await removePodRules(place)
       this.#drop(captured)
@@ -136,6 +137,7 @@ export class Enrolment implements Disposable {
     return this.#lock.run(uid, async () => {
       const captured = this.#pods.get(uid)
       if (!captured) return
+      captured.announced = false
       await this.#o.ztunnel.remove(uid)
       await this.#o.host.remove(uid, this.#o.signal)
       this.#drop(captured)
@@ -151,7 +153,10 @@ export class Enrolment implements Disposable {
       if (!captured || captured.phase === 'leaving') return true
       const place = { netns: captured.netns, backend: this.#o.backend, signal: this.#o.signal }
       const rules = { ...captured.wish, phase: captured.phase }
-      const wrong = await verifyPodRules(place, rules)
+      const wrong = await verifyPodRules(place, rules).catch((error: unknown) => {
+        captured.verified = false // what cannot be read is not known to be right
+        throw error
+      })
       captured.verified = wrong.length === 0
       if (captured.verified) return true
       this.#o.log.error('pod was not captured as intended; repairing', {
@@ -163,6 +168,16 @@ export class Enrolment implements Disposable {
       this.#o.metrics.repairs.inc()
       return false
     })
+  }
+
+  /** Puts every pod's addresses into the node's sets, which were made anew and empty. */
+  async exemptAllProbes(): Promise<void> {
+    const { host, signal } = this.#o
+    for (const { uid } of this.list())
+      await this.#lock.run(uid, async () => {
+        const { addresses = [] } = this.#pods.get(uid) ?? {}
+        if (addresses.length > 0) await host.put(uid, addresses, signal)
+      })
   }
 
   [Symbol.dispose](): void {
@@ -245,7 +260,8 @@ export class Enrolment implements Disposable {
       return entryOf(pod, netns, wish, 'leaving')
     } catch (error) {
       this.#o.signal.throwIfAborted()
-      this.#o.log.warn('nothing to release', { pod: keyOf(pod), error: messageOf(error) })
+      const level = pod.metadata.deletionTimestamp === undefined ? 'warn' : 'debug'
+      this.#o.log[level]('nothing to release', { pod: keyOf(pod), error: messageOf(error) })
       return undefined
     }
   }

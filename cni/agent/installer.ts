@@ -53,17 +53,18 @@ export const pluginConfig = ({
 
 /** Which file decides on this node (the first by name, as for every runtime), and how it must read with us in it. */
 export function planConf(files: ReadonlyMap<string, string>, settings: PluginSettings): ConfPlan {
-  const names = [...files.keys()].filter((name) => /\.(conflist|conf)$/.test(name)).sort()
+  const names = [...files.keys()].filter((name) => /\.(conflist|conf|json)$/.test(name)).sort()
   for (const name of names) {
     const parsed = parseConf(files.get(name) ?? '')
     if (!parsed) continue
     const plugins = Array.isArray(parsed['plugins']) ? parsed['plugins'] : undefined
     const others = (plugins ?? [single(parsed)]).filter((each) => !isOurs(each))
+    if (others.length === 0) continue // no network: runtimes pass it over too, and we alone would make none
     const wanted = [...others, pluginConfig(settings)]
     if (plugins && JSON.stringify(plugins) === JSON.stringify(wanted)) return { kind: 'installed' }
     const { name: network, cniVersion } = parsed
     const list = plugins ? { ...parsed, plugins: wanted } : { cniVersion, name: network, plugins: wanted }
-    const file = name.replace(/\.conf$/, '.conflist')
+    const file = name.replace(/\.(conf|json)$/, '.conflist')
     const text = `${JSON.stringify(list, undefined, 2)}\n`
     return { kind: 'write', file, text, remove: file === name ? undefined : name }
   }

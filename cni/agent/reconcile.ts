@@ -1,5 +1,5 @@
-import { MeshError, messageOf, retry, within } from '#base'
-import { type Collection, isStatus, type KubeClient, keyOf, kinds, type Namespace, type Pod } from '#kube'
+import { MeshError, messageOf, retry, sleep, within } from '#base'
+import { type Collection, type KubeClient, keyOf, kinds, type Namespace, type Pod } from '#kube'
 import type { Logger } from '#telemetry'
 import { addressesOf } from './captured.ts'
 import { decideEligibility, type Defaults, type Eligibility, names } from './eligibility.ts'
@@ -22,9 +22,13 @@ export type World = Readonly<{
 /** How long a starting pod waits for ztunnel before the runtime is told no and makes its sandbox anew. */
 const startPatienceMs = 15_000
 
+/** How long a pod without a label waits for an API server that does not answer. */
+const askTimeoutMs = 2_000
+const watchPollMs = 20
+
 /** Makes the node match what the API says of one pod. */
 export async function reconcilePod(world: World, key: string): Promise<void> {
-  const { pods, enrolment, registry } = world
+  const { pods, enrolment, registry, log } = world
   const pod = pods.get(key)
   for (const { uid } of enrolment
     .list()
@@ -45,9 +49,19 @@ export async function reconcilePod(world: World, key: string): Promise<void> {
     case 'enrol':
       // A pod without an address has not been through the plugin yet, which will ask us; one that ends needs nothing new.
       if (!held && (addressesOf(pod).length === 0 || pod.metadata.deletionTimestamp !== undefined)) return
-      return enrolment.enrol(pod, decision.wish, 'live')
+      return enrolment.enrol(pod, decision.wish, 'live').catch((error: unknown) => {
+        // Its network went while it waited for its turn. Any other failure is tried again.
+        if (enrolment.get(uid) !== undefined || !isEnding(pods.get(key), uid)) throw error
+        log.debug('pod ended before it was captured', { pod: key, error: messageOf(error) })
+      })
   }
 }
+
+const isEnding = (pod: Pod | undefined, uid: string): boolean =>
+  pod?.metadata.uid !== uid ||
+  pod.metadata.deletionTimestamp !== undefined ||
+  pod.status?.phase === 'Succeeded' ||
+  pod.status?.phase === 'Failed'
 
 /** Decides, and says once per decision what in the pod could not be read. */
 export function decide({ namespaces, defaults, log }: World, pod: Pod, namespace?: Namespace): Eligibility {
@@ -63,8 +77,7 @@ export async function startPod(world: World, request: AddRequest, signal: AbortS
   const pod = await findPod(world, request, signal)
   const uid = pod.metadata.uid ?? ''
   registry.put({ uid, netns: request.netns, containerId: request.containerId })
-  const namespace = await findNamespace(world, request.namespace, signal)
-  const decision = decide(world, pod, namespace)
+  const decision = await decideStart(world, pod, request.namespace, signal)
   if (decision.verdict !== 'enrol') return
   const waitFor = request.addresses
   let last: unknown
@@ -86,6 +99,26 @@ export async function startPod(world: World, request: AddRequest, signal: AbortS
   }
 }
 
+/**
+ * Decides by the watched namespace; but a label that was set a moment ago may not have been heard of yet, and then the
+ * pod would start uncaptured. So the API is asked before a pod is let go for want of a label, and where it knows more
+ * than the watch, the watch is waited for: all that is done later follows it. While the API is away the watch decides.
+ */
+async function decideStart(world: World, pod: Pod, name: string, signal: AbortSignal): Promise<Eligibility> {
+  const watched = decide(world, pod)
+  if (watched.verdict !== 'leave' || watched.by !== 'no label') return watched
+  const ref = { kind: kinds.Namespace, name }
+  const asked = await world.client.find(ref, within(askTimeoutMs, signal)).catch(() => undefined)
+  signal.throwIfAborted()
+  if (decide(world, pod, asked).verdict !== 'enrol') return watched
+  const patience = within(startPatienceMs, signal)
+  for (;;) {
+    const decision = decide(world, pod)
+    if (decision.verdict === 'enrol') return decision
+    await sleep(watchPollMs, patience)
+  }
+}
+
 /** The watch is usually a little behind the runtime; the API itself is asked when it does not know the pod. */
 async function findPod(
   { pods, client }: World,
@@ -104,15 +137,6 @@ async function findPod(
 /** A static pod's uid, as the runtime knows it, is in the annotation of its mirror. */
 const isSame = (pod: Pod, uid: string): boolean =>
   uid === '' || pod.metadata.uid === uid || pod.metadata.annotations?.['kubernetes.io/config.hash'] === uid
-
-async function findNamespace({ namespaces, client }: World, name: string, signal: AbortSignal) {
-  const watched = namespaces.get(name)
-  if (watched) return watched
-  return client.get({ kind: kinds.Namespace, name }, signal).catch((error: unknown) => {
-    if (isStatus(error, 404)) return undefined
-    throw error
-  })
-}
 
 /** What is begun is finished, but nobody waits for it longer than the signal. */
 async function abortable<T>(task: Promise<T>, signal: AbortSignal): Promise<T> {

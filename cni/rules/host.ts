@@ -33,14 +33,15 @@ export class HostRules {
     this.#options = options
   }
 
-  /** Makes sets and rules exist; reads back. Idempotent. */
-  setUp(signal: AbortSignal): Promise<void> {
+  /** Makes sets and rules exist; reads back. Idempotent. True when it had to: the sets may be empty then. */
+  setUp(signal: AbortSignal): Promise<boolean> {
     return this.#next(async () => {
-      if ((await this.#differences(signal)).length === 0) return
+      if ((await this.#differences(signal)).length === 0) return false
       await this.#apply(signal)
       const wrong = await this.#differences(signal)
       if (wrong.length > 0)
         throw new MeshError('syscall-failed', { message: `the node did not take the rules: ${wrong[0]}` })
+      return true
     })
   }
 

@@ -199,6 +199,35 @@ t.test(
   },
 )
 
+t.test('a label that the watch has not heard of yet holds for a pod that starts', { skip }, async (t) => {
+  const s = await setting(t, 'cnig')
+  const { kube, world } = s
+  kube.put(podObject('order', 'u-a', []))
+  await using _agent = await s.start()
+  using ztunnel = new FakeZtunnel(s.config.zdsPath)
+  await ztunnel.heard(/snapshot sent/)
+  const labelled = namespace({ 'istio.io/dataplane-mode': 'ambient' })
+  const asked = Promise.withResolvers<void>()
+  using _ahead = kube.hook(({ path }) => {
+    if (path !== '/api/v1/namespaces/shop') return undefined
+    asked.resolve()
+    return { status: 200, body: labelled }
+  })
+  let answered = false
+  const added = add(s, 'a', 'order', 'u-a', [world.a.ipv4]).finally(() => (answered = true))
+  await asked.promise
+  t.equal(answered, false)
+  kube.put(labelled)
+  t.match(await added, { status: 200 })
+  t.equal(s.annotation('order'), 'enabled')
+
+  world.run('node', 'iptables-nft', '-t', 'nat', '-F')
+  world.run('node', 'ipset', 'flush')
+  await until('its probe exemption comes back with the rule', () =>
+    world.run('node', 'ipset', 'save').includes('u-a'),
+  )
+})
+
 t.test('Istio’s own plugin is understood', { skip }, async (t) => {
   const s = await setting(t, 'cnic')
   s.kube.put(podObject('order', 'u-a', [], { labels: { 'istio.io/dataplane-mode': 'ambient' } }))

@@ -184,6 +184,16 @@ t.test('the plugin goes last into the first configuration, and nothing else chan
     name: 'n',
     plugins: [{ type: 'bridge', mtu: 9 }, {}],
   })
+  t.match(
+    planConf(new Map([['00-x.json', '{"name":"n","type":"bridge"}'], ...files]), settings),
+    { kind: 'write', file: '00-x.conflist', remove: '00-x.json' },
+    'runtimes read .json too, and the first file decides',
+  )
+  t.match(
+    planConf(new Map([['00-x.conflist', list([])]]), settings),
+    { kind: 'wait' },
+    'a list without plugins is no network that we could be chained into',
+  )
   t.end()
 })
 
