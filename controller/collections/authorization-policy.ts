@@ -74,6 +74,12 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
   return { key, namespace, authorization, selector, condition: conditionOf(action, notes) }
 }
 
+/** What stands for a policy that we fail on: within its reach nothing is allowed by it. */
+export function closedPolicy(policy: Custom, settings: Settings): CompiledPolicy {
+  const { annotations: _, ...metadata } = policy.metadata
+  return compilePolicy({ metadata, spec: { selector: 'not read' } }, settings)
+}
+
 /** Whom the policy is about. A selector that cannot be read selects everybody, and then nothing may be allowed by it. */
 function targetOf(spec: Record<string, unknown>, notes: Notes): Target {
   const { targetRef, targetRefs, selector } = spec

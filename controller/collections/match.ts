@@ -62,21 +62,30 @@ const sourceIps: Reader = { field: 'sourceIps', not: 'notSourceIps', read: block
 const destinationIps: Reader = { field: 'destinationIps', not: 'notDestinationIps', read: blockOf }
 const ports: Reader = { field: 'destinationPorts', not: 'notDestinationPorts', read: portOf }
 
-type Attributes = Readonly<{ layer4: Readonly<Record<string, Reader>>; layer7: readonly string[] }>
+// Maps, because the keys are a user's words and `constructor` is a member of every object.
+type Attributes = Readonly<{ layer4: ReadonlyMap<string, Reader>; layer7: readonly string[] }>
 
 const sourceAttributes: Attributes = {
-  layer4: { namespaces, principals, serviceAccounts: accounts, ipBlocks: sourceIps },
+  layer4: new Map([
+    ['namespaces', namespaces],
+    ['principals', principals],
+    ['serviceAccounts', accounts],
+    ['ipBlocks', sourceIps],
+  ]),
   layer7: ['requestPrincipals', 'remoteIpBlocks'],
 }
-const operationAttributes: Attributes = { layer4: { ports }, layer7: ['hosts', 'methods', 'paths'] }
-
-const conditions: Readonly<Record<string, Reader>> = {
-  'source.ip': sourceIps,
-  'source.namespace': namespaces,
-  'source.principal': principals,
-  'destination.ip': destinationIps,
-  'destination.port': ports,
+const operationAttributes: Attributes = {
+  layer4: new Map([['ports', ports]]),
+  layer7: ['hosts', 'methods', 'paths'],
 }
+
+const conditions: ReadonlyMap<string, Reader> = new Map([
+  ['source.ip', sourceIps],
+  ['source.namespace', namespaces],
+  ['source.principal', principals],
+  ['destination.ip', destinationIps],
+  ['destination.port', ports],
+])
 /** Keys of `when` that Istio knows and that need a waypoint. */
 const layer7Condition =
   /^(request\.headers\[[^\]]+\]|request\.auth\.[\w.]+(\[[^\]]+\])*|remote\.ip|connection\.sni|experimental\..+)$/
@@ -140,7 +149,7 @@ export function readAlternative(
   }
   for (const [key, list] of Object.entries(value)) {
     const { name, negative } = attributeOf(key)
-    const reader = attributes.layer4[name]
+    const reader = attributes.layer4.get(name)
     if (reader) built.list(list, `${path}.${property}.${key}`, reader, negative)
     else if (attributes.layer7.includes(name)) built.layer7(key)
     else built.invalid(`${path}.${property}.${key}: unknown`)
@@ -152,7 +161,7 @@ export function readAlternative(
 export function readCondition(value: unknown, path: string, notes: Notes, namespace: string): Alternative {
   const built = building(notes, namespace)
   const { key, values, notValues, ...rest } = isRecord(value) ? value : {}
-  const reader = typeof key === 'string' ? conditions[key] : undefined
+  const reader = typeof key === 'string' ? conditions.get(key) : undefined
   for (const unknown of Object.keys(rest)) built.invalid(`${path}.${unknown}: unknown`)
   if (typeof key === 'string' && layer7Condition.test(key)) built.layer7(key)
   else if (!reader) built.invalid(`${path}.key: ${shown(key)} is not known`)

@@ -1,8 +1,19 @@
-import { type Collection, derive, deriveMany, type Fetch, fixed, type Index, join, type Pod } from '#kube'
+import { messageOf } from '#base'
+import {
+  type Collection,
+  type Custom,
+  derive,
+  deriveMany,
+  type Fetch,
+  fixed,
+  type Index,
+  join,
+  type Pod,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import type { security } from '#wire'
-import { type CompiledPolicy, compilePolicy } from './authorization-policy.ts'
-import { type Inputs, isSubset, namespaceOf } from './inputs.ts'
+import { closedPolicy, type CompiledPolicy, compilePolicy } from './authorization-policy.ts'
+import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
 import {
   oldest,
   type PeerMode,
@@ -31,7 +42,7 @@ export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): 
   const compiled = derive(
     'CompiledPolicies',
     inputs.authorizationPolicies,
-    (policy) => compilePolicy(policy, settings),
+    (policy) => compileSafely(policy, settings, log),
     options,
   )
   const peerModes = derive('PeerModes', inputs.peerAuthentications, readPeerMode, options)
@@ -72,6 +83,17 @@ export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): 
 }
 
 const none: Requirement = { kind: 'none' }
+
+/** A policy that we fail on must not be a policy that is missing: it is closed, and only it. */
+function compileSafely(policy: Custom, settings: Settings, log: Logger | undefined): CompiledPolicy {
+  try {
+    return compilePolicy(policy, settings)
+  } catch (error) {
+    const key = `${namespaceOf(policy)}/${nameOf(policy)}`
+    log?.error('bug: a policy cannot be compiled', { policy: key, error: messageOf(error) })
+    return closedPolicy(policy, settings)
+  }
+}
 
 export const nameOfPolicy = ({ namespace, name }: security.Authorization): string => `${namespace}/${name}`
 

@@ -69,21 +69,22 @@ function vips({ spec = {} }: Service): Buffer[] {
     .map((ip) => Buffer.from(ipToBytes(ip)))
 }
 
-const protocols: Readonly<Record<string, workload.AppProtocol>> = {
-  http: AppProtocol.HTTP11,
-  'kubernetes.io/ws': AppProtocol.HTTP11,
-  http2: AppProtocol.HTTP2,
-  'kubernetes.io/h2c': AppProtocol.HTTP2,
-  grpc: AppProtocol.GRPC,
-  https: AppProtocol.TLS,
-  tls: AppProtocol.TLS,
-  tcp: AppProtocol.TCP,
-}
+// Maps, because users choose the words and `constructor` is a member of every object.
+const protocols: ReadonlyMap<string, workload.AppProtocol> = new Map([
+  ['http', AppProtocol.HTTP11],
+  ['kubernetes.io/ws', AppProtocol.HTTP11],
+  ['http2', AppProtocol.HTTP2],
+  ['kubernetes.io/h2c', AppProtocol.HTTP2],
+  ['grpc', AppProtocol.GRPC],
+  ['https', AppProtocol.TLS],
+  ['tls', AppProtocol.TLS],
+  ['tcp', AppProtocol.TCP],
+])
 
 /** What `appProtocol` says, else the first word of the port's name: `http-web` is HTTP. */
 function appProtocolOf({ appProtocol, name = '' }: ServicePort): workload.AppProtocol {
   const said = appProtocol?.toLowerCase() ?? name.split('-')[0] ?? ''
-  return protocols[said] ?? AppProtocol.UNKNOWN
+  return protocols.get(said) ?? AppProtocol.UNKNOWN
 }
 
 function ipFamiliesOf(families: readonly string[]): workload.IPFamilies {
@@ -94,11 +95,11 @@ function ipFamiliesOf(families: readonly string[]): workload.IPFamilies {
 }
 
 const { NETWORK, REGION, ZONE, SUBZONE, NODE } = LoadBalancing_Scope
-const preferences: Readonly<Record<string, readonly workload.LoadBalancing_Scope[]>> = {
-  PreferClose: [NETWORK, REGION, ZONE],
-  PreferSameZone: [NETWORK, REGION, ZONE],
-  PreferSameNode: [NETWORK, REGION, ZONE, SUBZONE, NODE],
-}
+const preferences: ReadonlyMap<string, readonly workload.LoadBalancing_Scope[]> = new Map([
+  ['PreferClose', [NETWORK, REGION, ZONE]],
+  ['PreferSameZone', [NETWORK, REGION, ZONE]],
+  ['PreferSameNode', [NETWORK, REGION, ZONE, SUBZONE, NODE]],
+])
 
 function loadBalancingOf(
   service: Service,
@@ -116,7 +117,7 @@ function loadBalancingOf(
     spec.trafficDistribution ??
     metadata.annotations?.[annotations.trafficDistribution] ??
     fetch.one(namespaces, namespaceOf(service))?.metadata.annotations?.[annotations.trafficDistribution]
-  const preference = wish === undefined ? undefined : preferences[wish]
+  const preference = wish === undefined ? undefined : preferences.get(wish)
   if (preference)
     return { routingPreference: [...preference], mode: LoadBalancing_Mode.FAILOVER, healthPolicy }
   if (healthPolicy === LoadBalancing_HealthPolicy.ONLY_HEALTHY) return undefined

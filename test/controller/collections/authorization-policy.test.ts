@@ -137,6 +137,18 @@ const allow: readonly [string, unknown, string, string][] = [
     'nothing',
     'False Invalid',
   ],
+  [
+    'a member of every object is no attribute',
+    { rules: [from({ namespaces: ['a'], constructor: ['b'] }), to({ constructor: ['b'] })] },
+    'nothing',
+    'False Invalid',
+  ],
+  [
+    'nor the key of a condition',
+    { rules: [when({ key: 'constructor', values: ['b'] }), when({ key: 'toString', values: ['b'] })] },
+    'nothing',
+    'False Invalid',
+  ],
   ['an empty source is no source', { rules: [from({})] }, 'nothing', 'False Invalid'],
   ['an empty list is not “any”', { rules: [from({ principals: [] })] }, 'nothing', 'False Invalid'],
   ['an empty text', { rules: [from({ principals: [''] })] }, 'nothing', 'False Invalid'],

@@ -319,3 +319,19 @@ t.test('equal content has an equal version, whatever the order it came in', asyn
   t.equal(a?.version, b?.version)
   t.strictSame(a?.aliases, ['/10.244.1.5'])
 })
+
+t.test('a policy that we fail on is closed, and only it', async (t) => {
+  const bad = {
+    metadata: { name: 'bad', namespace: 'shop' },
+    spec: {
+      get rules(): unknown {
+        throw new Error('a bug of ours')
+      },
+    },
+  }
+  const good = { metadata: { name: 'good', namespace: 'shop' }, spec: { rules: [{}] } }
+  const { policies } = meshOf({ policies: [bad, good] })
+  t.match(policies.authorizations.get('shop/bad'), { action: 0, scope: 1, rules: [] }, 'it allows nothing')
+  t.equal(policies.compiled.get('shop/bad')?.condition.status, 'False')
+  t.match(policies.authorizations.get('shop/good'), { rules: [{ clauses: [] }] })
+})

@@ -35,6 +35,7 @@ for (const [port, want] of [
   [{ name: 'https' }, TLS],
   [{ name: 'tcp-x' }, TCP],
   [{ name: 'redis' }, UNKNOWN],
+  [{ name: 'constructor' }, UNKNOWN],
   [{}, UNKNOWN],
   [{ name: 'tcp', appProtocol: 'http2' }, HTTP2],
   [{ name: 'http', appProtocol: 'kubernetes.io/h2c' }, HTTP2],
@@ -52,6 +53,7 @@ const balancing: readonly [
   readonly [number, readonly number[], number] | undefined,
 ][] = [
   ['nothing said', service(), {}, undefined],
+  ['an unknown wish', service({ trafficDistribution: 'constructor' }), {}, undefined],
   [
     'internalTrafficPolicy Local',
     service({ internalTrafficPolicy: 'Local', trafficDistribution: 'PreferClose' }),
