@@ -39,7 +39,11 @@ export function netnsFromFd(fd: number): Netns {
   const { ino } = fstatSync(fd, { bigint: true })
   let open = true
   return {
-    fd,
+    /** Checked, because the number of a closed descriptor is soon somebody else's, such as another pod's namespace. */
+    get fd() {
+      if (open) return fd
+      throw new MeshError('syscall-failed', { errno: 9, message: 'the network namespace is closed' })
+    },
     inode: ino,
     [Symbol.dispose]: () => {
       if (open) closeSync(fd)

@@ -25,7 +25,6 @@ export const podsTask = 'workload proxy manager'
 const defaultRetryMs = 5_000
 
 type Pod = PodContext['pod']
-type Leaving = Readonly<{ proxy: PodProxy; abort: AbortController }>
 type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }>
 
 /** The pods of this node that are ours, as the node agent says. Calls must not overlap; ZDS has one message at a time. */
@@ -33,7 +32,8 @@ export class Pods {
   readonly #options: PodsOptions
   readonly #up = new Map<string, PodProxy>()
   readonly #pending = new Map<string, Pending>()
-  readonly #leaving = new Map<string, Leaving>()
+  /** Released and still served. By proxy: a sandbox that is made anew has the uid of the one that leaves. */
+  readonly #leaving = new Map<PodProxy, AbortController>()
   /** Named by the snapshot that is being received; undefined once it is complete. */
   #snapshot: Set<string> | undefined = new Set()
 
@@ -53,7 +53,10 @@ export class Pods {
     this.#snapshot?.add(pod.uid)
     const running = this.#up.get(pod.uid) ?? this.#comeBack(pod.uid, netns)
     if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
-    if (running) await this.#stop(pod.uid, running)
+    if (running) {
+      this.#up.delete(pod.uid)
+      await this.#stop(running)
+    }
     this.#forget(pod.uid)
     await this.#start(pod, netns, true)
   }
@@ -69,8 +72,8 @@ export class Pods {
     this.#forget(uid)
     const running = this.#up.get(uid)
     this.#up.delete(uid)
-    if (running && this.#options.releaseMs > 0) void this.#release(uid, running)
-    else if (running) await this.#stop(uid, running)
+    if (running && this.#options.releaseMs > 0) void this.#release(running)
+    else if (running) await this.#stop(running)
     this.#report()
   }
 
@@ -90,11 +93,12 @@ export class Pods {
   }
   async [Symbol.asyncDispose](): Promise<void> {
     for (const uid of this.#pending.keys()) this.#forget(uid)
-    for (const [uid, { proxy, abort }] of this.#leaving) {
-      this.#up.set(uid, proxy)
-      abort.abort()
-    }
-    await Promise.all([...this.#up].map(([uid, proxy]) => this.#stop(uid, proxy)))
+    const leaving = [...this.#leaving]
+    this.#leaving.clear()
+    for (const [, abort] of leaving) abort.abort()
+    const all = [...this.#up.values(), ...leaving.map(([proxy]) => proxy)]
+    this.#up.clear()
+    await Promise.all(all.map((proxy) => this.#stop(proxy)))
   }
 
   /** Every pod with its state, as `/config_dump` shows it. */
@@ -109,7 +113,8 @@ export class Pods {
     const { log, metrics, start } = this.#options
     try {
       const proxy = await start(pod, netns)
-      if (!first && this.#pending.get(pod.uid)?.netns !== netns) return await proxy.close() // removed meanwhile
+      const gone = this.#options.signal.aborted || (!first && this.#pending.get(pod.uid)?.netns !== netns)
+      if (gone) return await proxy.close()
       this.#up.set(pod.uid, proxy)
       this.#pending.delete(pod.uid)
       metrics.started()
@@ -137,27 +142,26 @@ export class Pods {
     }
   }
 
-  async #release(uid: string, proxy: PodProxy): Promise<void> {
+  async #release(proxy: PodProxy): Promise<void> {
     proxy.released(true)
     const abort = new AbortController()
-    const leaving = { proxy, abort }
-    this.#leaving.get(uid)?.abort.abort()
-    this.#leaving.set(uid, leaving)
+    this.#leaving.set(proxy, abort)
     await sleep(this.#options.releaseMs, abort.signal).catch(() => undefined)
-    if (this.#leaving.get(uid) === leaving) this.#leaving.delete(uid)
-    if (!abort.signal.aborted) await this.#stop(uid, proxy)
+    if (this.#leaving.delete(proxy)) await this.#stop(proxy)
   }
 
   /** A pod that is enrolled again while we still serve it. */
   #comeBack(uid: string, { inode }: Netns): PodProxy | undefined {
-    const leaving = this.#leaving.get(uid)
-    if (!leaving || leaving.proxy.netns.inode !== inode) return undefined
-    this.#leaving.delete(uid)
-    leaving.abort.abort()
-    leaving.proxy.released(false)
-    this.#up.set(uid, leaving.proxy)
-    this.#report()
-    return leaving.proxy
+    for (const [proxy, abort] of this.#leaving) {
+      if (proxy.pod.uid !== uid || proxy.netns.inode !== inode) continue
+      this.#leaving.delete(proxy)
+      abort.abort()
+      proxy.released(false)
+      this.#up.set(uid, proxy)
+      this.#report()
+      return proxy
+    }
+    return undefined
   }
 
   #forget(uid: string): void {
@@ -167,11 +171,10 @@ export class Pods {
     pending?.netns[Symbol.dispose]()
   }
 
-  async #stop(uid: string, proxy: PodProxy): Promise<void> {
-    this.#up.delete(uid)
+  async #stop(proxy: PodProxy): Promise<void> {
     await proxy.close()
     this.#options.metrics.stopped()
-    this.#options.log.info('pod deleted, proxy stopped', { uid, name: proxy.pod.name })
+    this.#options.log.info('pod deleted, proxy stopped', { uid: proxy.pod.uid, name: proxy.pod.name })
   }
 
   #report(): void {
