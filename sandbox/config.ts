@@ -30,6 +30,8 @@ export type SandboxConfig = Readonly<{
   serviceCidrs: readonly [ipv4: string, ipv6: string]
   apiServiceIp: string
   dnsServiceIp: string
+  /** Its pair in the second Service block. */
+  dnsServiceIpv6: string
   clusterDomain: string
   nodes: readonly NodeConfig[]
 }>
@@ -66,6 +68,7 @@ export function sandboxConfig(
     serviceCidrs: ['10.96.0.0/16', 'fd00:10:96::/112'],
     apiServiceIp: '10.96.0.1',
     dnsServiceIp: '10.96.0.10',
+    dnsServiceIpv6: 'fd00:10:96::a',
     clusterDomain: 'cluster.local',
     nodes: Array.from({ length: nodeCount }, (_, i) => nodeConfig(name, runDir, i + 1)),
   }

@@ -1,13 +1,23 @@
 import { bootstrapRbac } from './auth/index.ts'
 import { type Api, targetOf } from './rest/api.ts'
-import { groupVersionOf, type KubeObject, parseObject } from './rest/object.ts'
+import {
+  groupVersionOf,
+  type KubeObject,
+  listAt,
+  parseObject,
+  sameJson,
+  withMetadata,
+} from './rest/object.ts'
 import { isRefusal } from './rest/refusal.ts'
-import { insert } from './rest/write.ts'
+import { insert, replace } from './rest/write.ts'
 
 const namespaces = ['default', 'kube-system', 'kube-public', 'kube-node-lease']
 const writing = { dryRun: false, fieldManager: 'kube-apiserver', fieldValidation: 'Ignore' } as const
 
-/** What every cluster has from its first moment. Existing objects are left as they are. */
+/**
+ * What every cluster has from its first moment. Of objects that exist, the default roles and bindings get what they lack
+ * (state may be older than this server); all others are left as they are.
+ */
 export function bootstrap(api: Api): void {
   const { apiIpv4, apiPort } = api.config.fabric
   for (const object of [...namespaces.map(namespace), ...bootstrapRbac(), ...priorityClasses()])
@@ -25,9 +35,34 @@ function ensure(api: Api, content: object): void {
   if (kind === undefined) return
   const { namespace, name } = object.metadata
   const target = targetOf(kind, namespace, name)
-  if (api.store.get(target.resource, namespace ?? '', name ?? '') !== undefined) return
-  const written = insert(api, target, object, writing)
+  const live = api.store.get(target.resource, namespace ?? '', name ?? '')
+  if (live !== undefined && kind.group !== rbacGroup) return
+  const written =
+    live === undefined
+      ? insert(api, target, object, writing)
+      : replace(api, target, live, completed(live, object), writing)
   if (isRefusal(written)) api.log.error('bootstrap object refused', { name, reason: written.message })
+}
+
+const rbacGroup = 'rbac.authorization.k8s.io'
+const autoUpdate = 'rbac.authorization.kubernetes.io/autoupdate'
+
+/** As Kubernetes at every start: rules and subjects are added, none is taken away, and `autoupdate: false` is heeded. */
+function completed(live: KubeObject, wanted: KubeObject): KubeObject {
+  if (live.metadata.annotations?.[autoUpdate] === 'false') return live
+  const lists = ['rules', 'subjects'].filter((field) => field in wanted)
+  const united = lists.map((field) => {
+    const had = listAt(live, field)
+    const lacking = listAt(wanted, field).filter((item) => !had.some((other) => sameJson(other, item)))
+    return [field, [...had, ...lacking]]
+  })
+  const { aggregationRule = live['aggregationRule'] } = wanted
+  const labels = { ...live.metadata.labels, ...wanted.metadata.labels }
+  return {
+    ...withMetadata(live, { labels }),
+    ...Object.fromEntries(united),
+    ...(aggregationRule === undefined ? {} : { aggregationRule }),
+  }
 }
 
 const namespace = (name: string) => ({ apiVersion: 'v1', kind: 'Namespace', metadata: { name } })

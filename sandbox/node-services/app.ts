@@ -16,8 +16,6 @@ export type NodeServicesOptions = Readonly<{
   log: Logger
 }>
 
-/** The tenth address of the second Service block, beside `dnsServiceIp`. */
-const dnsServiceIpv6 = 'fd00:10:96::a'
 const dnsPort = 53
 
 /**
@@ -31,7 +29,7 @@ export async function startNodeServices(options: NodeServicesOptions): Promise<A
   const signal = AbortSignal.any([options.signal, closing.signal])
   const services = reflect(client, kinds.Service, { signal, log })
   const slices = reflect(client, kinds.EndpointSlice, { signal, log })
-  const addresses = [ip(config.dnsServiceIp), ip(dnsServiceIpv6)]
+  const addresses = [ip(config.dnsServiceIp), ip(config.dnsServiceIpv6)]
   await assignAddresses(addresses, signal)
   // An answer given before everything is known would be a wrong "no such name".
   signal.throwIfAborted()

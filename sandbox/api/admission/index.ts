@@ -159,7 +159,13 @@ function admitService(
   draft: KubeObject,
   live: KubeObject | undefined,
 ): Admitted | Refusal {
-  const pool = servicePool(api.store.list('services'), api.config.serviceCidrs, api.random)
+  const { serviceCidrs: cidrs, apiServiceIp, dnsServiceIp, dnsServiceIpv6 } = api.config
+  const reservedIps = new Map([
+    [apiServiceIp, 'default/kubernetes'],
+    [dnsServiceIp, 'kube-system/kube-dns'],
+    [dnsServiceIpv6, 'kube-system/kube-dns'],
+  ])
+  const pool = servicePool(api.store.list('services'), { cidrs, reservedIps, random: api.random })
   const allocated = allocateService(draft, live, pool)
   if (!allocated.ok) return invalid(kind, draft.metadata.name ?? '', allocated.causes)
   const status = {

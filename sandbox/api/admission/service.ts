@@ -8,6 +8,8 @@ type Family = 'IPv4' | 'IPv6'
 export type ServicePool = Readonly<{
   cidrs: readonly [ipv4: string, ipv6: string]
   usedIps: ReadonlySet<string>
+  /** Addresses that only one Service may have, there yet or not; by its `namespace/name`. */
+  reservedIps: ReadonlyMap<string, string>
   usedNodePorts: ReadonlySet<number>
   random: () => number
 }>
@@ -30,7 +32,9 @@ export function allocateService(
 ): AllocatedService {
   const spec = defaultSpec(recordAt(service, 'spec'))
   if (spec['type'] === 'ExternalName') return { ok: true, object: { ...service, spec } }
-  const addressed = allocateIps(spec, live === undefined ? {} : recordAt(live, 'spec'), pool)
+  const { namespace = '', name = '' } = service.metadata
+  const before = live === undefined ? {} : recordAt(live, 'spec')
+  const addressed = allocateIps(`${namespace}/${name}`, spec, before, pool)
   if ('causes' in addressed) return { ok: false, causes: addressed.causes }
   const ported = allocateNodePorts(addressed.spec, live, pool)
   return 'causes' in ported
@@ -62,7 +66,7 @@ const reject = (field: string, message: string, reason = 'FieldValueInvalid'): S
 
 const isAddress = (value: unknown): value is string => typeof value === 'string' && value !== ''
 
-function allocateIps(spec: Fields, before: Fields, pool: ServicePool): Step {
+function allocateIps(owner: string, spec: Fields, before: Fields, pool: ServicePool): Step {
   const given = listAt(spec, 'clusterIPs').filter(isAddress)
   const previous = listAt(before, 'clusterIPs')
   const primary = textAt(spec, 'clusterIP') || given[0] || textAt(before, 'clusterIP') || ''
@@ -88,7 +92,7 @@ function allocateIps(spec: Fields, before: Fields, pool: ServicePool): Step {
     const asked = index === 0 ? primary : taken[index]
     const chosen = typeof asked === 'string' && asked !== '' ? asked : freeIp(family, pool)
     if (chosen === undefined) return reject('spec.clusterIPs', `no ${family} address is free`)
-    const why = previous.includes(chosen) ? undefined : unusable(chosen, family, pool)
+    const why = previous.includes(chosen) ? undefined : unusable(owner, chosen, family, pool)
     if (why !== undefined)
       return reject('spec.clusterIPs', `Invalid value: ${JSON.stringify([chosen])}: ${why}`)
     ips.push(chosen)
@@ -128,12 +132,14 @@ function familiesOf(
   return { families: policy === 'SingleStack' ? [first] : both, policy }
 }
 
-function unusable(text: string, family: Family, pool: ServicePool): string | undefined {
+function unusable(owner: string, text: string, family: Family, pool: ServicePool): string | undefined {
   const ip = parseIp(text)
   if (ip === undefined) return 'must be a valid IP address'
   if (isIpv6(ip) !== (family === 'IPv6')) return `expected an ${family} value as indicated by \`ipFamilies\``
   const block = parseCidr(pool.cidrs[family === 'IPv4' ? 0 : 1])
   if (block === undefined || !cidrContains(block, ip)) return 'the provided IP is not in the valid range'
+  const reserved = pool.reservedIps.get(ip)
+  if (reserved !== undefined && reserved !== owner) return `provided IP is reserved for Service ${reserved}`
   return pool.usedIps.has(ip) ? 'provided IP is already allocated' : undefined
 }
 
@@ -196,16 +202,17 @@ function freeNodePort(pool: ServicePool, mine: ReadonlySet<number>): number {
 /** What the stored services hold. */
 export function servicePool(
   services: readonly KubeObject[],
-  cidrs: readonly [ipv4: string, ipv6: string],
-  random: () => number,
+  { cidrs, reservedIps, random }: Pick<ServicePool, 'cidrs' | 'reservedIps' | 'random'>,
 ): ServicePool {
-  const ips = services.flatMap((service) => listAt(service, 'spec', 'clusterIPs'))
+  const ips = services.flatMap((service) => listAt(service, 'spec', 'clusterIPs')).map(String)
   const ports = services.flatMap((service) =>
     listAt(service, 'spec', 'ports').map((port) => numberAt(port, 'nodePort')),
   )
   return {
     cidrs,
-    usedIps: new Set(ips.map(String)),
+    // An IPv6 address has many spellings and is kept as its Service spelled it.
+    usedIps: new Set(ips.map((text) => parseIp(text) ?? text)),
+    reservedIps,
     usedNodePorts: new Set(ports.filter((port) => port !== undefined)),
     random,
   }

@@ -66,7 +66,8 @@ export function attributesOf(route: Route, method: string, path: string, query: 
   const { group, plural, subresource, name } = route
   const namespace = route.namespace ?? (group === '' && plural === 'namespaces' ? name : undefined)
   return {
-    verb: verbOf(method, name !== undefined, isWatch(query)),
+    // A subresource cannot be watched: whoever may only watch must not read one that way.
+    verb: verbOf(method, name !== undefined, isWatch(query) && subresource === undefined),
     group,
     resource: plural,
     subresource,

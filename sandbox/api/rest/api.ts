@@ -72,7 +72,7 @@ const lookupResources = {
   Node: 'nodes',
 } as const
 
-/** The uid of what a token is bound to; an object about to go counts as gone. */
+/** The uid of what a token is bound to; an object that is being deleted counts as long as it is there. */
 export const uidLookup =
   (store: Store): UidLookup =>
   (kind, namespace, name) =>

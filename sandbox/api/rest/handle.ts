@@ -153,6 +153,8 @@ function watch(
   accept: Extract<ReturnType<typeof negotiate>, { kind: 'accepted' }>,
   response: ServerResponse,
 ): Refusal | undefined {
+  // The client went while its request was read: nothing would end the watch before its time.
+  if (response.destroyed) return undefined
   if (watches.open >= maxWatches)
     return refuse(429, 'TooManyRequests', 'too many watches', { retryAfterSeconds: 5 })
   const refusal = handleWatch(api, request, target, accept, response, signal)

@@ -9,9 +9,14 @@ export type StoreEvent = Readonly<{
   previous: KubeObject | undefined
 }>
 
+/** Large objects that change often must not fill the memory: about this much JSON is remembered of a resource. */
+const maxLogBytes = 64 * 1024 * 1024
+
 /** The last `capacity` changes of one resource, so that watches can resume. A quiet resource never expires. */
 export class EventLog {
   readonly #events: StoreEvent[] = []
+  readonly #sizes: number[] = []
+  #bytes = 0
   readonly #capacity: number
   /** Changes up to this version are forgotten. */
   #horizon: number
@@ -20,12 +25,20 @@ export class EventLog {
     this.#horizon = horizon
   }
 
-  append(event: StoreEvent): void {
+  /** Remembers a change whose object has about `bytes` of JSON. */
+  append(event: StoreEvent, bytes: number): void {
     this.#events.push(event)
+    this.#sizes.push(bytes)
+    this.#bytes += bytes
     // Trimmed in blocks: shifting one by one would cost O(capacity) for each change.
     const excess = this.#events.length - this.#capacity
-    if (excess < Math.max(1, this.#capacity / 4)) return
-    const dropped = this.#events.splice(0, excess)
+    if (excess >= Math.max(1, this.#capacity / 4)) this.#drop(excess)
+    if (this.#bytes > maxLogBytes) this.#drop(Math.ceil(this.#events.length / 4))
+  }
+
+  #drop(count: number): void {
+    const dropped = this.#events.splice(0, count)
+    for (const bytes of this.#sizes.splice(0, count)) this.#bytes -= bytes
     this.#horizon = dropped.at(-1)?.version ?? this.#horizon
   }
 

@@ -107,7 +107,9 @@ export class Store implements Disposable {
 
   #commit(event: StoreEvent): void {
     this.#version = event.version
-    this.#log(event.resource).append(event)
+    // Of both there is a text already: it was made to be stored.
+    const stored = event.type === 'DELETED' ? event.previous : event.object
+    this.#log(event.resource).append(event, jsonOf(stored ?? event.object).length)
     this.#pending.push(event)
     if (this.#delivering) return
     this.#delivering = true

@@ -62,6 +62,22 @@ t.test('who may do what', async (t) => {
     t.equal(created.status, 403, 'an apply that creates needs create')
   })
 
+  t.test('the right to watch does not read subresources', async (t) => {
+    const rules = [{ apiGroups: [''], resources: ['pods', 'pods/status', 'pods/log'], verbs: ['watch'] }]
+    const kind = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: 'w' } }
+    await c.call('POST', `${rbac}/namespaces/default/roles`, { body: { ...kind, kind: 'Role', rules } })
+    const binding = {
+      roleRef: { kind: 'Role', name: 'w', apiGroup: 'rbac.authorization.k8s.io' },
+      subjects: [{ kind: 'ServiceAccount', name: 'bob', namespace: 'default' }],
+    }
+    await c.call('POST', `${rbac}/namespaces/default/rolebindings`, {
+      body: { ...kind, kind: 'RoleBinding', ...binding },
+    })
+    await c.call('POST', `${core}/pods`, { body: pod('watched') })
+    for (const part of ['status', 'log', 'exec'])
+      t.equal((await c.call('GET', `${core}/pods/watched/${part}?watch=true`, { token })).status, 403, part)
+  })
+
   t.test('a subresource is a right of its own', async (t) => {
     const reply = await c.call('POST', `${core}/serviceaccounts/bob/token`, { token, body: {} })
     t.match(reply.body.message, /cannot create resource "serviceaccounts\/token"/)
@@ -154,3 +170,34 @@ t.test('who may do what', async (t) => {
     t.equal((await c.call('GET', `${core}/configmaps`, { token })).status, 401)
   })
 })
+
+t.test(
+  'default roles and bindings get what they lack at the next start, and keep what was added',
+  async (t) => {
+    const c = await startServer()
+    t.teardown(() => c[Symbol.asyncDispose]())
+    const node = `${rbac}/clusterroles/system:node`
+    const binding = `${rbac}/clusterrolebindings/system:node`
+    const discovery = `${rbac}/clusterroles/system:discovery`
+    const read = async (path: string): Promise<Parsed> => (await c.call('GET', path)).body
+    const patch = (path: string, body: object) =>
+      c.call('PATCH', path, { type: 'application/merge-patch+json', body })
+    const { rules } = await read(node)
+    const extra = { apiGroups: ['x.example'], resources: ['things'], verbs: ['get'] }
+    await patch(node, { rules: [extra, ...rules.slice(2)] })
+    await patch(binding, { subjects: [] })
+    const annotations = { 'rbac.authorization.kubernetes.io/autoupdate': 'false' }
+    await patch(discovery, { metadata: { annotations }, rules: [] })
+    const untouched = await read(`${rbac}/clusterroles/view`)
+
+    await c.restart()
+    const repaired = (await read(node)).rules
+    t.same(repaired[0], extra)
+    for (const rule of rules)
+      t.ok(repaired.some((each: Parsed) => JSON.stringify(each) === JSON.stringify(rule)))
+    t.equal(repaired.length, rules.length + 1)
+    t.match((await read(binding)).subjects, [{ kind: 'Group', name: 'system:nodes' }])
+    t.same((await read(discovery)).rules, [], 'somebody keeps this one as it is')
+    t.same(await read(`${rbac}/clusterroles/view`), untouched, 'what is right is not written again')
+  },
+)

@@ -240,8 +240,8 @@ t.test('services', async (t) => {
     t.match(six.body.spec, { clusterIP: /^fd00:10:96::/, ipFamilyPolicy: 'SingleStack' })
   })
   t.test('may name their address, once', async (t) => {
-    t.equal((await make('dns', { clusterIP: '10.96.0.10' })).body.spec.clusterIP, '10.96.0.10')
-    t.match(await make('dns2', { clusterIP: '10.96.0.10' }), {
+    t.equal((await make('dns', { clusterIP: '10.96.0.20' })).body.spec.clusterIP, '10.96.0.20')
+    t.match(await make('dns2', { clusterIP: '10.96.0.20' }), {
       status: 422,
       body: { message: /already allocated/ },
     })
@@ -250,7 +250,25 @@ t.test('services', async (t) => {
       body: { message: /not in the valid range/ },
     })
     await c.call('DELETE', `${path}/dns`)
-    t.equal((await make('dns3', { clusterIP: '10.96.0.10' })).status, 201)
+    t.equal((await make('dns3', { clusterIP: '10.96.0.20' })).status, 201)
+  })
+  t.test('cannot have the addresses of the cluster’s own, not even before those exist', async (t) => {
+    const message = /reserved for Service kube-system\/kube-dns/
+    for (const spec of [
+      { clusterIP: '10.96.0.10' },
+      { clusterIP: 'fd00:10:96:0::a' },
+      { ipFamilyPolicy: 'RequireDualStack', clusterIPs: ['10.96.0.21', 'fd00:10:96::a'] },
+    ])
+      t.match(await make('thief', spec), { status: 422, body: { message } })
+    await c.call('DELETE', `${path}/kubernetes`)
+    t.equal((await make('api', { clusterIP: '10.96.0.1' })).status, 422)
+    const own = { apiVersion: 'v1', kind: 'Service', metadata: { name: 'kubernetes' } }
+    const spec = { clusterIP: '10.96.0.1', ports: [{ port: 443 }] }
+    t.equal((await c.call('POST', path, { body: { ...own, spec } })).status, 201)
+  })
+  t.test('cannot have an address twice, however it is spelled', async (t) => {
+    t.equal((await make('v6', { clusterIP: 'fd00:10:96:0:0::77' })).status, 201)
+    t.equal((await make('v6-too', { clusterIP: 'fd00:10:96::77' })).status, 422)
   })
   t.test('may be headless', async (t) => {
     const { body } = await make('none', { clusterIP: 'None' })

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
+import { EventLog } from '../../../../sandbox/api/store/event-log.ts'
 import { openDatabase, Store, type StoreEvent } from '../../../../sandbox/api/store/index.ts'
 
 const object = (name: string, n = 0, namespace = 'ns') => ({
@@ -81,6 +82,24 @@ t.test('the past can be asked for until it is forgotten, per resource', async (t
     { n: '19' },
   ])
   t.same(store.since('secrets', quiet), [], 'a busy resource does not expire a quiet one')
+})
+
+t.test('large objects are forgotten sooner than small ones', (t) => {
+  const log = new EventLog(1_000, 0)
+  const event = (version: number): StoreEvent => ({
+    version,
+    type: 'MODIFIED',
+    resource: 'configmaps',
+    object: object('a'),
+    previous: undefined,
+  })
+  for (let version = 1; version <= 100; version++) log.append(event(version), 1_000_000)
+  t.equal(log.since(1), 'expired')
+  t.same(log.since(98), [event(99), event(100)], 'the newest are kept')
+  const quiet = new EventLog(1_000, 0)
+  for (let version = 1; version <= 100; version++) quiet.append(event(version), 1_000)
+  t.equal(quiet.since(0).length, 100)
+  t.end()
 })
 
 t.test('a second opening finds objects and version, but not the past', async (t) => {
