@@ -41,6 +41,8 @@ const masked = [
   ['/home', '755'],
   ['/var/lib/lateen', '700'],
 ] as const
+/** Where a container's root has the machine's while it is being built; nothing may be mounted there. */
+export const machineRoot = '/.machine'
 const devices = ['null', 'zero', 'full', 'random', 'urandom', 'tty']
 
 /**
@@ -84,8 +86,8 @@ export const initScript = (plan: ContainerPlan): string =>
     ...kernelFileSystems(),
     ...masked.map(([dir, mode]) => `[ ! -d ${dir} ] || mount -t tmpfs -o mode=${mode} tmpfs ${dir}`),
     ...plan.mounts.flatMap(mountLines),
-    'umount -l /.machine',
-    'rmdir /.machine',
+    `umount -l ${machineRoot}`,
+    `rmdir ${machineRoot}`,
     `echo ${quote(plan.hostname)} >/proc/sys/kernel/hostname`,
     ...(plan.readOnlyRoot ? ['mount -o remount,bind,ro /'] : []),
     'echo ok >&3',
@@ -120,6 +122,7 @@ export function asUser(program: Program): readonly string[] {
     'env',
     '-i',
     `--chdir=${workingDir}`,
+    '--', // a variable may be named like an option
     ...Object.entries(env).map(([name, value]) => `${name}=${value}`),
     ...command,
   ]
@@ -133,8 +136,8 @@ const root = ({ dir }: ContainerPlan): readonly string[] => [
   'mkdir upper work root',
   'mount -t overlay overlay -o lowerdir=/,upperdir="$PWD/upper",workdir="$PWD/work" root',
   'cd root',
-  'mkdir .machine',
-  'pivot_root . .machine',
+  `mkdir .${machineRoot}`,
+  `pivot_root . .${machineRoot}`,
   'cd /',
 ]
 
@@ -142,7 +145,7 @@ const kernelFileSystems = (): readonly string[] => [
   'mount -t proc proc /proc',
   'mount -t sysfs -o ro sysfs /sys',
   'mount -t tmpfs -o mode=755,size=1m tmpfs /dev',
-  `cp -a ${devices.map((name) => `/.machine/dev/${name}`).join(' ')} /dev/`,
+  `cp -a ${devices.map((name) => `${machineRoot}/dev/${name}`).join(' ')} /dev/`,
   'mkdir /dev/pts /dev/shm',
   'mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts /dev/pts',
   'mount -t tmpfs -o mode=1777 tmpfs /dev/shm',
@@ -160,7 +163,7 @@ function mountLines({ source, target, kind, readOnly, propagation }: Mount): rea
         `mkdir -p ${quote(dirname(target))}; [ ! -L ${at} ] || rm ${at}; [ -e ${at} ] || : >${at}`
   return [
     make,
-    `mount --${kind === 'dir' ? 'rbind' : 'bind'} ${quote(`/.machine${source}`)} ${at}`,
+    `mount --${kind === 'dir' ? 'rbind' : 'bind'} ${quote(`${machineRoot}${source}`)} ${at}`,
     ...(propagation === 'private' ? [`mount --make-rprivate ${at}`] : []),
     ...(readOnly ? [`mount -o remount,bind,ro ${at}`] : []),
   ]

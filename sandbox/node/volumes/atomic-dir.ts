@@ -34,6 +34,7 @@ export async function writeAtomically(dir: string, payload: Payload): Promise<bo
     await writeFile(join(generation, path), content, { mode })
   }
   await chmod(generation, 0o755) // mkdtemp makes it private; a container that is not root must read it too
+  await rm(join(dir, `${current}.tmp`), { force: true }) // of a writer that was killed right here
   await symlink(basename(generation), join(dir, `${current}.tmp`))
   await rename(join(dir, `${current}.tmp`), join(dir, current))
   await linkTop(dir, payload)

@@ -1,6 +1,7 @@
-import { mkdir, realpath, stat, writeFile } from 'node:fs/promises'
-import { dirname, normalize } from 'node:path'
 import type { Stats } from 'node:fs'
+import { mkdir, stat, writeFile } from 'node:fs/promises'
+import { dirname, normalize } from 'node:path'
+import { realPathInside } from './inside.ts'
 
 export type HostPath = Readonly<{ path: string; type: string }>
 export type Found =
@@ -10,8 +11,10 @@ export type Found =
 /** Where a hostPath really is: the kernel's own /proc, anything else below the node's root. */
 export function machinePath(nodeRoot: string, path: string): string {
   const clean = normalize(`/${path}`).replace(/(.)\/$/, '$1')
-  return clean === '/proc' || clean.startsWith('/proc/') ? clean : `${nodeRoot}${clean === '/' ? '' : clean}`
+  return isInProc(clean) ? clean : `${nodeRoot}${clean === '/' ? '' : clean}`
 }
+
+const isInProc = (path: string) => path === '/proc' || path.startsWith('/proc/')
 
 const checks: Readonly<Record<string, (stats: Stats) => boolean>> = {
   Directory: (stats) => stats.isDirectory(),
@@ -23,9 +26,14 @@ const checks: Readonly<Record<string, (stats: Stats) => boolean>> = {
   BlockDevice: (stats) => stats.isBlockDevice(),
 }
 
-/** The path, made first where its type allows; without a type the runtime makes a directory. */
+/**
+ * The path, made first where its type allows; without a type the runtime makes a directory. Links are followed, but
+ * never out of the node: not by what a pod has put there, and not by /proc/1/root.
+ */
 export async function findHostPath(nodeRoot: string, { path, type }: HostPath): Promise<Found> {
-  const at = machinePath(nodeRoot, path)
+  const named = machinePath(nodeRoot, path)
+  const at = await realPathInside(isInProc(named) ? '/proc' : nodeRoot, named)
+  if (at === undefined) return { kind: 'missing', message: `hostPath ${path} leads out of the node` }
   const stats = await stat(at).catch(() => undefined)
   if (!stats && (type === '' || type === 'DirectoryOrCreate'))
     await mkdir(at, { recursive: true, mode: 0o755 })
@@ -34,5 +42,5 @@ export async function findHostPath(nodeRoot: string, { path, type }: HostPath): 
     await writeFile(at, '', { mode: 0o644 })
   } else if (!stats || checks[type]?.(stats) === false)
     return { kind: 'missing', message: `hostPath type check failed: ${path} is not a ${type}` }
-  return { kind: 'found', source: await realpath(at) }
+  return { kind: 'found', source: at }
 }

@@ -1,11 +1,12 @@
-import { mkdir, realpath, stat } from 'node:fs/promises'
+import { chmod, mkdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expand } from '../pod/env.ts'
 import type { PodFacts } from '../pod/fields.ts'
 import type { NodePod, PodContainer, PodVolume } from '../pod/pod.ts'
-import type { Mount } from '../runtime/init-script.ts'
+import { machineRoot, type Mount } from '../runtime/init-script.ts'
 import { writeAtomically } from './atomic-dir.ts'
 import { findHostPath } from './host-path.ts'
+import { realPathInside } from './inside.ts'
 import { type Contentful, payloadOf, sourcesOf } from './payload.ts'
 
 /** A directory or file of the machine for each volume by name. */
@@ -51,7 +52,8 @@ async function prepareVolume(volume: PodVolume, context: VolumeContext): Promise
     return found.kind === 'missing' ? found : { ...found, readOnly: found.source.startsWith('/proc') }
   }
   if (volume.emptyDir) {
-    await mkdir(own, { recursive: true, mode: 0o777 })
+    // Not by mkdir's mode, which the umask cuts: a container may run as any user.
+    if ((await mkdir(own, { recursive: true })) !== undefined) await chmod(own, 0o777)
     return { kind: 'found', source: own, readOnly: false }
   }
   const sources = sourcesOf(volume)
@@ -92,6 +94,8 @@ export async function mountsOf(
         message: `subPath "${sub}" of volume "${mount.name}" leaves the volume or does not exist`,
       }
     const target = join('/', mount.mountPath)
+    if (target === machineRoot || target.startsWith(`${machineRoot}/`))
+      return { kind: 'invalid', message: `mountPath ${target} is not available in the sandbox` }
     const kind = (await stat(source)).isDirectory() ? 'dir' : 'file'
     const propagation = mount.mountPropagation === 'None' ? 'private' : 'slave'
     const readOnly = volume.readOnly || mount.readOnly
@@ -113,12 +117,8 @@ const depth = (path: string) => path.split('/').length
 /** A subPath that does not exist becomes a directory; one that leads out of the volume is undefined. */
 async function inside(source: string, sub: string): Promise<string | undefined> {
   if (sub === '') return source
-  const root = await realpath(source)
-  const wanted = join(root, sub)
-  if (!wanted.startsWith(`${root}/`)) return undefined
-  const found = await realpath(wanted).catch(async () => {
-    await mkdir(wanted, { recursive: true }).catch(() => undefined)
-    return realpath(wanted).catch(() => undefined)
-  })
-  return found?.startsWith(`${root}/`) ? found : undefined
+  const found = await realPathInside(source, join(source, sub))
+  if (found === undefined) return undefined
+  const exists = await stat(found).catch(() => mkdir(found, { recursive: true }).catch(() => undefined))
+  return exists === undefined ? undefined : found
 }

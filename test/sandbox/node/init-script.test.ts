@@ -42,10 +42,16 @@ t.test('user, groups and rights', async (t) => {
   const words = asUser(plan)
   t.match(
     words.join(' '),
-    '--reuid=5 --regid=6 --groups=7,8 --bounding-set=-all,+net_raw --inh-caps=-all env -i --chdir=/w',
+    '--reuid=5 --regid=6 --groups=7,8 --bounding-set=-all,+net_raw --inh-caps=-all env -i --chdir=/w --',
   )
   const root = asUser({ ...plan, user: { uid: 0, gid: 0, groups: [] }, capabilities: 'all' })
   t.notOk(root.some((word) => word.startsWith('--reuid') || word.startsWith('--bounding')))
+})
+
+t.test('a variable named like an option of env is a variable', async (t) => {
+  const words = asUser({ ...plan, workingDir: '/', env: { '-S': 'false' }, command: ['printenv'] })
+  const [program = '', ...args] = words.slice(words.indexOf('env'))
+  t.equal(execFileSync(program, args, { encoding: 'utf8' }), '-S=false\n')
 })
 
 t.test('the root is left before anything of the pod is mounted, and made read-only last', async (t) => {

@@ -1,4 +1,15 @@
-import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  readlink,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -136,6 +147,58 @@ t.test("hostPaths lie below the node's root, only /proc is the kernel's own", as
   t.match(await findHostPath(dir, { path: '/a/b', type: 'DirectoryOrCreate' }), { kind: 'found' })
   t.match(await findHostPath(dir, { path: '/a/b', type: 'File' }), { kind: 'missing' })
   t.match(await findHostPath(dir, { path: '/f', type: 'FileOrCreate' }), { kind: 'found' })
+})
+
+t.test('no link leads a hostPath or a subPath out of its place, and nothing is made outside', async (t) => {
+  const dir = await scratch(t)
+  const [node, outside] = [`${dir}/node`, `${dir}/outside`]
+  await mkdir(node)
+  await mkdir(outside)
+  await symlink(outside, `${node}/link`)
+  await symlink(`${outside}/new`, `${node}/dangling`)
+  const out = { kind: 'missing', message: /leads out of the node/ }
+  for (const path of ['/link', '/link/new', '/dangling', '/dangling/x', '/proc/1/root', '/proc/self/cwd/x'])
+    for (const type of ['', 'DirectoryOrCreate', 'FileOrCreate', 'Directory'])
+      t.match(await findHostPath(node, { path, type }), out, `${path} ${type}`)
+  t.match(await findHostPath(node, { path: '/proc', type: 'Directory' }), { kind: 'found', source: '/proc' })
+
+  const volumes = new Map([['v', { source: node, readOnly: false }]])
+  for (const subPath of ['link', 'link/new', 'dangling', 'dangling/x', '../outside']) {
+    const volumeMounts = [{ name: 'v', mountPath: '/x', subPath }]
+    const [container] = podOf({ containers: [{ name: 'a', volumeMounts }] }).spec.containers
+    if (!container) return t.fail('no container')
+    t.match(await mountsOf(container, volumes, {}, 1), { kind: 'invalid', message: /leaves the volume/ })
+  }
+  t.strictSame(await readdir(outside), [])
+})
+
+t.test('nothing is mounted where the machine is while a container is built', async (t) => {
+  const dir = await scratch(t)
+  for (const mountPath of ['/.machine', '/x/../.machine/etc']) {
+    const [container] = podOf({ containers: [{ name: 'a', volumeMounts: [{ name: 'v', mountPath }] }] }).spec
+      .containers
+    if (!container) return t.fail('no container')
+    const volumes = new Map([['v', { source: dir, readOnly: false }]])
+    t.match(await mountsOf(container, volumes, {}, 1), { kind: 'invalid', message: /not available/ })
+  }
+})
+
+t.test('an empty directory is any user’s, and stays as its users leave it', async (t) => {
+  const dir = await scratch(t)
+  const pod = podOf({ volumes: [{ name: 'e', emptyDir: {} }] })
+  const prepare = () => prepareVolumes({ pod, facts, dir, nodeRoot: dir, contents: contents({}) })
+  await prepare()
+  t.equal((await stat(`${dir}/e`)).mode & 0o777, 0o777)
+  await chmod(`${dir}/e`, 0o700)
+  await prepare()
+  t.equal((await stat(`${dir}/e`)).mode & 0o777, 0o700)
+})
+
+t.test('a writer that was killed halfway does not keep the next from writing', async (t) => {
+  const dir = await scratch(t)
+  await symlink('..vgone', `${dir}/..data.tmp`)
+  t.ok(await writeAtomically(dir, files({ a: '1' })))
+  t.equal(await readFile(`${dir}/a`, 'utf8'), '1')
 })
 
 t.test('mounts: outer ones first, process 1 is the node, a subPath never leaves its volume', async (t) => {
