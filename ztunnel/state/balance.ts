@@ -25,7 +25,9 @@ type Wanted = Readonly<{
 
 /** One endpoint by weight; undefined when none is left. */
 export function chooseEndpoint(state: MeshState, wanted: Wanted): Endpoint | undefined {
-  const { service, random, tried = new Set() } = wanted
+  const { service, port, mode, random, tried = new Set() } = wanted
+  // Before anything is computed and kept for it: apps may dial any port.
+  if (mode === 'standard' && !service.ports.has(port)) return undefined
   const { endpoints, sums } = state.derive(service.key, choiceName(wanted), () => choiceOf(state, wanted))
   const total = sums.at(-1) ?? 0
   if (total === 0) return undefined

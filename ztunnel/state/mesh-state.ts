@@ -83,9 +83,15 @@ export class MeshState {
           .map(({ cidr }) => cidr.length),
       )
     const covering = [...this.#withBlocks.values()]
-      .filter((s) => lengthOf(s) >= 0)
-      .sort((a, b) => lengthOf(b) - lengthOf(a))
-    return bestService(covering, clientNamespace)
+      .map((service) => ({ service, length: lengthOf(service) }))
+      .filter(({ length }) => length >= 0)
+    // Of one's own namespace before the longest, the longest before the canonical (ztunnel: state/service.rs).
+    const own = covering.filter(({ service }) => service.namespace === clientNamespace)
+    const candidates =
+      own.length > 0 ? own : covering.filter(({ service }) => service.visibility === 'Public')
+    const longest = Math.max(...candidates.map(({ length }) => length))
+    const best = candidates.filter(({ length }) => length === longest).map(({ service }) => service)
+    return bestService(best, clientNamespace)
   }
   serviceByHostname(hostname: string, clientNamespace: string): Service | undefined {
     return bestService(this.#byHostname.get(hostname) ?? [], clientNamespace)

@@ -101,39 +101,51 @@ function toWaypoint(
   gateway: Gateway,
   target: { workload?: Workload; service: Service | undefined },
 ): Route | undefined {
-  const found = resolveGateway(state, question, gateway, origDst.address)
+  const gatewayService = serviceOf(state, question, gateway)
+  if (isWaypoint(question, gateway, gatewayService)) return undefined
+  const found = resolveGateway(state, question, gateway, gatewayService, origDst.address)
   if (!found) return reject(`unknown waypoint: ${gatewayName(gateway)}`)
-  const { workload, service, via } = found
-  if (workload.identity === question.source.identity && workload.addresses.includes(question.sourceIp))
-    return undefined
+  const { workload, via } = found
   return {
     kind: 'waypoint',
     via,
     authority: formatAddress(origDst), // untouched: the waypoint chooses the endpoint
-    expect: [...new Set([...(service?.subjectAltNames ?? []), workload.identity])],
+    expect: [...new Set([...(gatewayService?.subjectAltNames ?? []), workload.identity])],
     workload,
     service: target.service,
   }
+}
+
+const serviceOf = (state: MeshState, { source }: OutboundQuestion, { to }: Gateway): Service | undefined =>
+  to.kind === 'hostname'
+    ? state.service(to.service)
+    : state.serviceAt(to.network, to.address, source.namespace)
+
+/** Is the source one of the waypoint's own pods? Any of them: they must not send each other what they have seen. */
+function isWaypoint(
+  { source, sourceIp }: OutboundQuestion,
+  { to }: Gateway,
+  service: Service | undefined,
+): boolean {
+  if (!source.addresses.includes(sourceIp)) return false
+  return service ? source.services.has(service.key) : to.kind === 'address' && to.address === sourceIp
 }
 
 function resolveGateway(
   state: MeshState,
   question: OutboundQuestion,
   { to, port }: Gateway,
+  service: Service | undefined,
   wanted: Ip,
-): { workload: Workload; service: Service | undefined; via: SocketAddress } | undefined {
-  const service =
-    to.kind === 'hostname'
-      ? state.service(to.service)
-      : state.serviceAt(to.network, to.address, question.source.namespace)
+): { workload: Workload; via: SocketAddress } | undefined {
   if (service) {
     const endpoint = chooseEndpoint(state, { ...question, service, port, mode: 'waypoint' })
     const address = endpoint && addressOf(endpoint.workload, service, wanted)
-    return address && { workload: endpoint.workload, service, via: { address, port: endpoint.port } }
+    return address && { workload: endpoint.workload, via: { address, port: endpoint.port } }
   }
   if (to.kind === 'hostname' || to.network !== question.network) return undefined
   const workload = state.workloadAt(to.network, to.address)
-  return workload && { workload, service: undefined, via: { address: to.address, port } }
+  return workload && { workload, via: { address: to.address, port } }
 }
 
 /** A gateway as one string, `network/ip` or `namespace/hostname`. */

@@ -133,6 +133,22 @@ t.test('the longest block wins, an exact address before any', async (t) => {
   t.equal(found('11.0.0.1'), undefined)
 })
 
+t.test('of blocks: own namespace, then the longest, then the canonical', async (t) => {
+  const state = new MeshState('n1')
+  const block = (namespace: string, vip: string, more: Partial<wire.Service> = {}) =>
+    parseService({ ...serviceWire({ name: 'web', namespace, vips: [vip] }), ...more })
+  state.apply({
+    services: [
+      block('a', '10.0.0.0/8'),
+      block('b', '10.96.0.0/16'),
+      block('c', '10.0.0.0/12', { canonical: true }),
+      block('d', '10.96.1.0/24', { visibility: wire.Visibility.NAMESPACE }),
+    ],
+  })
+  const found = (from: string) => state.serviceAt('', ip('10.96.1.1'), from)?.namespace
+  t.same([found('a'), found('d'), found('x')], ['a', 'd', 'b'])
+})
+
 t.test('listeners hear of local workloads and policies, after the state is complete', async (t) => {
   const state = new MeshState('n1')
   const heard: string[] = []

@@ -308,6 +308,39 @@ t.test('a waypoint that is the source itself goes on to the endpoint', async (t)
   )
 })
 
+t.test('a waypoint of several pods is not sent on to another of them', async (t) => {
+  const state = new MeshState('n1')
+  const drafts: WorkloadDraft[] = [
+    server,
+    { ...waypoint, name: 'wp-other', serviceAccount: 'wp', addresses: ['10.0.0.8'] },
+    { ...waypoint, name: 'client', serviceAccount: 'wp', node: 'n1' },
+  ]
+  state.apply({
+    workloads: drafts.map((draft) => parseWorkload(workloadWire(draft))),
+    services: [{ ...service, waypoint: wp }, waypointService].map((draft) =>
+      parseService(serviceWire(draft)),
+    ),
+  })
+  const source = state.localWorkload({ namespace: 'demo', name: 'client', serviceAccount: 'wp' })
+  if (!source) throw new Error('no source')
+  for (const random of [0, 0.99]) {
+    const asked = { source, sourceIp: ip('10.0.0.9'), network: '', random: () => random }
+    t.equal(resolveOutbound(state, asked, { address: ip('10.96.0.1'), port: 80 }).kind, 'hbone')
+  }
+})
+
+t.test('ports that a service does not have are refused without a look at its endpoints', async (t) => {
+  const state = meshOf([server], [service])
+  let looked = 0
+  const members = state.membersOf.bind(state)
+  state.membersOf = (key) => {
+    looked++
+    return members(key)
+  }
+  for (let port = 1000; port < 1100; port++) t.match(ask(state, `10.96.0.1:${port}`), { kind: 'reject' })
+  t.equal(looked, 0)
+})
+
 t.test('weighted waypoints share the connections', async (t) => {
   const wp2 = 'demo/wp2.demo.svc.cluster.local'
   const second: WorkloadDraft = {
