@@ -5,6 +5,7 @@ export { coalesce, destroying, within } from './dispose.ts'
 export {
   type Cidr,
   cidrContains,
+  containing,
   formatAddress,
   type Ip,
   ip,

@@ -1,4 +1,4 @@
-import { type Cidr, cidrContains } from '#base'
+import { type Cidr, containing } from '#base'
 import { partsOf } from '#identity'
 import type {
   Authorization,
@@ -38,18 +38,6 @@ export function decide(
   return { verdict: 'deny', by: 'nothing-allowed', considered: allows.map((policy) => policy.name) }
 }
 
-/** What would be decided if the dry-run policies were enforced too; undefined when none is among them. */
-export function decideDryRun(
-  policies: readonly Authorization[],
-  connection: Connection,
-): Decision | undefined {
-  if (!policies.some((policy) => policy.dryRun)) return undefined
-  return decide(
-    policies.map((policy) => ({ ...policy, dryRun: false })),
-    connection,
-  )
-}
-
 /** A decision as one sentence, in ztunnel's words. */
 export function explainDecision(decision: Decision): string {
   if (decision.verdict === 'allow')
@@ -66,6 +54,8 @@ type Subject = Readonly<{
   principal: string | undefined
   namespace: string
   serviceAccount: string | undefined
+  fromSource: (block: Cidr) => boolean
+  toDestination: (block: Cidr) => boolean
 }>
 
 function subjectOf(connection: Connection): Subject {
@@ -75,6 +65,8 @@ function subjectOf(connection: Connection): Subject {
     principal: connection.peer?.slice('spiffe://'.length),
     namespace: parts?.namespace ?? '',
     serviceAccount: parts?.serviceAccount,
+    fromSource: containing(connection.source),
+    toDestination: containing(connection.destination.address),
   }
 }
 
@@ -86,18 +78,16 @@ const matches = (policy: Authorization, subject: Subject): boolean =>
 function matchHolds(match: Match, subject: Subject): boolean {
   if (match === 'always' || match === 'never') return match === 'always'
   if (constrainsNothing(match)) return false // ztunnel skips a match whose lists are all empty
-  const { source, destination } = subject.connection
-  const inBlock = (address: typeof source) => (block: Cidr) => cidrContains(block, address)
   return (
-    holds(match.destinationPorts, (port) => port === destination.port) &&
+    holds(match.destinationPorts, (port) => port === subject.connection.destination.port) &&
     holds(match.namespaces, (text) => textHolds(text, subject.namespace)) &&
     holds(match.serviceAccounts, (account) => isAccount(account, subject)) &&
     holds(
       match.principals,
       (text) => subject.principal !== undefined && textHolds(text, subject.principal),
     ) &&
-    holds(match.sourceIps, inBlock(source)) &&
-    holds(match.destinationIps, inBlock(destination.address))
+    holds(match.sourceIps, subject.fromSource) &&
+    holds(match.destinationIps, subject.toDestination)
   )
 }
 

@@ -12,6 +12,6 @@ export {
 /** Wire → policy, closing whatever cannot be read. */
 export { decodeAuthorization, parseAuthorization } from './parse.ts'
 /** Verdict and reason for one connection. */
-export { decide, decideDryRun, type Decision, explainDecision } from './decide.ts'
+export { decide, type Decision, explainDecision } from './decide.ts'
 /** The set of policies held, and which of them concern a workload. */
 export { noPolicies, type Policies, policiesFor, updatePolicies } from './policies.ts'

@@ -5,7 +5,6 @@ import {
   type Authorization,
   type Connection,
   decide,
-  decideDryRun,
   explainDecision,
   type Match,
   type MatchFields,
@@ -182,7 +181,7 @@ t.test('a refusal says which policies were considered', async (t) => {
   )
 })
 
-t.test('dry-run policies are judged beside the verdict', async (t) => {
-  t.equal(decideDryRun([policy('a', 'allow', [[]])], shop), undefined)
-  t.equal(decideDryRun([policy('d', 'deny', [[]], true)], shop)?.by, 'demo/d')
+t.test('dry-run policies change no verdict', async (t) => {
+  t.same(decide([policy('d', 'deny', [[]], true)], shop), { verdict: 'allow', by: 'no-allow-policies' })
+  t.equal(decide([policy('a', 'allow', [], true), policy('b', 'allow', [[]])], shop).verdict, 'allow')
 })
