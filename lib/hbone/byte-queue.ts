@@ -1,18 +1,16 @@
-import { type MemoryBudget, readBytes, releaseSlab, takeSlab } from './memory.ts'
+import { type MemoryBudget, readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 
 type Chunk = { readonly buffer: Buffer; used: number }
 
 /** Bytes that were taken out of a queue to be written; `release` them when the write is over. */
 export type Batch = Readonly<{ views: readonly Buffer[]; bytes: number; chunks: readonly Chunk[] }>
 
-/** A lone small piece gets a chunk of this size; more than that and chunks follow the flow of the last batch. */
-const smallest = 4 << 10
-
 /** Copies pieces together into few chunks: one write per loop turn instead of one per TLS record. */
 export class ByteQueue {
   readonly #budget: MemoryBudget
   #chunks: Chunk[] = []
-  #nextSize = smallest
+  /** How large the next chunk should be: as large as the last batch was, growing while it fills. */
+  #nextSize = 0
   bytes = 0
 
   constructor(budget: MemoryBudget) {
@@ -40,11 +38,11 @@ export class ByteQueue {
   }
 
   #allocate(atLeast: number): Buffer | undefined {
-    let size = Math.max(this.#nextSize, smallest)
-    while (size < atLeast) size *= 2
+    // A piece larger than a slab does not come from TLS; whoever sends one gets a buffer of its own.
+    const size = atLeast > readBytes ? atLeast : sizeFor(Math.max(this.#nextSize, atLeast))
     if (!this.#budget.take(size)) return undefined
     this.#nextSize = Math.min(readBytes, size * 2)
-    return size === readBytes ? takeSlab() : Buffer.allocUnsafeSlow(size)
+    return takeSlab(size)
   }
 
   /** Everything that waits; undefined when nothing does. */
@@ -54,7 +52,8 @@ export class ByteQueue {
     const bytes = this.bytes
     this.#chunks = []
     this.bytes = 0
-    this.#nextSize = sizeFor(bytes)
+    // The next batch will be about as large as this one.
+    this.#nextSize = bytes
     return { views: chunks.map(({ buffer, used }) => buffer.subarray(0, used)), bytes, chunks }
   }
 
@@ -64,11 +63,4 @@ export class ByteQueue {
       releaseSlab(buffer)
     }
   }
-}
-
-/** The next batch will be about as large as the last. */
-function sizeFor(bytes: number): number {
-  let size = smallest
-  while (size < bytes && size < readBytes) size *= 2
-  return size
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { errorCode, headerBytes } from './frames.ts'
 import { isHangUp, isPlainEnd, resetError } from './h2-error.ts'
-import { readBytes } from './memory.ts'
+import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Transferred } from './tunnel.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
@@ -12,6 +12,8 @@ import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
  */
 const landing = Buffer.allocUnsafeSlow(headerBytes + readBytes)
 const landingView = landing.subarray(headerBytes)
+/** A read below this is an exchange of messages rather than a stream. */
+const smallBytes = 16 << 10
 
 /** Copies between a tunnel and an application until both directions have ended or something broke. */
 export const forwardTunnel = (tunnel: TunnelStream, app: Socket, signal: AbortSignal): Promise<Transferred> =>
@@ -29,8 +31,10 @@ class Forward implements TunnelUser {
   #error: unknown
   /** A TLS write of ours is under way. */
   #sending = false
-  /** Bytes that the peer's window had no room for; at most one read. */
-  #pending: Buffer | undefined
+  /** Reading the application has been stopped until the write under way is over. */
+  #paused = false
+  /** Bytes that the peer's window, or a write under way, left no room for; at most one read. */
+  #pending: { readonly slab: Buffer; from: number; readonly to: number } | undefined
   #appEnded = false
   #writing = false
   #appFinished = false
@@ -82,13 +86,27 @@ class Forward implements TunnelUser {
     this.#fromApp += n
     if (this.#over) return false
     if (this.#sending || n > this.#tunnel.sendable || n > readBytes) {
-      this.#pending = Buffer.from(buffer.subarray(0, n))
+      this.#keep(buffer, n)
+      this.#paused = true
       if (!this.#sending) this.#sendPending()
       return false
     }
     if (buffer !== landingView) buffer.copy(landing, headerBytes, 0, n)
     this.#send(n)
-    return false
+    // Stopping and starting costs two system calls; a small read seldom finds the write of the one before unfinished.
+    this.#paused = n >= smallBytes
+    return !this.#paused
+  }
+
+  #keep(buffer: Buffer, n: number): void {
+    const slab = n > readBytes ? Buffer.allocUnsafe(n) : takeSlab(sizeFor(n))
+    buffer.copy(slab, 0, 0, n)
+    this.#pending = { slab, from: 0, to: n }
+  }
+
+  #dropPending(): void {
+    if (this.#pending) releaseSlab(this.#pending.slab)
+    this.#pending = undefined
   }
 
   #send(n: number): void {
@@ -105,15 +123,21 @@ class Forward implements TunnelUser {
     if (this.#over || this.#sending) return
     if (this.#pending) this.#sendPending()
     else if (this.#appEnded) this.#endTunnel()
-    else if (this.#tunnel.sendable > 0) this.#app.resume()
+    else if (this.#paused && this.#tunnel.sendable > 0) {
+      this.#paused = false
+      this.#app.resume()
+    }
   }
 
   #sendPending(): void {
     const pending = this.#pending
-    const n = Math.min(this.#tunnel.sendable, pending?.length ?? 0, readBytes)
-    if (pending === undefined || n === 0) return
-    pending.copy(landing, headerBytes, 0, n)
-    this.#pending = n < pending.length ? pending.subarray(n) : undefined
+    if (pending === undefined) return
+    const { slab, from, to } = pending
+    const n = Math.min(this.#tunnel.sendable, to - from, readBytes)
+    if (n === 0) return
+    slab.copy(landing, headerBytes, from, from + n)
+    if (from + n < to) pending.from += n
+    else this.#dropPending()
     this.#send(n)
   }
 
@@ -138,7 +162,9 @@ class Forward implements TunnelUser {
       this.#writing = false
       this.#toApp += batch.bytes
       this.#tunnel.done(batch)
-      this.received()
+      // Not at once: what has come in since may be one record of many that this loop turn brings.
+      if (this.#tunnel.queue.bytes > 0) this.#tunnel.again()
+      else this.received()
     }
     const { views } = batch
     if (views.length > 1) this.#app.cork()
@@ -189,7 +215,7 @@ class Forward implements TunnelUser {
   #settle(): void {
     if (this.#over) return
     this.#over = true
-    this.#pending = undefined
+    this.#dropPending()
     this.#signal.removeEventListener('abort', this.#onAbort)
     if (this.#tunnel.stream.closed) this.#tunnel.discard()
     const moved = { toApp: this.#toApp, fromApp: this.#fromApp }

@@ -3,17 +3,28 @@
 
 /** One read from a plaintext socket, and the largest TLS write (facts: dataplane.md §4). */
 export const readBytes = 256 << 10
-/** Slabs kept for reuse: 16 MiB. */
-const maxPooledSlabs = 64
 /** Bytes that slow readers may make a process keep. */
 const maxBufferedBytes = 256 << 20
 
-const slabs: Buffer[] = []
+/**
+ * Sizes that buffers come in. Memory outside V8's heap is dear to make (malloc, often mmap) and each byte of it hastens
+ * the next garbage collection, so buffers of all sizes are used again, not only the large ones.
+ */
+const sizes = [4, 8, 16, 32, 64, 128, 256].map((kib) => kib << 10)
+/** Kept for reuse, of each size. */
+const maxPooledBytes = 4 << 20
+const pools = new Map(sizes.map((size): [number, Buffer[]] => [size, []]))
 
-/** A buffer of `readBytes`; give it back with `releaseSlab` when no write uses it any more. */
-export const takeSlab = (): Buffer => slabs.pop() ?? Buffer.allocUnsafeSlow(readBytes)
+/** The smallest size that holds `n` bytes; `n` is at most `readBytes`. */
+export const sizeFor = (n: number): number => sizes.find((size) => size >= n) ?? readBytes
+
+/** A buffer of one of the sizes; give it back with `releaseSlab` when no write uses it any more. */
+export const takeSlab = (size: number = readBytes): Buffer =>
+  pools.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size)
+
 export const releaseSlab = (slab: Buffer): void => {
-  if (slab.length === readBytes && slabs.length < maxPooledSlabs) slabs.push(slab)
+  const pool = pools.get(slab.length)
+  if (pool && pool.length * slab.length < maxPooledBytes) pool.push(slab)
 }
 
 /** A count of bytes with a ceiling. */

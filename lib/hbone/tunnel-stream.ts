@@ -7,14 +7,14 @@ import { tunnelDuplex } from './duplex.ts'
 import type { Response } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
 import { errorCode } from './frames.ts'
-import { processBudget } from './memory.ts'
+import { processBudget, readBytes } from './memory.ts'
 import type { Session } from './session.ts'
 import type { Stream, StreamListener } from './stream.ts'
 import type { Transferred, Tunnel } from './tunnel.ts'
 
 /** Who reads and writes a tunnel: a forward or a duplex view. */
 export type TunnelUser = {
-  /** Bytes or the end have arrived; called at most once per loop turn. */
+  /** Bytes or the end have arrived; called once per loop turn, and whenever a slab is full. */
   received(): void
   writable(): void
   /** Nothing more comes or goes. Undefined after a plain end. */
@@ -49,8 +49,11 @@ export class TunnelStream implements StreamListener, Tunnel {
   }
 
   bytes(buffer: Buffer, start: number, end: number): void {
-    if (this.queue.push(buffer, start, end)) this.#mark()
-    else {
+    if (this.queue.push(buffer, start, end)) {
+      // What fills a slab is handed on at once, while it is still in the cache; the rest at the end of the loop turn.
+      if (this.queue.bytes >= readBytes) this.#user?.received()
+      this.again()
+    } else {
       // The process has no memory left for readers that stand still; this one's loss is everybody's gain.
       this.session.connection.consumed(this.stream, end - start)
       this.#resetBoth(errorCode.enhanceYourCalm)
@@ -58,7 +61,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   }
 
   ended(): void {
-    this.#mark()
+    this.again()
     if (this.stream.closed) this.session.streamClosed()
   }
 
@@ -71,7 +74,8 @@ export class TunnelStream implements StreamListener, Tunnel {
     this.#gone(code)
   }
 
-  #mark(): void {
+  /** Asks for `received` at the end of this loop turn. */
+  again(): void {
     if (this.#isDirty) return
     this.#isDirty = true
     this.session.markDirty(this)
@@ -88,7 +92,7 @@ export class TunnelStream implements StreamListener, Tunnel {
     if (this.#user !== undefined) throw new TypeError('tunnel is already in use')
     this.#user = user
     if (this.resetCode !== undefined) user.gone(this.resetCode)
-    else if (this.queue.bytes > 0 || this.stream.remoteEnded) this.#mark()
+    else if (this.queue.bytes > 0 || this.stream.remoteEnded) this.again()
   }
 
   get sendable(): number {
