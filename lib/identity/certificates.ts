@@ -155,7 +155,11 @@ export class Certificates {
     stop.signal.throwIfAborted()
     const key = generateKeyPair()
     const chain = await this.#options.sign(createCsr({ id, key }), id, stop.signal)
-    return parseCaAnswer(chain, key.privateKey, id)
+    const certificate = parseCaAnswer(chain, key.privateKey, id)
+    // One that nobody accepts is a failure with its pauses, not something to fetch again for every connection.
+    if (certificate.notAfter.getTime() <= this.#clock.now())
+      throw new MeshError('identity-unavailable', { message: 'the CA sent an expired certificate' })
+    return certificate
   }
 
   #onCertificate(entry: Entry, certificate: WorkloadCertificate): void {

@@ -22,7 +22,9 @@ export function checkPeer(leafDer: Buffer): PeerCheck {
   const found = extensionsOf(leafDer)
   if (typeof found === 'string') return no(found)
   if (isAuthority(found.get('basicConstraints'))) return no('certificate of an authority (CA:TRUE)')
-  if (!maySign(found.get('keyUsage'))) return no('key usage without digitalSignature')
+  const usage = usageOf(found.get('keyUsage'))
+  if ((usage & digitalSignature) === 0) return no('key usage without digitalSignature')
+  if ((usage & ofAuthorities) !== 0) return no('key usage of an authority')
   return identityIn(found.get('altNames'))
 }
 
@@ -63,10 +65,14 @@ function isAuthority(value: Buffer | undefined): boolean {
   return flag !== undefined && !(flag.tag === tags.boolean && flag.value.length === 1 && flag.value[0] === 0)
 }
 
-/** digitalSignature is the first bit of the string. */
-function maySign(value: Buffer | undefined): boolean {
+const digitalSignature = 0x80
+/** keyCertSign and cRLSign, which a leaf must not have (X509-SVID §4.3). */
+const ofAuthorities = 0x06
+
+/** The first eight bits of a key usage; none when it is missing or malformed. */
+function usageOf(value: Buffer | undefined): number {
   const usage = value && readOne(value, tags.bitString)
-  return ((usage?.value[1] ?? 0) & 0x80) !== 0
+  return usage?.value[1] ?? 0
 }
 
 const uriTag = 0x86

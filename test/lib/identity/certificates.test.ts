@@ -174,3 +174,12 @@ t.test('a waiter may leave, a forgotten identity is not renewed, and no dump sho
   t.equal(waiting().length, 0)
   t.strictSame(certificates.dump(), [])
 })
+
+t.test('an expired answer is a failure with its pauses, however many ask', async (t) => {
+  const { clock, waiting } = handClock()
+  const calls: SpiffeId[] = []
+  using certificates = new Certificates({ sign: signer(clock, calls, -1), clock, log: silent })
+  for (let n = 0; n < 3; n++) await t.rejects(certificates.get(id('a'), never), /expired/)
+  t.equal(calls.length, 1)
+  t.equal(waiting().length, 1, 'the next try')
+})

@@ -16,6 +16,8 @@ const cases: [string, Parameters<typeof oddLeaf>[3], string][] = [
   ['CA:TRUE', [ext.authority, ext.signs, ext.names(uri(id))], 'certificate of an authority (CA:TRUE)'],
   ['no key usage', [ext.leaf, ext.names(uri(id))], 'key usage without digitalSignature'],
   ['only keyAgreement', [ext.leaf, ext.agrees, ext.names(uri(id))], 'key usage without digitalSignature'],
+  ['keyCertSign', [ext.leaf, ext.certifies, ext.names(uri(id))], 'key usage of an authority'],
+  ['cRLSign', [ext.leaf, ext.revokes, ext.names(uri(id))], 'key usage of an authority'],
   ['no names', [ext.leaf, ext.signs], 'no subject alternative names'],
   ['only a DNS name', [ext.leaf, ext.signs, ext.names([2, 'a.b'])], 'no URI name'],
   ['names twice', [ext.leaf, ext.signs, ext.names(uri(id)), ext.names(uri(id))], 'extension given twice'],

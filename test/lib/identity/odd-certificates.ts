@@ -10,6 +10,8 @@ export const ext = {
   authority: extension(ids.basicConstraints, true, sequence(boolean(true))),
   signs: extension(ids.keyUsage, true, bits(Buffer.from([0x80]), 7)),
   agrees: extension(ids.keyUsage, true, bits(Buffer.from([0x08]), 3)),
+  certifies: extension(ids.keyUsage, true, bits(Buffer.from([0x84]), 2)),
+  revokes: extension(ids.keyUsage, true, bits(Buffer.from([0x82]), 1)),
   names: (...names: (readonly [tag: number, text: string])[]): Node =>
     extension(
       ids.altNames,
