@@ -84,7 +84,8 @@ async function keepConnected(
     }
     try {
       await runStream(options, nowOpen, onResponse, signal)
-      failures = 0
+      // One that ends at once, again and again, must not be asked in a tight loop.
+      failures = performance.now() - started > settledMs ? 0 : failures + 1
       metrics?.terminated('Complete')
       log.info('stream ended by the server, reconnecting')
     } catch (error) {

@@ -120,6 +120,16 @@ t.test('a failing server is tried again, with the token of that moment', async (
   t.match(metrics, 'istio_xds_connection_terminations_total{reason="Error"} 1')
 })
 
+t.test('a server that ends every stream at once is not asked in a tight loop', async (t) => {
+  const fake = await FakeXds.start(ca)
+  start({ fake, types: { [addressTypeUrl]: recorder().handler } }, t)
+  await fake.stream()
+  const begun = performance.now()
+  for (let n = 1; n <= 6; n++) (await fake.stream(n)).end()
+  await fake.stream(7)
+  t.ok(performance.now() - begun > 400, '10, 20, 40 … 320 ms, each at least 0.8 of that')
+})
+
 t.test('a handler that throws rejects its response, and the stream goes on', async (t) => {
   const fake = await FakeXds.start(ca)
   const handler: Handler = {
