@@ -45,6 +45,7 @@ export type Ztunnel = AsyncDisposable &
   }>
 
 const stateTask = 'state manager'
+const shuttingDown = () => new MeshError('draining', { message: 'shutting down' })
 
 /** Starts everything; what was opened is closed again when a later part fails. */
 export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Ztunnel> {
@@ -56,9 +57,9 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const fileLimit = raiseFileLimit()
   processMetrics(registry, config.version, fileLimit)
   const stop = new AbortController()
-  stack.defer(() => stop.abort(new MeshError('draining', { message: 'shutting down' })))
+  stack.defer(() => stop.abort(shuttingDown()))
   const state = new MeshState(config.nodeName)
-  const sign = parts.sign ?? caClient(config)
+  const sign = parts.sign ?? stack.use(caClient(config))
   const certificates = stack.use(new Certificates({ sign, log: log.child('identity') }))
   stack.use(followIdentities(state, certificates))
   const connections = new Connections()
@@ -97,10 +98,17 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     signal: stop.signal,
     log: log.child('xds'),
   })
+  let following: Promise<void> | undefined
   void subscription.synced.then(() => {
     readiness.done(stateTask)
     // The data plane starts when the mesh is known: before that every connection would be a stranger.
-    return followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal: stop.signal })
+    following = followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal: stop.signal })
+  })
+  // First of all at the end: nothing more is heard, so that what is closed next stays closed.
+  stack.defer(async () => {
+    stop.abort(shuttingDown())
+    await subscription.done
+    await following
   })
   const owned = stack.move()
   return {
