@@ -1,18 +1,15 @@
 import { messageOf } from '#base'
 import { startLogging } from '#telemetry'
 import { startZtunnel } from './app.ts'
+import { surviveBugs } from './bugs.ts'
 import { parseConfig } from './config.ts'
 
 try {
   const config = parseConfig(process.env)
   const logs = startLogging(config.log)
   const log = logs.root('ztunnel')
-  // Nothing a peer sends may end the process; what still gets here is a bug, and costs one connection, not the node.
-  process.on('uncaughtException', (error) =>
-    log.error('uncaught', { error: error.stack ?? messageOf(error) }),
-  )
-  process.on('unhandledRejection', (error) => log.error('unhandled rejection', { error: messageOf(error) }))
   const ztunnel = await startZtunnel(config, { logs })
+  surviveBugs(ztunnel.registry, log)
   log.info('started', { node: config.nodeName, ...ztunnel.ports })
   const asked = Promise.withResolvers<string>()
   process.once('SIGTERM', () => asked.resolve('SIGTERM'))
