@@ -1,3 +1,4 @@
+import { request } from 'node:http'
 import t from 'tap'
 import { parseSpiffeId } from '#identity'
 import { Readiness, Registry, silent, startLogging } from '#telemetry'
@@ -45,7 +46,7 @@ async function start(test: { teardown(fn: () => Promise<void>): unknown }) {
     const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { method })
     return { status: response.status, body: await response.text() }
   }
-  return { state, call, logs, quits, certificate }
+  return { state, call, logs, quits, certificate, port: server.port }
 }
 
 t.test('config_dump has the shape that istioctl reads, and no key', async (t) => {
@@ -140,4 +141,21 @@ t.test('quitting needs a POST; unknown paths are not found', async (t) => {
   t.equal(quits.length, 1)
   t.equal((await call('/nope')).status, 404)
   t.equal((await call('/')).status, 200)
+})
+
+t.test('a web page in the browser of an operator gets nothing and stops nothing', async (t) => {
+  const { port, quits } = await start(t)
+  const status = (path: string, method: string, headers: Record<string, string>) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const sent = request({ host: '127.0.0.1', port, path, method, headers }, (answer) => {
+        answer.resume()
+        resolve(answer.statusCode)
+      })
+      sent.on('error', reject).end()
+    })
+  t.equal(await status('/config_dump', 'GET', { host: 'evil.example:15000' }), 403, 'rebound name')
+  t.equal(await status('/quitquitquit', 'POST', { origin: 'https://evil.example' }), 403, 'foreign form')
+  for (const host of ['localhost:15000', '127.0.0.1:15000', '[::1]:15000', 'localhost'])
+    t.equal(await status('/config_dump', 'GET', { host }), 200, host)
+  t.same(quits, [])
 })

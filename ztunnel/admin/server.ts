@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { isIP } from 'node:net'
 import { messageOf } from '#base'
 
 /** An answer; text by default. */
@@ -28,12 +29,23 @@ export async function serveAdmin(
 async function answer(request: IncomingMessage, routes: AdminRoutes): Promise<Answer> {
   try {
     request.resume()
+    if (isForeign(request)) return { status: 403, body: 'not from here\n' }
     const url = new URL(request.url ?? '/', 'http://localhost')
     const route = routes[url.pathname]
     return route ? await route(url, request.method ?? 'GET') : { status: 404, body: 'not found\n' }
   } catch (error) {
     return { status: 500, body: `${messageOf(error)}\n` }
   }
+}
+
+/**
+ * Did a web page send it? Behind a port-forward a browser on the operator's machine reaches us, and then any site it
+ * shows: by a name of its own for 127.0.0.1, or by a form that posts here.
+ */
+function isForeign({ headers }: IncomingMessage): boolean {
+  if (headers.origin !== undefined) return true
+  const host = (headers.host ?? 'localhost').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1')
+  return host !== 'localhost' && isIP(host) === 0
 }
 
 async function close(server: Server): Promise<void> {
