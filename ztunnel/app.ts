@@ -4,6 +4,7 @@ import { Certificates, createCaClient } from '#identity'
 import { raiseFileLimit } from '#linux'
 import {
   type LogControl,
+  type Logger,
   metricsRoute,
   Readiness,
   readinessRoute,
@@ -93,23 +94,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const drain = () => drainPods(pods, config.drainMs)
   const admin = { config, state, pods, connections, certificates, logs, quit: async () => quit.resolve() }
   const ports = await openServers(stack, registry, readiness, admin)
-  const subscription = subscribe({
-    ...xdsOptions(config, state, registry),
-    signal: stop.signal,
-    log: log.child('xds'),
-  })
-  let following: Promise<void> | undefined
-  void subscription.synced.then(() => {
-    readiness.done(stateTask)
-    // The data plane starts when the mesh is known: before that every connection would be a stranger.
-    following = followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal: stop.signal })
-  })
-  // First of all at the end: nothing more is heard, so that what is closed next stays closed.
-  stack.defer(async () => {
-    stop.abort(shuttingDown())
-    await subscription.done
-    await following
-  })
+  startFeeds(stack, { config, state, pods, registry, readiness, log, stop })
   const owned = stack.move()
   return {
     state,
@@ -120,6 +105,35 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     drain,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+type Feeds = Readonly<{
+  config: Config
+  state: MeshState
+  pods: Pods
+  registry: Registry
+  readiness: Readiness
+  log: Logger
+  stop: AbortController
+}>
+
+/** The control plane, and when the mesh is known the node agent: before that every connection would be a stranger. */
+function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
+  const { config, state, pods, registry, readiness, log, stop } = o
+  const { signal } = stop
+  const options = xdsOptions(config, state, registry)
+  const subscription = subscribe({ ...options, signal, log: log.child('xds') })
+  let following: Promise<void> | undefined
+  void subscription.synced.then(() => {
+    readiness.done(stateTask)
+    following = followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal })
+  })
+  // First of all at the end: nothing more is heard, so that what is closed next stays closed.
+  stack.defer(async () => {
+    stop.abort(shuttingDown())
+    await subscription.done
+    await following
+  })
 }
 
 /** What is open is judged again when policies or the records of this node's pods have changed. */
