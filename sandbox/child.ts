@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, existsSync, openSync, statSync, truncateSync } from 'node:fs'
 import { copyFile } from 'node:fs/promises'
-import { backoffMs, sleep } from '#base'
+import { backoffMs, messageOf, sleep } from '#base'
 import type { Logger } from '#telemetry'
 
 export type ChildOptions = Readonly<{
@@ -12,6 +12,16 @@ export type ChildOptions = Readonly<{
   log: Logger
   signal: AbortSignal
   onChange: () => void
+}>
+
+export type ChildState = Readonly<{
+  name: string
+  pid?: number | undefined
+  restarts: number
+  /** Ends in a row that came soon and were not orderly. */
+  failures: number
+  /** How it last ended. */
+  lastEnd?: string | undefined
 }>
 
 /** Quick at first, because tests and people kill things to see them come back. */
@@ -30,6 +40,8 @@ export class Child {
   readonly #done: Promise<void>
   #process: ChildProcess | undefined
   #restarts = 0
+  #failures = 0
+  #lastEnd: string | undefined
 
   constructor(options: ChildOptions) {
     this.name = options.name
@@ -38,8 +50,14 @@ export class Child {
   }
 
   /** For `status`. */
-  get state(): { name: string; pid: number | undefined; restarts: number } {
-    return { name: this.name, pid: this.#process?.pid, restarts: this.#restarts }
+  get state(): ChildState {
+    return {
+      name: this.name,
+      pid: this.#process?.pid,
+      restarts: this.#restarts,
+      failures: this.#failures,
+      lastEnd: this.#lastEnd,
+    }
   }
 
   /** Asks it to end, then makes it. The signal of the options must have fired. */
@@ -56,11 +74,14 @@ export class Child {
     let quickEnds = 0
     while (!signal.aborted) {
       const began = Date.now()
-      const how = await this.#once()
+      const how = await this.#once().catch(messageOf)
       this.#process = undefined
       if (signal.aborted) return
       this.#restarts++
-      quickEnds = Date.now() - began >= soundRunMs ? 1 : quickEnds + 1
+      const wasSound = Date.now() - began >= soundRunMs
+      quickEnds = wasSound ? 1 : quickEnds + 1
+      this.#failures = wasSound || how === 'exit 0' ? 0 : this.#failures + 1
+      this.#lastEnd = how
       const waitMs = backoffMs(quickEnds, restart)
       log.warn('process ended, will be restarted', { name: this.name, how, waitMs: Math.round(waitMs) })
       onChange()
@@ -76,7 +97,7 @@ export class Child {
     closeSync(out)
     this.#process = child
     child.once('spawn', onChange)
-    const timer = setInterval(() => void boundLog(logFile), logCheckMs)
+    const timer = setInterval(() => void boundLog(logFile).catch(() => undefined), logCheckMs)
     const { promise, resolve } = Promise.withResolvers<string>()
     child.once('error', (error) => resolve(error.message))
     child.once('exit', (code, killedBy) => resolve(killedBy ?? `exit ${code}`))
@@ -86,9 +107,11 @@ export class Child {
   }
 }
 
-/** The writer has the file open for appending, so it is emptied in place; what was in it is kept once. */
+/**
+ * The writer has the file open for appending, so it is emptied in place; what was in it is kept once, unless the disk is
+ * full: then it is emptied all the same.
+ */
 async function boundLog(path: string): Promise<void> {
   if (!existsSync(path) || statSync(path).size < maxLogBytes) return
-  await copyFile(path, `${path}.1`)
-  truncateSync(path)
+  await copyFile(path, `${path}.1`).finally(() => truncateSync(path))
 }

@@ -77,8 +77,10 @@ function status(config: SandboxConfig): number {
   const state = supervisorOf(config)
   if (state) {
     say(`sandbox ${config.name} is up: API at https://127.0.0.1:${state.apiPort}, ${state.nodes} nodes`)
-    for (const { name, pid, restarts } of state.children)
-      say(`  ${name}\tpid ${pid ?? '-'}\trestarts ${restarts}`)
+    for (const { name, pid, restarts, lastEnd } of state.children)
+      say(
+        `  ${name}\tpid ${pid ?? '-'}\trestarts ${restarts}${lastEnd === undefined ? '' : ` (last: ${lastEnd})`}`,
+      )
     return 0
   }
   const left = leftovers(config)

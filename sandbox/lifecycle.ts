@@ -8,6 +8,7 @@ import { createPki, writeKubeconfigs } from './api/auth/index.ts'
 import { chooseApiPort } from './api-port.ts'
 import { compileCache } from './compile-cache.ts'
 import type { SandboxConfig } from './config.ts'
+import { exclusively } from './exclusively.ts'
 import {
   createTopology,
   findLeftovers,
@@ -32,6 +33,8 @@ export type Running = Readonly<{ kubeconfig: string; apiUrl: string; upMs: numbe
 const readyTimeoutMs = 60_000
 const pollMs = 100
 const stopTimeoutMs = 15_000
+/** With the growing pauses between them these take some six seconds. */
+const maxApiFailures = 5
 
 /**
  * Brings a cluster up and returns when it is ready; its processes stay when the caller ends. One that is up already
@@ -42,40 +45,53 @@ export async function up(config: SandboxConfig, options: UpOptions): Promise<Run
   const began = Date.now()
   const check = await preflight(signal)
   if (check.kind === 'missing') throw new MeshError('bad-config', { message: check.sentence })
-  const running = supervisorOf(config)
-  if (!running) {
-    onProgress('network')
-    await sweep(config)
-    if (fresh) await rm(config.stateDir, { recursive: true, force: true })
-    await mkdir(`${config.runDir}/logs`, { recursive: true })
-    await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
-    await createTopology(config, signal)
-    await Promise.all(config.nodes.map(writeNodeConflist))
-    createPki(config)
-    const port = await chooseApiPort(config)
-    writeKubeconfigs(config, port)
-    onProgress('processes')
-    await startSupervisor(config, port)
-  }
+  const wasUp = await exclusively(
+    config.name,
+    async () => {
+      if (supervisorOf(config)) return true
+      onProgress('network')
+      await sweep(config)
+      if (fresh) await rm(config.stateDir, { recursive: true, force: true })
+      await make(config, signal, onProgress)
+      return false
+    },
+    signal,
+  )
   onProgress('ready')
   const apiUrl = await untilReady(config, within(readyTimeoutMs, signal), signal)
-  return { kubeconfig: config.kubeconfig, apiUrl, upMs: Date.now() - began, wasUp: running !== undefined }
+  return { kubeconfig: config.kubeconfig, apiUrl, upMs: Date.now() - began, wasUp }
+}
+
+async function make(
+  config: SandboxConfig,
+  signal: AbortSignal,
+  onProgress: (step: string) => void,
+): Promise<void> {
+  await mkdir(`${config.runDir}/logs`, { recursive: true })
+  await mkdir(config.stateDir, { recursive: true, mode: 0o700 })
+  await createTopology(config, signal)
+  await Promise.all(config.nodes.map(writeNodeConflist))
+  createPki(config)
+  const port = await chooseApiPort(config)
+  writeKubeconfigs(config, port)
+  onProgress('processes')
+  await startSupervisor(config, port, signal)
 }
 
 /** Takes it down and removes everything that it made, also after anything of it was killed; `purge` forgets its state too. */
-export async function down(
-  config: SandboxConfig,
-  options: Readonly<{ purge?: boolean }> = {},
-): Promise<void> {
-  const running = supervisorOf(config)
-  if (running) {
-    signalProcess(running.supervisor, 'SIGTERM') // so that the API server closes its database in order
-    const deadline = Date.now() + stopTimeoutMs
-    while (isAlive(running.supervisor) && Date.now() < deadline)
-      await sleep(pollMs / 4, new AbortController().signal)
+export function down(config: SandboxConfig, options: Readonly<{ purge?: boolean }> = {}): Promise<void> {
+  const { signal } = new AbortController() // what is begun here is finished
+  const takeDown = async () => {
+    const running = supervisorOf(config)
+    if (running) {
+      signalProcess(running.supervisor, 'SIGTERM') // so that the API server closes its database in order
+      const deadline = Date.now() + stopTimeoutMs
+      while (isAlive(running.supervisor) && Date.now() < deadline) await sleep(pollMs / 4, signal)
+    }
+    await sweep(config)
+    if (options.purge) await rm(config.stateDir, { recursive: true, force: true })
   }
-  await sweep(config)
-  if (options.purge) await rm(config.stateDir, { recursive: true, force: true })
+  return exclusively(config.name, takeDown, signal)
 }
 
 /** Everything of the instance that exists on the machine now, one line each; state on disk is not counted. */
@@ -110,7 +126,8 @@ export function supervisorOf(config: Pick<SandboxConfig, 'runDir'>): RunState | 
   return state && isAlive(state.supervisor) ? state : undefined
 }
 
-async function startSupervisor(config: SandboxConfig, port: number): Promise<void> {
+/** Returns when it has told that it runs: from then on another command finds it. */
+async function startSupervisor(config: SandboxConfig, port: number, signal: AbortSignal): Promise<void> {
   const script = resolve(import.meta.dirname, 'supervisor.ts')
   const args = [script, '--name', config.name, '--nodes', String(config.nodes.length), '--port', String(port)]
   const out = openSync(`${config.runDir}/logs/supervisor.log`, 'a')
@@ -123,6 +140,12 @@ async function startSupervisor(config: SandboxConfig, port: number): Promise<voi
   const child = spawn(process.execPath, args, { cwd: '/', detached: true, stdio: ['ignore', out, out], env })
   closeSync(out)
   await new Promise<void>((done, fail) => child.once('spawn', done).once('error', fail))
+  const deadline = within(readyTimeoutMs, signal)
+  while (supervisorOf(config)?.supervisor.pid !== child.pid) {
+    if (child.exitCode !== null || child.signalCode !== null)
+      throw new MeshError('unavailable', { message: await notReady(config, 'its supervisor ended at once') })
+    await sleep(pollMs / 4, deadline)
+  }
   child.unref()
 }
 
@@ -141,11 +164,24 @@ async function untilReady(
       why = missing
     } catch (error) {
       if (!deadline.aborted) why = messageOf(error)
+      const hopeless = whyHopeless(config)
+      if (hopeless !== undefined)
+        throw new MeshError('unavailable', { message: await notReady(config, hopeless) })
     }
     if (callers.aborted) throw callers.reason
     if (deadline.aborted) throw new MeshError('timeout', { message: await notReady(config, why) })
     await sleep(pollMs, deadline).catch(() => undefined)
   }
+}
+
+/** Why waiting for the API server is of no use, if it is not: some seconds of restarts change nothing, such as a taken port. */
+function whyHopeless(config: SandboxConfig): string | undefined {
+  const running = supervisorOf(config)
+  if (!running) return 'its supervisor is gone'
+  const api = running.children.find(({ name }) => name === 'api')
+  return (api?.failures ?? 0) >= maxApiFailures
+    ? `the API server on port ${running.apiPort} ends again and again (${api?.lastEnd})`
+    : undefined
 }
 
 async function missingIn(

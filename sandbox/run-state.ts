@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
+import type { ChildState } from './child.ts'
 import type { SandboxConfig } from './config.ts'
 import type { ProcessId } from './node/runtime/process.ts'
 
@@ -8,7 +9,7 @@ export type RunState = Readonly<{
   supervisor: ProcessId
   nodes: number
   apiPort: number
-  children: readonly Readonly<{ name: string; pid?: number | undefined; restarts: number }>[]
+  children: readonly ChildState[]
 }>
 
 const stateFile = ({ runDir }: Pick<SandboxConfig, 'runDir'>) => `${runDir}/status.json`

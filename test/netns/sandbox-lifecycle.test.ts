@@ -39,7 +39,9 @@ t.test('the life of a sandbox', { skip, timeout: 120_000 }, async (t) => {
     routes: out('ip', 'route'),
   }
 
-  const running = await up(config, { signal })
+  const ups = await Promise.all([up(config, { signal }), up(config, { signal })])
+  t.equal(ups.filter(({ wasUp }) => wasUp).length, 1, 'of two at once one does it, the other finds it')
+  const running = ups.find(({ wasUp }) => !wasUp) ?? ups[0]
   t.comment(`up after ${running.upMs} ms`)
   t.notOk(running.wasUp)
   t.ok((await up(config, { signal })).wasUp, 'a second up finds it as it is')
