@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import { MeshError } from '#base'
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 /** Go's way to write a duration, as Istio's environment has it: `100ms`, `10s`, `1m30s`. */
@@ -45,7 +46,12 @@ export type Config = Readonly<ReturnType<typeof parseConfig>>
 
 /** The environment, once and completely; throws one error that names every bad variable. */
 export function parseConfig(env: NodeJS.ProcessEnv) {
-  const e = Env.parse(env)
+  const parsed = Env.safeParse(env)
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+    throw new MeshError('bad-config', { message: `bad environment: ${problems.join('; ')}` })
+  }
+  const e = parsed.data
   return {
     namespace: e.POD_NAMESPACE,
     podName: e.POD_NAME ?? hostname(),

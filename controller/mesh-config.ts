@@ -7,6 +7,7 @@ import type { Logger } from '#telemetry'
 export type MeshConfig = Readonly<{ trustDomain: string; rootNamespace: string }>
 
 const domain = /^[a-z0-9._-]{1,255}$/
+const namespaceName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /** Reads `mesh` of the ConfigMap; what is missing or unreadable is Istio's default, and the log says so. */
 export function meshConfigFrom(map: ConfigMap | undefined, namespace: string, log: Logger): MeshConfig {
@@ -14,14 +15,16 @@ export function meshConfigFrom(map: ConfigMap | undefined, namespace: string, lo
   const text = map?.data?.['mesh']
   if (text === undefined) return defaults
   try {
-    const mesh: unknown = parse(text)
-    if (!isRecord(mesh)) return defaults
-    const { trustDomain, rootNamespace } = mesh
-    return {
-      trustDomain:
-        typeof trustDomain === 'string' && domain.test(trustDomain) ? trustDomain : defaults.trustDomain,
-      rootNamespace: typeof rootNamespace === 'string' && rootNamespace !== '' ? rootNamespace : namespace,
+    const mesh: unknown = parse(text) ?? {}
+    if (!isRecord(mesh)) throw new TypeError('not a map')
+    const read = (field: keyof MeshConfig, pattern: RegExp): string => {
+      const value = mesh[field]
+      if (value === undefined || value === '') return defaults[field]
+      if (typeof value === 'string' && pattern.test(value)) return value
+      log.error('a field of the ConfigMap istio cannot be read; using its default', { field, value })
+      return defaults[field]
     }
+    return { trustDomain: read('trustDomain', domain), rootNamespace: read('rootNamespace', namespaceName) }
   } catch (error) {
     log.error('the ConfigMap istio cannot be read; using defaults', { error: messageOf(error) })
     return defaults

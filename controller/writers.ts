@@ -68,7 +68,14 @@ export function writersOf({ client, inputs, mesh, authority, signal, log }: Writ
     }),
   ]
   return async (leading: AbortSignal) => {
-    await bundles.synced // a bundle not yet seen is not a bundle that is missing
+    // A bundle not yet seen is not a bundle that is missing.
+    await Promise.race([bundles.synced, aborted(leading)])
     await lead(writers, leading)
   }
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((done) => {
+    if (signal.aborted) done()
+    else signal.addEventListener('abort', () => done(), { once: true })
+  })

@@ -81,6 +81,9 @@ async function hold(
   await release(client, options).catch(() => undefined)
 }
 
+/** A courtesy; an API server that does not answer must not hold up the end. */
+const releaseMs = 2_000
+
 type Observed = { renewTime: string; atMs: number }
 
 async function take(
@@ -121,7 +124,8 @@ async function take(
 
 /** Lets the next one start at once instead of after the lease ran out. */
 async function release(client: KubeClient, { namespace, name, identity }: LeaseOptions): Promise<void> {
-  const found = await client.find({ kind: kinds.Lease, namespace, name })
+  const signal = AbortSignal.timeout(releaseMs)
+  const found = await client.find({ kind: kinds.Lease, namespace, name }, signal)
   if (found?.spec?.holderIdentity !== identity) return
-  await client.update(kinds.Lease, { ...found, spec: { ...found.spec, holderIdentity: '' } })
+  await client.update(kinds.Lease, { ...found, spec: { ...found.spec, holderIdentity: '' } }, { signal })
 }

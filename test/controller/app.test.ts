@@ -4,6 +4,9 @@ import t from 'tap'
 import { checkPeer } from '#identity'
 import { type ConfigMap, kinds } from '#kube'
 import { authorizationTypeUrl, workload } from '#wire'
+import { startController } from '../../controller/app.ts'
+import { parseConfig } from '../../controller/config.ts'
+import { silent } from '#telemetry'
 import { FakeKube } from '../fakes/fake-kube.ts'
 import { until } from '../fakes/until.ts'
 import {
@@ -362,4 +365,21 @@ t.test('ready only when it is; the API server’s absence later ends nothing', a
   down[Symbol.dispose]()
   kube.put(pod('shop', 'later', { ip: '10.244.1.20' }))
   t.strictSame(names(await stream.next()), ['Kubernetes//Pod/shop/later'])
+})
+
+t.test('a leader that may not see the bundles ends all the same', async (t) => {
+  await using kube = await start()
+  const refusal = { status: 403, body: { kind: 'Status', reason: 'Forbidden', message: 'no' } }
+  kube.hook(({ method, path }) => (method === 'GET' && path === '/api/v1/configmaps' ? refusal : undefined))
+  const config = parseConfig({
+    XDS_PORT: '0',
+    MONITORING_PORT: '0',
+    READINESS_PORT: '0',
+    POD_NAME: 'istiod-1',
+  })
+  const app = await startController(config, kube.client(), silent)
+  const holder = () => kube.read(kinds.Lease, 'istio-leader', 'istio-system')?.spec?.holderIdentity
+  await until(() => holder() === 'istiod-1', 'it leads')
+  await app[Symbol.asyncDispose]()
+  t.equal(holder(), '', 'and has let go of the lease')
 })
