@@ -26,11 +26,16 @@ export class RenewableCredentials extends ServerCredentials {
 /** Clients come back with a fresh token and are spread over replicas again (Istio: keepaliveMaxServerConnectionAge). */
 const maxConnectionAgeMs = 30 * 60_000
 const closeMs = 2_000
+/** ztunnel has one stream of xDS and at most eight requests to the CA; each may hold a whole message before anybody is known. */
+const maxStreams = 20
+/** A connection on which nobody asks anything is worth nothing to us. */
+const maxIdleMs = 5 * 60_000
 
 export const newGrpcServer = (): Server =>
   new Server({
     'grpc.max_receive_message_length': 16 << 20, // the versions of 100,000 resources in a first request
-    'grpc.max_concurrent_streams': 100,
+    'grpc.max_concurrent_streams': maxStreams,
+    'grpc.max_connection_idle_ms': maxIdleMs,
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.max_connection_age_ms': maxConnectionAgeMs,
