@@ -26,10 +26,8 @@ export function readPeerMode(object: Custom): PeerMode {
   const notes = newNotes()
   const spec = isRecord(object.spec) ? object.spec : {}
   const { portLevelMtls = {}, selector } = spec
-  const matchLabels = isRecord(selector) ? (selector['matchLabels'] ?? {}) : {}
-  const entries = isRecord(matchLabels)
-    ? Object.entries(matchLabels).map(([k, v]) => [k, String(v)] as const)
-    : []
+  const labels = labelsOf(selector)
+  if (!labels) notes.invalid.push(`spec.selector: ${shown(selector)} cannot be read; taken for STRICT`)
   const ports = new Map<number, Mode>()
   for (const [text, setting] of Object.entries(isRecord(portLevelMtls) ? portLevelMtls : {})) {
     const port = Number(text)
@@ -42,11 +40,22 @@ export function readPeerMode(object: Custom): PeerMode {
     namespace: namespaceOf(object),
     name: nameOf(object),
     created: object.metadata.creationTimestamp ?? '',
-    mode: modeOf(spec['mtls'], 'spec.mtls', notes.invalid),
+    // Without knowing whom it is about, it may only make things stricter.
+    mode: labels ? modeOf(spec['mtls'], 'spec.mtls', notes.invalid) : 'STRICT',
     ports,
-    selector: entries.length === 0 ? undefined : Object.fromEntries(entries),
+    selector: labels && Object.keys(labels).length > 0 ? labels : undefined,
     invalid: notes.invalid,
   }
+}
+
+/** The labels that a selector wants; undefined when it cannot be read. */
+function labelsOf(selector: unknown): Readonly<Record<string, string>> | undefined {
+  if (selector === undefined) return {}
+  const { matchLabels = {}, ...rest } = isRecord(selector) ? selector : { unreadable: selector }
+  if (!isRecord(matchLabels) || Object.keys(rest).length > 0) return undefined
+  const entries = Object.entries(matchLabels)
+  if (!entries.every(([, value]) => typeof value === 'string')) return undefined
+  return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]))
 }
 
 function modeOf(setting: unknown, path: string, invalid: string[]): Mode {

@@ -1,12 +1,7 @@
-/** What could not be understood or enforced in one policy, in the order in which it was met. */
-export type Problems = Readonly<{
-  /** Values that mean nothing: `spec.rules[0].from[0].source.ipBlocks: "x" is not an address`. */
-  invalid: readonly string[]
-  /** Attributes that need a waypoint, such as `methods`. */
-  layer7: readonly string[]
-}>
-
-/** Collects problems while a policy is read. */
+/**
+ * What could not be understood or enforced in one policy, collected while it is read: values that mean nothing, such as
+ * `spec.rules[0].from[0].source.ipBlocks: "x" is not an address`, and attributes that need a waypoint, such as `methods`.
+ */
 export type Notes = { readonly invalid: string[]; readonly layer7: Set<string> }
 
 export const newNotes = (): Notes => ({ invalid: [], layer7: new Set() })

@@ -44,6 +44,19 @@ const modes: readonly [string, readonly ReturnType<typeof peer>[], readonly stri
     [peer('m', 'istio-system', mtls('STRICT')), peer('n', 'shop', mtls('UNSET'))],
     [strict],
   ],
+  [
+    'a selector that cannot be read makes nobody less strict',
+    [
+      peer('m', 'istio-system', mtls('STRICT')),
+      peer('w', 'shop', { selector: { matchExpressions: [] }, ...mtls('PERMISSIVE') }),
+    ],
+    [strict],
+  ],
+  [
+    'nor one whose labels are no texts',
+    [peer('w', 'shop', { selector: { matchLabels: { app: 5 } }, ...mtls('PERMISSIVE') })],
+    [strict],
+  ],
   ['workload STRICT', [peer('w', 'shop', { ...select, ...mtls('STRICT') })], [strict]],
   [
     'workload DISABLE in a strict namespace',
