@@ -46,7 +46,7 @@ async function suite(name: string, files: readonly string[], jobs: number, env: 
   if (files.length === 0) throw new Error(`no tests found for ${name}`)
   out(`\n# ${name}: ${files.length} files`)
   const args = [
-    '--reporter=terse',
+    '--reporter=min',
     `--jobs=${jobs}`,
     `--timeout=${timeoutSeconds}`,
     `--output-file=${tapFile}`,
