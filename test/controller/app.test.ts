@@ -6,7 +6,7 @@ import { type ConfigMap, kinds } from '#kube'
 import { authorizationTypeUrl, workload } from '#wire'
 import { startController } from '../../controller/app.ts'
 import { parseConfig } from '../../controller/config.ts'
-import { silent } from '#telemetry'
+import { startLogging } from '#telemetry'
 import { FakeKube } from '../fakes/fake-kube.ts'
 import { until } from '../fakes/until.ts'
 import {
@@ -377,9 +377,11 @@ t.test('a leader that may not see the bundles ends all the same', async (t) => {
     READINESS_PORT: '0',
     POD_NAME: 'istiod-1',
   })
-  const app = await startController(config, kube.client(), silent)
+  const lines: string[] = []
+  const log = startLogging({ write: (line) => void lines.push(line) }).root('istiod')
+  const app = await startController(config, kube.client(), log)
+  await until(() => lines.some((line) => line.includes('\tleading\t')), 'it leads')
   const holder = () => kube.read(kinds.Lease, 'istio-leader', 'istio-system')?.spec?.holderIdentity
-  await until(() => holder() === 'istiod-1', 'it leads')
   await app[Symbol.asyncDispose]()
   t.equal(holder(), '', 'and has let go of the lease')
 })
