@@ -9,6 +9,7 @@ import { parsePod } from './pod/pod.ts'
 import { loadPods } from './pod-store.ts'
 import { PodWorker } from './pod-worker.ts'
 import { heartbeat, registerNode } from './register.ts'
+import { removeOrphans } from './runtime/pod-sandbox.ts'
 import { serveKubelet } from './server/kubelet.ts'
 import { clusterContents } from './volumes/contents.ts'
 import type { WorkerContext } from './worker-context.ts'
@@ -63,9 +64,11 @@ export async function startNodeAgent(options: NodeAgentOptions): Promise<AsyncDi
 
 /** What an earlier agent left running goes on; whether it is still wanted shows when the pods are known. */
 async function adopt(context: WorkerContext, workers: Map<string, PodWorker>): Promise<void> {
-  const { config, node } = context
-  for (const saved of await loadPods(`${config.runDir}/nodes/${node.name}/pods`))
-    keep(workers, saved.pod.metadata.uid, await PodWorker.adopt(context, saved))
+  const { config, node, log } = context
+  const pods = await loadPods(`${config.runDir}/nodes/${node.name}/pods`)
+  for (const saved of pods) keep(workers, saved.pod.metadata.uid, await PodWorker.adopt(context, saved))
+  const known = pods.map(({ sandbox }) => sandbox?.containerId).filter((id) => id !== undefined)
+  await removeOrphans(node, new Set(known), log)
 }
 
 function keep(workers: Map<string, PodWorker>, uid: string, worker: PodWorker): void {

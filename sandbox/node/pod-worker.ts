@@ -55,7 +55,10 @@ export class PodWorker {
     this.#context = { ...context, signal: AbortSignal.any([context.signal, this.#making.signal]) }
     this.#writer = new StatusWriter(context.client, pod, context.signal, context.log)
     this.gone = this.#gone.promise
-    context.signal.addEventListener('abort', () => void this.#release(), { once: true })
+    const release = () => void this.#release()
+    context.signal.addEventListener('abort', release, { once: true })
+    // The agent outlives its pods, and would hold on to each of them by its listener.
+    void this.gone.then(() => context.signal.removeEventListener('abort', release))
   }
 
   /** Goes on with a pod that an earlier agent ran: containers that still run are kept. */

@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync, chmodSync } from 'node:fs'
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import t from 'tap'
+import { silent } from '#telemetry'
 import { sandboxConfig } from '../../sandbox/config.ts'
 import {
+  attachedIds,
   cniAdd,
   cniDel,
   createPodNetns,
@@ -15,6 +17,7 @@ import {
   sweep,
   writeNodeConflist,
 } from '../../sandbox/net/index.ts'
+import { removeOrphans } from '../../sandbox/node/runtime/pod-sandbox.ts'
 
 t.setTimeout(120_000) // the machine may be busy; each takes a few seconds on an idle one
 const config = sandboxConfig('sbnet', 2)
@@ -100,6 +103,19 @@ t.test('the network of a sandbox', { skip, timeout: 60_000 }, async (t) => {
     await deletePodNetns(one, 'cni-p')
     await cniDel(one, 'p', signal) // unknown by now: nothing happens
     t.notMatch(await rules(), /8080/)
+  })
+
+  await t.test('what a killed agent left is removed, what a pod has is not', async (t) => {
+    await createPodNetns(one, 'cni-half', signal) // killed before the plugins ran
+    await createPodNetns(one, 'cni-whole', signal)
+    await cniAdd(one, attachment('whole'), signal)
+    const links = async () =>
+      (await enter(netnsPath(one.netns), 'ip', '-br', 'link')).stdout.split('veth').length
+    const before = await links()
+    await removeOrphans(one, new Set(['a']), silent)
+    t.same(await attachedIds(one), ['a'])
+    t.same(readdirSync(`${one.root}/run/netns`), ['cni-a'])
+    t.equal(await links(), before - 1)
   })
 
   await t.test('a chained plugin sees the node as a real one, and its refusal is the error', async (t) => {

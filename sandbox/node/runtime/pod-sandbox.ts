@@ -1,6 +1,10 @@
 import { randomBytes } from 'node:crypto'
+import { readdir } from 'node:fs/promises'
+import { messageOf } from '#base'
+import type { Logger } from '#telemetry'
 import type { NodeConfig } from '../../config.ts'
 import {
+  attachedIds,
   cniAdd,
   cniDel,
   createPodNetns,
@@ -30,15 +34,14 @@ export async function createSandbox(
   const containerId = randomBytes(16).toString('hex')
   if (pod.spec.hostNetwork)
     return { containerId, netnsPath: netnsPath(node.netns), ips: [node.ipv4, node.ipv6] }
-  const netns = `cni-${containerId}`
-  const path = podNetnsPath(node, netns)
+  const sandbox = sandboxOf(node, containerId)
   try {
-    await createPodNetns(node, netns, signal)
-    const { ips } = await cniAdd(node, attachment(pod, containerId, netns), signal)
-    return { containerId, netns, netnsPath: path, ips }
+    await createPodNetns(node, sandbox.netns, signal)
+    const { ips } = await cniAdd(node, attachment(pod, containerId, sandbox.netns), signal)
+    return { ...sandbox, ips }
   } catch (error) {
     // The caller's signal may be what failed; undoing must not depend on it.
-    await removeSandbox(node, { containerId, netns, netnsPath: path, ips: [] }).catch(() => undefined)
+    await removeSandbox(node, sandbox).catch(() => undefined)
     throw error
   }
 }
@@ -51,6 +54,34 @@ export async function removeSandbox(node: NodeConfig, { containerId, netns }: Po
   } finally {
     await deletePodNetns(node, netns)
   }
+}
+
+/**
+ * Removes what no pod of the node knows of: an agent that was killed while it made a sandbox left namespace and
+ * addresses, a plugin that refused to detach left its part. To be called before anything new is made.
+ */
+export async function removeOrphans(
+  node: NodeConfig,
+  known: ReadonlySet<string>,
+  log: Logger,
+): Promise<void> {
+  const namespaces = await readdir(`${node.root}/run/netns`).catch(() => [])
+  const made = namespaces.filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length))
+  for (const containerId of new Set([...made, ...(await attachedIds(node))])) {
+    if (known.has(containerId)) continue
+    log.info('removing the network of a pod that is no more', { containerId })
+    await removeSandbox(node, sandboxOf(node, containerId)).catch((error: unknown) =>
+      log.warn('pod network not detached cleanly', { containerId, error: messageOf(error) }),
+    )
+  }
+}
+
+/** Of the namespaces' names in the node's /var/run/netns. */
+const prefix = 'cni-'
+
+function sandboxOf(node: NodeConfig, containerId: string) {
+  const netns = `${prefix}${containerId}`
+  return { containerId, netns, netnsPath: podNetnsPath(node, netns), ips: [] }
 }
 
 const attachment = ({ metadata, spec }: NodePod, containerId: string, netns: string) => ({
