@@ -22,10 +22,16 @@ export async function runCommand(): Promise<number> {
       nodes: { type: 'string', default: '2' },
       fresh: { type: 'boolean', default: false },
       purge: { type: 'boolean', default: false },
-      wait: { type: 'boolean', default: true },
       help: { type: 'boolean', short: 'h', default: false },
     },
   })
+  const swallowed = optionsThatNpmTook(process.env)
+  if (swallowed.length > 0) {
+    say(
+      `npm took ${swallowed.join(' ')} for itself: write \`npm run sandbox -- <verb> ${swallowed.join(' ')} …\``,
+    )
+    return 2
+  }
   const config = sandboxConfig(values.name, Number(values.nodes))
   const stop = new AbortController()
   for (const signal of ['SIGTERM', 'SIGINT'] as const)
@@ -51,6 +57,15 @@ export async function runCommand(): Promise<number> {
       return help(2)
   }
 }
+
+/**
+ * Without `--`, npm keeps the options after a script's name and passes only the words: `npm run sandbox down --name x`
+ * would take down another instance than the one named.
+ */
+export const optionsThatNpmTook = (env: NodeJS.ProcessEnv): readonly string[] =>
+  ['name', 'nodes', 'fresh', 'purge']
+    .filter((option) => env[`npm_config_${option}`] !== undefined)
+    .map((option) => `--${option}`)
 
 function help(code: number): number {
   say(usage)

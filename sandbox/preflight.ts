@@ -15,7 +15,8 @@ const programs = {
   mount: 'mount',
   umount: 'mount',
   pivot_root: 'util-linux',
-  hostname: 'hostname',
+  fallocate: 'util-linux',
+  mountpoint: 'util-linux',
 } as const
 const plugins = ['ptp', 'host-local', 'loopback', 'portmap']
 const addon = resolve(import.meta.dirname, '../.build/sys.node')

@@ -9,13 +9,21 @@ need() { # command or file, Debian package
 }
 PATH="$PATH:/usr/sbin:/sbin"
 need ip iproute2
+need ss iproute2
 need nft nftables
 need iptables iptables
+need ip6tables iptables
 need ipset ipset
 need tcpdump tcpdump
 need nsenter util-linux
+need setpriv util-linux
+need fallocate util-linux
 need mount mount
+need pgrep procps
 need g++ g++
+need gcc gcc
+# The plugin is linked statically; g++ brings what that needs, another compiler may not.
+[ -e "$(gcc -print-file-name=libc.a 2>/dev/null)" ] || missing="$missing libc6-dev"
 need /usr/lib/cni/ptp containernetworking-plugins
 [ -z "$missing" ] || {
   command -v apt-get >/dev/null 2>&1 || { echo "setup: please install:$missing" >&2; exit 1; }
