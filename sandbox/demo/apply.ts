@@ -1,5 +1,5 @@
 import { isRecord, MeshError, retry } from '#base'
-import { isStatus, type Kind, type KubeClient, KubeError, type KubeObject as Row } from '#kube'
+import { isStatus, type Kind, type KubeClient, KubeError, type KubeObject as Row, kinds } from '#kube'
 import { inOrder, type KubeObject } from './manifests.ts'
 
 /** Who owns the fields that the demo applies. */
@@ -19,7 +19,14 @@ export async function applyAll(
     const kind = known.get(key) ?? (await kindOf(client, object, signal))
     known.set(key, kind)
     await client.apply(kind, object as Row, { fieldManager, force: true, signal })
+    // Pods are refused until their namespace has its service account, which a controller makes.
+    if (object.kind === 'Namespace') await accountOf(client, object.metadata.name, signal)
   }
+}
+
+const accountOf = (client: KubeClient, namespace: string, signal: AbortSignal) => {
+  const ref = { kind: kinds.ServiceAccount, namespace, name: 'default' }
+  return retry(() => client.get(ref, signal), { signal, ...patience, retryable: (e) => isStatus(e, 404) })
 }
 
 /** Deletes objects; those that are gone already are fine. */
