@@ -17,6 +17,9 @@ export type ServeOptions = PublisherOptions &
     version: string
   }>
 
+/** One is what a client needs, two while it reconnects; each may have the whole mesh waiting for it to read. */
+const maxStreamsPerPod = 8
+
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
 export type DeltaServer = Disposable &
   Readonly<{
@@ -33,6 +36,12 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   const publisher = new Publisher(options, (url, names) => {
     for (const stream of streams) stream.published(url, names)
   })
+  const perPod = new Map<string, number>()
+  const release = (pod: string) => {
+    const left = (perPod.get(pod) ?? 1) - 1
+    if (left > 0) perPod.set(pod, left)
+    else perPod.delete(pod)
+  }
   const serve = async (call: Call) => {
     call.on('error', (error) => log.debug('stream failed', { error: messageOf(error) }))
     const caller = await options.authenticate(call.metadata)
@@ -44,12 +53,22 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       const code = caller.kind === 'refused' && caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
       return void call.emit('error', { code, details: 'authentication failure' })
     }
+    const pod = caller.pod?.uid ?? ''
+    const open = (perPod.get(pod) ?? 0) + 1
+    if (open > maxStreamsPerPod) {
+      log.warn('stream refused', { peer: call.getPeer(), reason: 'too many streams of one pod' })
+      return void call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'too many streams' })
+    }
+    perPod.set(pod, open)
     const { views } = publisher
     const stream = new AdsStream(call, { views, caller, nodeKey: options.nodeKey, log, metrics })
     streams.add(stream)
     counted()
     const gone = () => {
-      if (streams.delete(stream)) counted()
+      if (streams.delete(stream)) {
+        release(pod)
+        counted()
+      }
       stream.end()
     }
     for (const event of ['end', 'close', 'cancelled']) call.on(event, gone)

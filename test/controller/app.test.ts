@@ -385,3 +385,29 @@ t.test('a leader that may not see the bundles ends all the same', async (t) => {
   await app[Symbol.asyncDispose]()
   t.equal(holder(), '', 'and has let go of the lease')
 })
+
+t.test('one pod has few streams at a time', async (t) => {
+  await using kube = await start()
+  await using running = await controllerFor(kube)
+  using streams = new DisposableStack()
+  const open = () => {
+    const stream = streams.use(adsStream(running))
+    stream.send({ node: ztunnelNode })
+    return stream
+  }
+  const held = Array.from({ length: 8 }, open)
+  for (const stream of held) await stream.next()
+  t.equal((await open().error())?.code, status.RESOURCE_EXHAUSTED)
+  const other = streams.use(adsStream(running, 'shop/order/order/uid-of-order'))
+  other.send()
+  t.ok(await other.next(), 'another pod is served')
+  held[0]?.call.cancel()
+  const served = async () => {
+    const stream = open()
+    await until(() => stream.responses.length > 0 || stream.failed(), 'an answer')
+    return !stream.failed()
+  }
+  let again = await served()
+  for (let n = 0; !again && n < 100; n++) again = await served()
+  t.ok(again, 'one that ended makes room')
+})

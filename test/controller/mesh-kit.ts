@@ -181,6 +181,7 @@ export function adsStream(running: Running, token: string | undefined = ztunnelT
       if (ack) send({ typeUrl: response.typeUrl, responseNonce: response.nonce })
       return response
     },
+    failed: () => state.error !== undefined,
     unread: () => responses.length - read,
     [Symbol.dispose]: () => {
       call.cancel()
