@@ -24,6 +24,9 @@ type Route = () =>
   | Promise<{ status: number; type?: string; body: string }>
   | { status: number; type?: string; body: string }
 
+/** Scrapers and probes are few; whoever else finds the port must not take the descriptors that the mesh needs. */
+const maxConnections = 256
+
 /** `{ 'GET /metrics': … }` on one port; anything else is 404. Closes with the process or by dispose. */
 export async function serveHttp(
   address: { port: number; host?: string },
@@ -45,6 +48,7 @@ export async function serveHttp(
       }
     })()
   })
+  server.maxConnections = maxConnections
   server.listen(address)
   await once(server, 'listening')
   const bound = server.address()

@@ -46,10 +46,15 @@ export function parseFilter(text: string): Rules {
 
 /** A string or structure as it stands in a plain line; only strings with blanks, quotes or control characters are quoted. */
 function plainValue(value: unknown): string {
-  if (value instanceof Error) return JSON.stringify(value.message)
-  if (typeof value === 'string') return /^[\w.:/\-[\]@%+]+$/.test(value) ? value : JSON.stringify(value)
-  return JSON.stringify(value) ?? 'undefined'
+  if (typeof value === 'string' && /^[\w.:/\-[\]@%+]+$/.test(value)) return value
+  const shown = value instanceof Error ? value.message : value
+  return visible(JSON.stringify(shown) ?? 'undefined')
 }
+
+/** What JSON leaves as it is although a terminal or a reader may be fooled by it: C1 controls, line separators, bidi marks. */
+const deceptive = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
+const visible = (json: string): string =>
+  json.replace(deceptive, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
 
 const entries = (fields: Fields) => Object.entries(fields).filter(([, value]) => value !== undefined)
 
@@ -61,7 +66,8 @@ const plainLine = (time: Date, level: Level, scope: string, message: string, fie
 
 const jsonLine = (time: Date, level: Level, scope: string, message: string, fields: Fields) => {
   const values = entries(fields).map(([key, value]) => [key, value instanceof Error ? value.message : value])
-  return `${JSON.stringify({ level, time: time.toISOString(), scope, message, ...Object.fromEntries(values) })}\n`
+  const line = { level, time: time.toISOString(), scope, message, ...Object.fromEntries(values) }
+  return `${visible(JSON.stringify(line))}\n`
 }
 
 /** Starts logging. Lines go to stdout unless `write` is given; a failing stdout is ignored rather than fatal. */

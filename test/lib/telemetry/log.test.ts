@@ -68,3 +68,14 @@ t.test('causes are told in one line', async (t) => {
   t.equal(describeError(error), 'outer: middle: root')
   t.equal(describeError('text'), 'text')
 })
+
+t.test('what deceives a terminal or a reader is shown as what it is', async (t) => {
+  const odd = 'a\u009b31m \u202egnp\u2028x \u007f'
+  for (const format of ['plain', 'json'] as const) {
+    const { lines, log } = record({ format })
+    log.root('access').info('refused', { authority: odd, error: new Error(odd) })
+    t.match(lines[0], '\\u009b31m \\u202egnp\\u2028x \\u007f')
+    t.notMatch(lines[0], /[\u007f-\u009f\u2028-\u202e]/)
+    if (format === 'json') t.equal(JSON.parse(lines[0] ?? '').authority, odd)
+  }
+})
