@@ -6,6 +6,7 @@ import { addressTypeUrl, ads, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import {
   type Authority,
+  callersFirst,
   caMetrics,
   certificateService,
   openAuthority,
@@ -147,7 +148,8 @@ type GrpcOptions = Readonly<{
 async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: number }> {
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
-  const server = newGrpcServer()
+  const certificates = { authenticate, log: log.child('ca'), metrics: caMetrics(registry) }
+  const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
@@ -160,15 +162,14 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     log: log.child('xds'),
     metrics: xdsMetrics(registry),
   })
-  const metrics = caMetrics(registry)
-  metrics.rootExpiry.set(authority.notAfter.getTime() / 1000)
+  certificates.metrics.rootExpiry.set(authority.notAfter.getTime() / 1000)
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
   server.addService(ads.AggregatedDiscoveryServiceService, {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
   })
   server.addService(
     ca.IstioCertificateServiceService,
-    certificateService({ authority: () => authority, authenticate, world, log: log.child('ca'), metrics }),
+    certificateService({ ...certificates, authority: () => authority, world }),
   )
   const first = ownCertificate(authority, config)
   const credentials = new RenewableCredentials(first)

@@ -1,5 +1,5 @@
 import type { SecureContextOptions } from 'node:tls'
-import { Server, ServerCredentials } from '@grpc/grpc-js'
+import { Server, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js'
 import { MeshError } from '#base'
 
 export type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
@@ -31,8 +31,9 @@ const maxStreams = 20
 /** A connection on which nobody asks anything is worth nothing to us. */
 const maxIdleMs = 5 * 60_000
 
-export const newGrpcServer = (): Server =>
+export const newGrpcServer = (interceptors: ServerInterceptor[] = []): Server =>
   new Server({
+    interceptors,
     'grpc.max_receive_message_length': 16 << 20, // the versions of 100,000 resources in a first request
     'grpc.max_concurrent_streams': maxStreams,
     'grpc.max_connection_idle_ms': maxIdleMs,

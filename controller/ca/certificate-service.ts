@@ -1,8 +1,15 @@
-import { type Metadata, type sendUnaryData, type ServerUnaryCall, status } from '@grpc/grpc-js'
+import {
+  Metadata,
+  type sendUnaryData,
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  type ServerUnaryCall,
+  status,
+} from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import { parseCsr, parseSpiffeId, partsOf, type SpiffeId, spiffeId } from '#identity'
 import type { Logger } from '#telemetry'
-import type { ca } from '#wire'
+import { ca } from '#wire'
 import { type Authority, signWorkload } from './authority.ts'
 import { type Caller, mayImpersonate, type World } from './impersonation.ts'
 import type { CaMetrics } from './metrics.ts'
@@ -36,6 +43,45 @@ const unauthenticated = (message: string, reason: string): Answer => ({
   reason,
 })
 
+const { path } = ca.IstioCertificateServiceService.createCertificate
+
+/**
+ * Asks who calls before a byte of the request is read: a request is held in memory until it is complete, and what
+ * strangers may make us hold would have no end. The service asks again; the answer is remembered.
+ */
+export const callersFirst =
+  ({
+    authenticate,
+    log,
+    metrics,
+  }: Pick<CertificateOptions, 'authenticate' | 'log' | 'metrics'>): ServerInterceptor =>
+  (method, call) => {
+    if (method.path !== path) return new ServerInterceptingCall(call)
+    const refuse = (reason: string, code: status) => {
+      metrics.requests.inc()
+      if (code === status.UNAUTHENTICATED) metrics.unauthenticated.inc()
+      log.warn('certificate refused', { peer: call.getPeer(), reason })
+      call.sendStatus({ code, details: opaque, metadata: new Metadata() })
+    }
+    return new ServerInterceptingCall(call, {
+      start: (next) =>
+        next({
+          onReceiveMetadata: (metadata, pass) => {
+            authenticate(metadata).then(
+              (caller) => {
+                if (caller.kind === 'caller') pass(metadata)
+                else refuse(caller.reason, codeOf(caller))
+              },
+              (error: unknown) => refuse(messageOf(error), status.UNAVAILABLE),
+            )
+          },
+        }),
+    })
+  }
+
+const codeOf = ({ later }: Readonly<{ later: boolean }>) =>
+  later ? status.UNAVAILABLE : status.UNAUTHENTICATED
+
 type Call = ServerUnaryCall<ca.IstioCertificateRequest, ca.IstioCertificateResponse>
 
 /** Implements `istio.v1.auth.IstioCertificateService`. */
@@ -44,10 +90,8 @@ export function certificateService(options: CertificateOptions) {
   const createCertificate = async (call: Call): Promise<Answer> => {
     metrics.requests.inc()
     const caller = await options.authenticate(call.metadata)
-    if (caller.kind === 'refused') {
-      const code = caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
-      return { kind: 'refused', code, message: opaque, reason: caller.reason }
-    }
+    if (caller.kind === 'refused')
+      return { kind: 'refused', code: codeOf(caller), message: opaque, reason: caller.reason }
     const subject = subjectOf(caller, call.request, options)
     if (typeof subject !== 'string') return subject
     const csr = parseCsr(call.request.csr)

@@ -5,7 +5,7 @@ export {
   servingCertificate,
   signWorkload,
 } from './authority.ts'
-export { type CertificateOptions, certificateService } from './certificate-service.ts'
+export { callersFirst, type CertificateOptions, certificateService } from './certificate-service.ts'
 export {
   type Caller,
   mayImpersonate,

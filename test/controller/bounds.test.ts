@@ -1,7 +1,11 @@
+import { once } from 'node:events'
+import { connect } from 'node:http2'
 import { status } from '@grpc/grpc-js'
 import t from 'tap'
+import { isRecord } from '#base'
 import { kinds } from '#kube'
 import { startLogging } from '#telemetry'
+import { ca } from '#wire'
 import { startController } from '../../controller/app.ts'
 import { parseConfig } from '../../controller/config.ts'
 import { FakeKube } from '../fakes/fake-kube.ts'
@@ -65,4 +69,21 @@ t.test('one pod has few streams at a time', async (t) => {
   let again = await served()
   for (let n = 0; !again && n < 100; n++) again = await served()
   t.ok(again, 'one that ended makes room')
+})
+
+t.test('a stranger is refused before anything of the request for a certificate is read', async (t) => {
+  await using kube = await start()
+  await using running = await controllerFor(kube)
+  const session = connect(`https://127.0.0.1:${running.app.ports.xds}`, { rejectUnauthorized: false })
+  t.teardown(() => session.destroy())
+  const { path } = ca.IstioCertificateServiceService.createCertificate
+  const ask = async (authorization: string) => {
+    const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' }
+    const stream = session.request({ ...headers, authorization }) // and nothing of the body
+    const [answer] = await once(stream, 'response')
+    stream.destroy()
+    return isRecord(answer) ? answer['grpc-status'] : undefined
+  }
+  t.equal(Number(await ask('Bearer garbage')), status.UNAUTHENTICATED)
+  t.equal(Number(await ask('')), status.UNAUTHENTICATED)
 })
