@@ -2,7 +2,6 @@ import { isRecord } from '#base'
 import type { Cause } from '../rest/refusal.ts'
 import { type KubeObject, listAt, recordAt, textAt, timestamp } from '../rest/object.ts'
 import { kindsOfCrd } from '../types/index.ts'
-import { fill } from './fields.ts'
 
 export type AdmittedCrd =
   | Readonly<{ ok: true; object: KubeObject; warnings: readonly string[] }>
@@ -11,9 +10,8 @@ export type AdmittedCrd =
 /** Keeps a CRD until its objects are gone (Kubernetes' name). */
 export const crdFinalizer = 'customresourcecleanup.apiextensions.k8s.io'
 
-/** Checks and completes a CRD. It is established in the same write: there is nobody to wait for. */
-export function admitCrd(crd: KubeObject, now: number): AdmittedCrd {
-  const object = withNames(crd)
+/** Checks a CRD that has its defaults, and completes it. It is established in the same write: there is nobody to wait for. */
+export function admitCrd(object: KubeObject, now: number): AdmittedCrd {
   const plural = textAt(object, 'spec', 'names', 'plural') ?? ''
   const group = textAt(object, 'spec', 'group') ?? ''
   const name = object.metadata.name ?? ''
@@ -32,16 +30,6 @@ export function admitCrd(crd: KubeObject, now: number): AdmittedCrd {
   if ('reject' in parsed) return { ok: false, causes: parsed.reject }
   const warnings = [...new Set(parsed.kinds.flatMap((kind) => kind.warnings ?? []))]
   return { ok: true, object: established(object, now), warnings }
-}
-
-function withNames(crd: KubeObject): KubeObject {
-  const names = recordAt(crd, 'spec', 'names')
-  const kind = textAt(names, 'kind') ?? ''
-  const spec = fill(recordAt(crd, 'spec'), { conversion: { strategy: 'None' } })
-  return {
-    ...crd,
-    spec: { ...spec, names: fill(names, { singular: kind.toLowerCase(), listKind: `${kind}List` }) },
-  }
 }
 
 function established(crd: KubeObject, now: number): KubeObject {

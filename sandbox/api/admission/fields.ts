@@ -8,14 +8,9 @@ export function fill(value: unknown, defaults: Fields): Fields {
   return { ...defaults, ...Object.fromEntries(given) }
 }
 
-/** Replaces one field by a function of it, if it is there. */
-export function change(value: Fields, field: string, map: (content: unknown) => unknown): Fields {
-  const content = value[field]
-  return content === undefined || content === null ? value : { ...value, [field]: map(content) }
-}
-
 /** Replaces each record in the list at `field`, if it is there. */
-export const changeEach = (value: Fields, field: string, map: (item: Fields) => unknown): Fields =>
-  change(value, field, (list) =>
-    Array.isArray(list) ? list.map((item: unknown) => (isRecord(item) ? map(item) : item)) : list,
-  )
+export function changeEach(value: Fields, field: string, map: (item: Fields) => unknown): Fields {
+  const list = value[field]
+  if (!Array.isArray(list)) return value
+  return { ...value, [field]: list.map((item: unknown) => (isRecord(item) ? map(item) : item)) }
+}

@@ -4,12 +4,10 @@ import { randomSuffix } from '../rest/names.ts'
 import { type KubeObject, listAt, recordAt, sameJson, textAt, withMetadata } from '../rest/object.ts'
 import { type Cause, forbidden, invalid, notFound, type Refusal, refuse } from '../rest/refusal.ts'
 import { admitCrd } from './crd.ts'
-import { defaultObject } from './defaults.ts'
 import { admitServiceAccount, initialPodStatus } from './pod.ts'
 import { allocateService, servicePool } from './service.ts'
 
 export { crdFinalizer } from './crd.ts'
-export { defaultObject } from './defaults.ts'
 
 export type Admitted = Readonly<{ object: KubeObject; warnings: readonly string[] }>
 type Admit = (api: Api, target: Target, draft: KubeObject, live: KubeObject | undefined) => Admitted | Refusal
@@ -18,10 +16,9 @@ type Admit = (api: Api, target: Target, draft: KubeObject, live: KubeObject | un
 export function admit(
   api: Api,
   target: Target,
-  draft: KubeObject,
+  object: KubeObject,
   live: KubeObject | undefined,
 ): Admitted | Refusal {
-  const object = defaultObject(target.resource, draft)
   const fault = live === undefined ? namespaceFault(api, target, object) : changeFault(target, object, live)
   if (fault !== undefined) return fault
   return admissions[target.resource]?.(api, target, object, live) ?? { object, warnings: [] }

@@ -1,7 +1,7 @@
 import { cidrContains, ipFromBytes, isIpv6, parseCidr, parseIp } from '#base'
 import { type Cause } from '../rest/refusal.ts'
 import { type KubeObject, listAt, numberAt, recordAt, textAt } from '../rest/object.ts'
-import { changeEach, type Fields, fill } from './fields.ts'
+import { changeEach, type Fields } from './fields.ts'
 
 type Family = 'IPv4' | 'IPv6'
 /** What is taken already, and where new ones come from. */
@@ -24,13 +24,13 @@ const dynamicOffset = 256
 /** Of a large block only this many addresses are handed out: an IPv6 /112 has as many as an IPv4 /16. */
 const maxOffset = 65_534
 
-/** Everything that the server decides about a Service: defaults, cluster IPs of each family, node ports. Pure. */
+/** What the server hands out to a Service that has its defaults: cluster IPs of each family, node ports. Pure. */
 export function allocateService(
   service: KubeObject,
   live: KubeObject | undefined,
   pool: ServicePool,
 ): AllocatedService {
-  const spec = defaultSpec(recordAt(service, 'spec'))
+  const spec = recordAt(service, 'spec')
   if (spec['type'] === 'ExternalName') return { ok: true, object: { ...service, spec } }
   const { namespace = '', name = '' } = service.metadata
   const before = live === undefined ? {} : recordAt(live, 'spec')
@@ -40,23 +40,6 @@ export function allocateService(
   return 'causes' in ported
     ? { ok: false, causes: ported.causes }
     : { ok: true, object: { ...service, spec: ported.spec } }
-}
-
-function defaultSpec(given: Fields): Fields {
-  const type = given['type'] ?? 'ClusterIP'
-  const exposed = type === 'NodePort' || type === 'LoadBalancer'
-  const filled = fill(given, {
-    type,
-    sessionAffinity: 'None',
-    ...(type === 'ExternalName' ? {} : { internalTrafficPolicy: 'Cluster' }),
-    ...(exposed ? { externalTrafficPolicy: 'Cluster' } : {}),
-    ...(type === 'LoadBalancer' ? { allocateLoadBalancerNodePorts: true } : {}),
-  })
-  const affinity =
-    filled['sessionAffinity'] === 'ClientIP'
-      ? fill(filled, { sessionAffinityConfig: { clientIP: { timeoutSeconds: 10_800 } } })
-      : filled
-  return changeEach(affinity, 'ports', (port) => fill(port, { protocol: 'TCP', targetPort: port['port'] }))
 }
 
 type Step = Readonly<{ spec: Fields }> | Readonly<{ causes: readonly Cause[] }>

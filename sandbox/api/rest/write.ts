@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { admit, defaultObject } from '../admission/index.ts'
+import { admit } from '../admission/index.ts'
 import {
   apiVersionOf,
   type FieldError,
@@ -196,13 +196,8 @@ function check(
 ): Readonly<{ object: KubeObject; warnings: readonly string[] }> | Refusal {
   const { kind, subresource } = target
   const name = draft.metadata.name ?? ''
-  const defaulted = subresource === 'status' ? draft : defaultObject(target.resource, draft)
   const old = live === undefined ? {} : { old: served(kind, live) }
-  const prepared = prepare(
-    kind,
-    { ...defaulted, apiVersion: apiVersionOf(kind) },
-    { fieldValidation, ...old },
-  )
+  const prepared = prepare(kind, { ...draft, apiVersion: apiVersionOf(kind) }, { fieldValidation, ...old })
   if (fieldValidation === 'Strict' && prepared.unknown.length > 0)
     return badRequest(
       `${kind.kind} in version "${kind.version}" cannot be handled as a ${kind.kind}: strict decoding error: ${prepared.unknown.join(', ')}`,
