@@ -79,6 +79,8 @@ const balancing: readonly [
 ]
 for (const [title, s, objects, want] of balancing)
   t.test(`load balancing: ${title}`, async (t) => {
-    const lb = of(s, objects)?.loadBalancing
+    const row = of(s, objects)
+    t.ok(row, 'the Service is in the mesh whatever was wished')
+    const lb = row?.loadBalancing
     t.strictSame(lb && [lb.mode, lb.routingPreference, lb.healthPolicy], want)
   })

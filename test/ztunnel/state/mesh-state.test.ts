@@ -136,12 +136,12 @@ t.test('the longest block wins, an exact address before any', async (t) => {
 t.test('of blocks: own namespace, then the longest, then the canonical', async (t) => {
   const state = new MeshState('n1')
   const block = (namespace: string, vip: string, more: Partial<wire.Service> = {}) =>
-    parseService({ ...serviceWire({ name: 'web', namespace, vips: [vip] }), ...more })
+    parseService({ ...serviceWire({ name: 'web', namespace, vips: [vip] }), canonical: false, ...more })
   state.apply({
     services: [
       block('a', '10.0.0.0/8'),
       block('b', '10.96.0.0/16'),
-      block('c', '10.0.0.0/12', { canonical: true }),
+      block('c', '10.0.0.0/9', { canonical: true }),
       block('d', '10.96.1.0/24', { visibility: wire.Visibility.NAMESPACE }),
     ],
   })
