@@ -33,9 +33,6 @@ export function availableInMs(pod: SchedulablePod, minReadySeconds: number, now:
 export const controllerOf = ({ metadata }: KubeObject): OwnerReference | undefined =>
   metadata.ownerReferences?.find(({ controller }) => controller === true)
 
-export const isControlledBy = (object: KubeObject, owner: KubeObject): boolean =>
-  owner.metadata.uid !== undefined && controllerOf(object)?.uid === owner.metadata.uid
-
 /** The owner reference that makes `owner` the controller of an object. */
 export const controllerRef = (
   { apiVersion, kind }: { apiVersion: string; kind: string },

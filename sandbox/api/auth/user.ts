@@ -8,7 +8,6 @@ export type User = Readonly<{
 
 /** Its members may do everything, whatever RBAC says. */
 export const mastersGroup = 'system:masters'
-export const nodesGroup = 'system:nodes'
 const authenticatedGroup = 'system:authenticated'
 
 /** A user who showed a credential: always a member of system:authenticated, each group once. */

@@ -1,7 +1,7 @@
 import { isRecord } from '#base'
 import { apiVersionOf, jsonPatch, mergePatch, serverSideApply, strategicMergePatch } from '../types/index.ts'
 import { type Answer, type Api, type ApiRequest, subjectOf, type Target } from './api.ts'
-import { decodePatch, mediaType } from './body.ts'
+import { decodePatch, maxBodyBytes, mediaType } from './body.ts'
 import { placed } from './create.ts'
 import { type KubeObject, parseObject, timestamp } from './object.ts'
 import { writeOptions } from './options.ts'
@@ -32,7 +32,7 @@ export function handlePatch(api: Api, request: ApiRequest, target: Target): Answ
   if (live === undefined) return notFound(subjectOf(target))
   const patched = patchedObject(target, served(target.kind, live), type, patch)
   if (isRefusal(patched)) return patched
-  const written = replace(api, target, live, patched, options)
+  const written = tooLarge(patched) ?? replace(api, target, live, patched, options)
   return isRefusal(written) ? written : { code: 200, body: written.object, warnings: written.warnings }
 }
 
@@ -41,6 +41,12 @@ function patchedObject(target: Target, live: KubeObject, type: string, patch: un
   if (isRefusal(outcome)) return outcome
   const parsed = parseObject(outcome)
   return parsed.ok ? placed(parsed.object, target) : badRequest(parsed.reason)
+}
+
+/** What a body may bring at once is what an object may be: small patches must not make it grow for ever (etcd: 1.5 MiB). */
+function tooLarge(object: KubeObject): Refusal | undefined {
+  if (JSON.stringify(object).length <= maxBodyBytes) return undefined
+  return refuse(413, 'RequestEntityTooLarge', `the object would be larger than ${maxBodyBytes} bytes`)
 }
 
 /** The patched JSON, whatever it is now. */
@@ -115,9 +121,10 @@ function apply(
   if (!merged.ok) return badRequest(merged.reason)
   const how = { ...options, applied: true }
   const written =
-    live === undefined
+    tooLarge(merged.object) ??
+    (live === undefined
       ? insert(api, target, merged.object, how)
-      : replace(api, target, live, merged.object, how)
+      : replace(api, target, live, merged.object, how))
   if (isRefusal(written)) return written
   return { code: written.created ? 201 : 200, body: written.object, warnings: written.warnings }
 }

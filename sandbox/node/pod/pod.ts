@@ -224,7 +224,6 @@ export type NodePod = Readonly<z.infer<typeof NodePod>>
 export type PodContainer = Readonly<z.infer<typeof Container>>
 export type PodVolume = Readonly<z.infer<typeof Volume>>
 export type PodProbe = Readonly<z.infer<typeof Probe>>
-export type PodSecurity = Readonly<z.infer<typeof SecurityContext>>
 export type VolumeSource = Readonly<z.infer<typeof Projection>>
 export type Variable = Readonly<z.infer<typeof EnvVar>>
 export type KeyToPath = Readonly<z.infer<typeof KeyPath>>

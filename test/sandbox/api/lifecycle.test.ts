@@ -307,3 +307,21 @@ t.test('services', async (t) => {
     t.match(slice.body.endpoints, [{ addresses: ['10.77.0.2'] }])
   })
 })
+
+t.test('an object cannot be patched larger than it could be written', async (t) => {
+  const c = await startServer()
+  t.teardown(() => c[Symbol.asyncDispose]())
+  const path = `${core}/configmaps/big`
+  await c.call('POST', `${core}/configmaps`, { body: configMap('big') })
+  const grow = (key: string, type = 'application/merge-patch+json') =>
+    c.call('PATCH', `${path}?fieldManager=m`, {
+      type,
+      body: { ...configMap('big'), data: { [key]: 'x'.repeat(1_800_000) } },
+    })
+  t.equal((await grow('a')).status, 200)
+  t.match(await grow('b'), { status: 413, body: { reason: 'RequestEntityTooLarge' } })
+  t.equal((await grow('c', 'application/apply-patch+yaml')).status, 413)
+  const copy = [{ op: 'copy', from: '/data/a', path: '/data/d' }]
+  t.equal((await c.call('PATCH', path, { type: 'application/json-patch+json', body: copy })).status, 413)
+  t.same(Object.keys((await c.call('GET', path)).body.data), ['a'])
+})
