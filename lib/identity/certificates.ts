@@ -2,7 +2,7 @@ import { backoffMs, MeshError, messageOf } from '#base'
 import { type Clock, systemClock } from './clock.ts'
 import { createCsr } from './csr.ts'
 import { generateKeyPair } from './keys.ts'
-import { SignQueue } from './sign-queue.ts'
+import { SignQueue, type Ticket } from './sign-queue.ts'
 import type { SpiffeId } from './spiffe.ts'
 import { parseCaAnswer, type WorkloadCertificate } from './workload-certificate.ts'
 
@@ -31,6 +31,7 @@ export type CertificateState = Readonly<{
 type Entry = {
   readonly id: SpiffeId
   readonly stop: AbortController
+  readonly ticket: Ticket
   certificate: WorkloadCertificate | undefined
   error: unknown
   failures: number
@@ -68,6 +69,7 @@ export class Certificates {
     if (usable) return usable
     // Between two tries everybody is told at once instead of waiting for the next (ztunnel: identity/manager.rs).
     if (entry.fetching === undefined && entry.error === undefined) this.#fetch(entry, true)
+    entry.ticket.urgent = true // also when it was being prepared already
     if (entry.fetching) await abortable(entry.fetching, signal)
     const fetched = this.#usable(entry)
     if (fetched) return fetched
@@ -123,6 +125,7 @@ export class Certificates {
     const entry: Entry = {
       id,
       stop: new AbortController(),
+      ticket: { urgent: false },
       certificate: undefined,
       error: undefined,
       failures: 0,
@@ -138,10 +141,11 @@ export class Certificates {
   }
 
   #fetch(entry: Entry, urgent: boolean): void {
+    entry.ticket.urgent = urgent
     entry.timer?.[Symbol.dispose]()
     entry.timer = undefined
     entry.fetching ??= this.#queue
-      .run(() => this.#signed(entry), urgent)
+      .run(() => this.#signed(entry), entry.ticket)
       .then(
         (certificate) => this.#onCertificate(entry, certificate),
         (error: unknown) => this.#onFailure(entry, error),

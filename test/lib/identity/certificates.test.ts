@@ -149,8 +149,8 @@ t.test('requests are limited, and one that is waited for overtakes those that ar
     return await good(...args)
   }
   using certificates = new Certificates({ sign, clock, log: silent, maxParallel: 2 })
-  for (const name of ['a', 'b', 'c', 'd']) certificates.prefetch(id(name))
-  const wanted = certificates.get(id('e'), never)
+  for (const name of ['a', 'b', 'c', 'd', 'e']) certificates.prefetch(id(name))
+  const wanted = certificates.get(id('e'), never) // prepared already, and now needed
   await settle()
   t.equal(gates.length, 2)
   gates[0]?.()
