@@ -1,3 +1,5 @@
+import { maxTimerMs } from './retry.ts'
+
 type Destroyable = { destroy(error?: Error): unknown }
 
 /** Owns a stream for a scope. A stream's own async dispose rejects again with its error, so `using` needs this. */
@@ -7,7 +9,7 @@ export const destroying = (stream: Destroyable): Disposable => ({
 
 /** A signal that fires with `parent` or after `ms`, whichever is first. */
 export const within = (ms: number, parent: AbortSignal): AbortSignal =>
-  AbortSignal.any([parent, AbortSignal.timeout(ms)])
+  AbortSignal.any([parent, AbortSignal.timeout(Math.min(ms, maxTimerMs))])
 
 /** Runs `task` whenever it is asked for, one run at a time; requests during a run are merged into one more. */
 export function coalesce(task: () => Promise<void>): () => Promise<void> {

@@ -24,10 +24,13 @@ export function backoffMs(
   return full * (0.8 + 0.4 * random())
 }
 
-/** Waits `ms`; rejects at once with the reason of `signal` when it fires. */
+/** The longest that a timer takes, about 25 days; a longer one would fire at once. */
+export const maxTimerMs = 2 ** 31 - 1
+
+/** Waits `ms`, at most `maxTimerMs`; rejects at once with the reason of `signal` when it fires. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   try {
-    await delay(ms, undefined, { signal })
+    await delay(Math.min(ms, maxTimerMs), undefined, { signal })
   } catch (error) {
     signal.throwIfAborted()
     throw error

@@ -1,3 +1,4 @@
+import { maxTimerMs } from '#base'
 import { type Collection, type WorkQueue, workQueue } from '#kube'
 import type { Action } from './actions.ts'
 import { perform, type World } from './perform.ts'
@@ -34,10 +35,13 @@ export function runController(
     clearTimeout(timers.get(key))
     timers.delete(key)
     if (afterMs === undefined) return
-    const timer = setTimeout(() => {
-      timers.delete(key)
-      queue.add(key)
-    }, afterMs)
+    const timer = setTimeout(
+      () => {
+        timers.delete(key)
+        queue.add(key)
+      },
+      Math.min(afterMs, maxTimerMs),
+    ) // a look that comes early asks again
     timers.set(key, timer)
   }
   const queue: WorkQueue = workQueue({

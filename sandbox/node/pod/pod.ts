@@ -48,14 +48,20 @@ const Handler = {
     .optional(),
   tcpSocket: z.object({ port: Port, host: z.string().optional() }).optional(),
 }
+/** Go takes 0 for unset; less than that would ask without a pause, or be content with nothing. */
+const positive = (fallback: number) =>
+  z
+    .number()
+    .default(fallback)
+    .transform((n) => (n > 0 ? n : fallback))
 const Probe = z.object({
   ...Handler,
   grpc: z.object({ port: z.number() }).optional(),
   initialDelaySeconds: z.number().default(0),
-  periodSeconds: z.number().default(10),
-  timeoutSeconds: z.number().default(1),
-  successThreshold: z.number().default(1),
-  failureThreshold: z.number().default(3),
+  periodSeconds: positive(10),
+  timeoutSeconds: positive(1),
+  successThreshold: positive(1),
+  failureThreshold: positive(3),
 })
 const SecurityContext = z.object({
   runAsUser: z.number().optional(),

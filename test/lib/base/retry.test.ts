@@ -1,5 +1,5 @@
 import t from 'tap'
-import { backoffMs, coalesce, isRetryable, MeshError, retry, sleep } from '#base'
+import { backoffMs, coalesce, isRetryable, MeshError, retry, sleep, within } from '#base'
 
 const never = new AbortController().signal
 const quick = { baseMs: 0, capMs: 0 }
@@ -40,6 +40,18 @@ t.test('a cancelled retry makes no further attempt and rejects with the reason',
   await t.rejects(retry(attempt, { signal: abort.signal, baseMs: 60_000 }), MeshError)
   t.equal(calls, 1)
   await t.rejects(sleep(60_000, abort.signal), { message: 'stop' })
+})
+
+t.test('a wait that is longer than a timer can be is long, not over at once', async (t) => {
+  const abort = new AbortController()
+  let over = false
+  const waiting = sleep(2 ** 31, abort.signal).finally(() => (over = true))
+  const deadline = within(2 ** 40, new AbortController().signal)
+  await sleep(20, new AbortController().signal)
+  t.equal(over, false)
+  t.equal(deadline.aborted, false)
+  abort.abort(new Error('stop'))
+  await t.rejects(waiting, { message: 'stop' })
 })
 
 t.test('waits double, jitter within a fifth and keep to the cap', async (t) => {

@@ -118,3 +118,15 @@ t.test('readiness waits for startup; liveness kills once', async (t) => {
   end.abort()
   await running
 })
+
+t.test('periods and thresholds of 0 or less count as not given: nothing is asked without a pause', (t) => {
+  const none = { periodSeconds: 0, timeoutSeconds: -1, successThreshold: 0, failureThreshold: 0 }
+  const probe = { tcpSocket: { port: 1 }, ...none }
+  t.match(containerOf({ readinessProbe: probe }).readinessProbe, {
+    periodSeconds: 10,
+    timeoutSeconds: 1,
+    successThreshold: 1,
+    failureThreshold: 3,
+  })
+  t.end()
+})
