@@ -80,8 +80,8 @@ t.test('a pod that is its own endpoint reaches itself through the mesh', { skip 
   await eventually(() => completed(n2).length === 4, 'an outbound and an inbound line each')
   t.same(
     completed(n2)
-      .map((line) => line['direction'])
-      .sort(),
+      .map((line) => String(line['direction']))
+      .toSorted(),
     ['inbound', 'inbound', 'outbound', 'outbound'],
   )
 })
