@@ -49,7 +49,6 @@ export class TypeState {
     }))
     const rejected = this.#apply(upserts, response.removedResources)
     const refused = new Set(rejected.map(({ name }) => name))
-    for (const name of response.removedResources) this.#held.delete(name)
     // A rejected one keeps its name, so that we learn of its removal, but no version, so that it comes again.
     for (const { name, version } of upserts) this.#held.set(name, refused.has(name) ? '' : version)
     const request = { ...emptyRequest, typeUrl: this.typeUrl, responseNonce: response.nonce }
@@ -59,9 +58,12 @@ export class TypeState {
     }
   }
 
+  /** What the handler failed to remove is still held, so that the next stream reports it and it is removed then. */
   #apply(upserts: readonly Resource[], removed: readonly string[]): readonly Rejection[] {
     try {
-      return this.#handler.apply(upserts, removed)
+      const rejected = this.#handler.apply(upserts, removed)
+      for (const name of removed) this.#held.delete(name)
+      return rejected
     } catch (error) {
       const reason = `could not be applied: ${messageOf(error)}`
       return upserts.length > 0

@@ -153,6 +153,25 @@ t.test('a handler that throws rejects its response, and the stream goes on', asy
   t.match(await registry.metrics(), `istio_xds_message_total{url="${addressTypeUrl}"} 2`)
 })
 
+t.test('what could not be removed is reported as held, so that it is removed later', async (t) => {
+  const fake = await FakeXds.start(ca)
+  const handler: Handler = {
+    apply: (upserts) => {
+      if (upserts.some(({ name }) => name === 'bomb')) throw new Error('boom')
+      return []
+    },
+  }
+  start({ fake, types: { [addressTypeUrl]: handler } }, t)
+  const stream = await fake.stream()
+  stream.send(addressTypeUrl, { old: { version: '1', bytes } })
+  stream.send(addressTypeUrl, { bomb: { bytes } }, ['old'])
+  await fake.until(() => fake.lines.length === 3)
+  stream.end()
+  await fake.stream(2)
+  await fake.until(() => fake.lines.length === 4)
+  t.same(fake.requests.at(-1)?.initialResourceVersions, { old: '1', bomb: '' })
+})
+
 t.test('a server whose certificate is not from our root is never spoken to', async (t) => {
   const fake = await FakeXds.start(createTestCa())
   const registry = new Registry()
