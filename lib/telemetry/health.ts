@@ -1,5 +1,6 @@
 import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import type { Registry } from 'prom-client'
 
 /** Names of start-up tasks that must be done before the process is ready. */
@@ -27,6 +28,17 @@ type Route = () =>
 /** Scrapers and probes are few; whoever else finds the port must not take the descriptors that the mesh needs. */
 const maxConnections = 256
 
+/** Beyond that the oldest connection goes, not the newest: a probe is new, and answered before its turn comes. */
+function giveWay(server: Server): void {
+  const open = new Set<Socket>()
+  server.on('connection', (socket) => {
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
+    const [oldest] = open
+    if (open.size > maxConnections) oldest?.destroy()
+  })
+}
+
 /** `{ 'GET /metrics': … }` on one port; anything else is 404. Closes with the process or by dispose. */
 export async function serveHttp(
   address: { port: number; host?: string },
@@ -48,7 +60,7 @@ export async function serveHttp(
       }
     })()
   })
-  server.maxConnections = maxConnections
+  giveWay(server)
   server.listen(address)
   await once(server, 'listening')
   const bound = server.address()
