@@ -1,3 +1,4 @@
+import { type FSWatcher, watch } from 'node:fs'
 import { chmod, copyFile, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isRecord, messageOf, sleep } from '#base'
@@ -6,8 +7,10 @@ import type { Metrics } from './metrics.ts'
 
 /** The plugin's name: its `type`, and its file in the node's directory of plugins. */
 const pluginType = 'istio-cni'
-/** How often the node's configuration is looked at; network providers rewrite theirs when they restart. */
+/** How often the node's configuration is looked at if nothing is heard of a change. */
 const checkMs = 2_000
+/** Files are written in several steps; one look for all of them. */
+const settleMs = 20
 
 export type PluginSettings = Readonly<{
   /** On the node, where the plugin runs. */
@@ -89,7 +92,8 @@ function parseConf(text: string): Record<string, unknown> | undefined {
  * and no agent, new pods wait. Taking it out would let them start uncaptured during every restart and upgrade of ours.
  */
 export async function keepInstalled(options: InstallOptions, onReady: () => void): Promise<void> {
-  const { log, metrics, signal } = options
+  const { log, metrics, signal, netDir } = options
+  using changes = changesIn(netDir)
   let last = ''
   for (;;) {
     const outcome = await install(options).catch((error: unknown) => `failed: ${messageOf(error)}`)
@@ -99,7 +103,39 @@ export async function keepInstalled(options: InstallOptions, onReady: () => void
     if (outcome !== last) log.info('CNI plugin', { state: outcome })
     last = outcome
     if (ready) onReady()
-    await sleep(checkMs, signal)
+    await changes.next(signal)
+  }
+}
+
+/**
+ * What happens in the node's configuration: a network provider that restarts rewrites its own without us, and until we
+ * are back in it pods start uncaptured. Without notifications there is still the clock.
+ */
+function changesIn(dir: string): Disposable & { next(signal: AbortSignal): Promise<void> } {
+  let changed = false
+  let wake = () => {}
+  const watcher = tryWatch(dir, () => {
+    changed = true
+    wake()
+  })
+  return {
+    async next(signal) {
+      const early = new AbortController()
+      wake = () => early.abort()
+      if (!changed)
+        await sleep(checkMs, AbortSignal.any([signal, early.signal])).catch(() => signal.throwIfAborted())
+      if (changed) await sleep(settleMs, signal)
+      changed = false // before the next look, so that what happens during it is looked at too
+    },
+    [Symbol.dispose]: () => watcher?.close(),
+  }
+}
+
+function tryWatch(dir: string, onChange: () => void): FSWatcher | undefined {
+  try {
+    return watch(dir, { persistent: false }, onChange).on('error', () => undefined)
+  } catch {
+    return undefined // it does not exist yet, or the node is out of watches
   }
 }
 

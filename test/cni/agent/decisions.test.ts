@@ -6,12 +6,13 @@ import { silent } from '#telemetry'
 import type { Namespace, Pod } from '#kube'
 import { parseConfig } from '../../../cni/agent/config.ts'
 import { decideEligibility, names, parseBool } from '../../../cni/agent/eligibility.ts'
-import { install, planConf, type PluginSettings } from '../../../cni/agent/installer.ts'
+import { install, keepInstalled, planConf, type PluginSettings } from '../../../cni/agent/installer.ts'
 import { countInFlight } from '../../../cni/agent/in-flight.ts'
 import { KeyedLock } from '../../../cni/agent/keyed-lock.ts'
 import { createMetrics } from '../../../cni/agent/metrics.ts'
 import { NetnsRegistry } from '../../../cni/agent/netns-registry.ts'
 import { findNetnsByUid, podUidOf } from '../../../cni/agent/proc-scan.ts'
+import { until } from '../../fakes/until.ts'
 
 const defaults = { excludedNamespaces: ['kube-system'], ipv6: true, dnsCapture: false }
 const pod = (
@@ -229,6 +230,33 @@ t.test(
     )
   },
 )
+
+t.test('a configuration that somebody rewrites without us has us again at once', async (t) => {
+  const dir = t.testdir({ 'plugin-file': 'one', bin: {}, net: {} })
+  const conf = join(dir, 'net/10-a.conflist')
+  writeFileSync(conf, list([{ type: 'ptp' }]))
+  const stop = new AbortController()
+  const ready = Promise.withResolvers<void>()
+  const kept = keepInstalled(
+    {
+      binary: join(dir, 'plugin-file'),
+      binDir: join(dir, 'bin'),
+      netDir: join(dir, 'net'),
+      settings,
+      log: silent,
+      metrics: createMetrics(),
+      signal: stop.signal,
+    },
+    ready.resolve,
+  )
+  await ready.promise
+  const began = performance.now()
+  writeFileSync(conf, list([{ type: 'ptp' }]))
+  await until(() => readFileSync(conf, 'utf8').includes('istio-cni'), 'the plugin is back')
+  t.ok(performance.now() - began < 1_000, 'and not only at the next look by the clock')
+  stop.abort(new Error('stop'))
+  await t.rejects(kept, /stop/)
+})
 
 t.test(
   'namespaces are remembered across restarts, and forgotten only for the sandbox they belong to',
