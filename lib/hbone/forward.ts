@@ -10,8 +10,10 @@ import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
  * Every forward of the process reads its application into this one buffer, behind room for a frame header: a write to
  * an idle TLS socket is encrypted before it returns, and any other is copied.
  */
-const landing = Buffer.allocUnsafeSlow(headerBytes + readBytes)
+const landing = Buffer.allocUnsafeSlow(readBytes)
 const landingView = landing.subarray(headerBytes)
+/** With its header it still fits a slab. */
+const maxPayload = readBytes - headerBytes
 /** A read below this is an exchange of messages rather than a stream. */
 const smallBytes = 16 << 10
 
@@ -85,7 +87,7 @@ class Forward implements TunnelUser {
   #onRead(n: number, buffer: Buffer): boolean {
     this.#fromApp += n
     if (this.#over) return false
-    if (this.#sending || n > this.#tunnel.sendable || n > readBytes) {
+    if (this.#sending || n > this.#tunnel.sendable || n > maxPayload) {
       this.#keep(buffer, n)
       this.#paused = true
       if (!this.#sending) this.#sendPending()
@@ -133,7 +135,7 @@ class Forward implements TunnelUser {
     const pending = this.#pending
     if (pending === undefined) return
     const { slab, from, to } = pending
-    const n = Math.min(this.#tunnel.sendable, to - from, readBytes)
+    const n = Math.min(this.#tunnel.sendable, to - from, maxPayload)
     if (n === 0) return
     slab.copy(landing, headerBytes, from, from + n)
     if (from + n < to) pending.from += n

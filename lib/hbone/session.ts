@@ -5,6 +5,7 @@ import { Connection, type ConnectionEvents } from './connection.ts'
 import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
 import { resetError } from './h2-error.ts'
 import type { HboneLimits } from './limits.ts'
+import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Stream } from './stream.ts'
 
@@ -122,7 +123,19 @@ export class Session {
     }
     putHeader(buffer, 0, n, frameType.data, 0, stream.id)
     const whole = buffer.subarray(0, headerBytes + n)
-    this.#tls.write(this.idle ? whole : Buffer.from(whole), sent)
+    if (this.idle) this.#tls.write(whole, sent)
+    else this.#writeCopy(whole, sent)
+  }
+
+  /** Other tunnels' bytes are still waiting to be encrypted: these have to wait in memory of their own. */
+  #writeCopy(bytes: Buffer, sent: () => void): void {
+    if (bytes.length > readBytes) return void this.#tls.write(Buffer.from(bytes), sent)
+    const slab = takeSlab(sizeFor(bytes.length))
+    bytes.copy(slab)
+    this.#tls.write(slab.subarray(0, bytes.length), () => {
+      releaseSlab(slab)
+      sent()
+    })
   }
 
   #framed(id: number, bytes: Buffer): Buffer {
