@@ -60,7 +60,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const servers: Server[] = []
   const accept = ({ reporter, descriptors, proxy }: Kind) => {
     return (socket: Socket) => {
-      const room = draining.signal.aborted ? undefined : context.admission.take(descriptors)
+      const room = draining.signal.aborted ? undefined : context.admission.take(descriptors, pod.uid)
       if (!room) return refuseSocket(socket)
       context.metrics.sockets.inc(reporter)
       const task = proxy(socket, ctx).finally(() => {

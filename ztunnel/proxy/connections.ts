@@ -31,9 +31,13 @@ export function policiesOf(decision: Decision): readonly string[] {
 }
 
 /** The verdict about a connection to a workload, by the policies held now. */
-export function judge(state: MeshState, local: Workload, connection: Connection): Decision {
+export const judge = (state: MeshState, local: Workload, connection: Connection): Decision =>
+  judgeOf(state, local)(connection)
+
+/** `judge` for many connections of one workload. */
+function judgeOf(state: MeshState, local: Workload): (connection: Connection) => Decision {
   const { applicable, missing } = policiesFor(state.policies, local)
-  return decide(applicable, connection, missing)
+  return (connection) => decide(applicable, connection, missing)
 }
 
 /** Every open connection of the node. */
@@ -60,10 +64,17 @@ export class Connections {
 
   /** Decides again about every inbound connection, with the policies and the workloads of now; ends what is denied. */
   recheck(state: MeshState): void {
+    const judges = new Map<string, ((connection: Connection) => Decision) | undefined>()
+    const judgeAt = ({ podUid, pod }: Open) => {
+      if (!judges.has(podUid)) {
+        const local = state.localWorkload(pod)
+        judges.set(podUid, local && judgeOf(state, local))
+      }
+      return judges.get(podUid)
+    }
     for (const open of this.#open) {
-      const local = open.judged && state.localWorkload(open.pod)
-      if (!open.judged || !local) continue
-      const decision = judge(state, local, open.judged)
+      const decision = open.judged && judgeAt(open)?.(open.judged)
+      if (!decision) continue
       if (decision.verdict === 'allow') continue
       open.closedBy = policiesOf(decision)
       open.abort.abort(new MeshError('policy-denied', { message: 'closed due to policy change' }))

@@ -11,6 +11,9 @@ import { baggageOf, forwardedHost } from './headers.ts'
 import { type ConnectionFacts, logEarlyFailure, recordConnection } from './record.ts'
 import { endsOf, tame } from './sockets.ts'
 
+/** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
+const maxLoggedAuthority = 260
+
 /** A connection of a peer's mesh proxy (15008): mTLS as the pod, then a decision per tunnel. */
 export async function handleHbone(socket: Socket, ctx: PodContext): Promise<void> {
   tame(socket)
@@ -70,7 +73,7 @@ async function proxyInbound(
   using setup = deadline(setupMs, ctx.signal)
   const local = await localWorkload(ctx, setup.signal)
   const question = { local, podIp: podAddress.address, network: ctx.network }
-  using room = ctx.admission.take(1)
+  using room = ctx.admission.take(1, ctx.pod.uid)
   if (!room) throw noRoom()
   const target = resolveInbound(ctx.state, question, tunnel.authority)
   const finish = recordConnection(ctx, factsOf(tunnel, podAddress, local, ctx, target))
@@ -143,7 +146,7 @@ function factsOf(
     direction: 'inbound',
     src: tunnel.remote,
     dst,
-    hboneAddress: tunnel.authority,
+    hboneAddress: tunnel.authority.slice(0, maxLoggedAuthority),
     source: state.workloadAt(network, tunnel.remote.address),
     destination: local,
     sourceId: tunnel.peer,
