@@ -48,11 +48,11 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
     condition,
   })
   if (target.kind === 'waypoint') return none(waypointsMissing)
-  const action = spec['action'] ?? 'ALLOW'
-  if (action === 'AUDIT' || action === 'CUSTOM')
-    return none(
-      refused('UnsupportedValue', `action ${action} needs a waypoint and is not enforced by ztunnel`),
-    )
+  const asked = spec['action'] ?? 'ALLOW'
+  if (asked === 'AUDIT')
+    return none(refused('UnsupportedValue', 'action AUDIT is not done by ztunnel; it never refuses anything'))
+  // Nobody can ask the external authorizer here, so what it would be asked about is refused (Istio lets it pass).
+  const action = asked === 'CUSTOM' ? 'DENY' : asked
   const dryRun = policy.metadata.annotations?.[annotations.dryRun] === 'true'
   if (dryRun && !settings.dryRunPolicies)
     return none(refused('UnsupportedValue', 'dry-run policies are not enabled; this one is ignored'))
@@ -71,7 +71,13 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
     dryRun,
     extensions: [],
   }
-  return { key, namespace, authorization, selector, condition: conditionOf(action, notes) }
+  return {
+    key,
+    namespace,
+    authorization,
+    selector,
+    condition: asked === 'CUSTOM' ? noAuthorizer : conditionOf(action, notes),
+  }
 }
 
 /** What stands for a policy that we fail on: within its reach nothing is allowed by it. */
@@ -176,6 +182,11 @@ const waypointsMissing: Condition = {
   reason: 'AncestorNotBound',
   message: 'targetRefs need a waypoint, which this release does not have yet; the policy is not enforced',
 }
+
+const noAuthorizer = refused(
+  'UnsupportedValue',
+  'ztunnel cannot ask an external authorizer; connections that the rules match are denied',
+)
 
 /** A condition's message may be 32 KiB; a reader wants far less. */
 const maxMessage = 1024

@@ -254,7 +254,6 @@ t.test('a selector that cannot be read concerns everybody in reach, and allows n
 t.test('what is not for ztunnel is not sent, and said', async (t) => {
   for (const [spec, metadata, want] of [
     [{ action: 'AUDIT' }, {}, 'ZtunnelAccepted False UnsupportedValue'],
-    [{ action: 'CUSTOM', provider: { name: 'x' } }, {}, 'ZtunnelAccepted False UnsupportedValue'],
     [{ targetRefs: [{ kind: 'Service', name: 'x' }] }, {}, 'WaypointAccepted False AncestorNotBound'],
     [{ targetRef: { kind: 'Gateway', name: 'x' } }, {}, 'WaypointAccepted False AncestorNotBound'],
     [{}, { annotations: { 'istio.io/dry-run': 'true' } }, 'ZtunnelAccepted False UnsupportedValue'],
@@ -268,6 +267,19 @@ t.test('what is not for ztunnel is not sent, and said', async (t) => {
     { ...settings, dryRunPolicies: true },
   )
   t.equal(dry.authorization?.dryRun, true)
+})
+
+t.test('what an external authorizer would be asked about is denied', async (t) => {
+  const rules = [from({ namespaces: ['a'] })]
+  const { authorization, condition } = compile({ action: 'CUSTOM', provider: { name: 'x' }, rules })
+  t.equal(authorization?.action, 1)
+  t.equal(authorization && sentence(authorization), 'namespaces=a')
+  t.match(condition, {
+    type: 'ZtunnelAccepted',
+    status: 'False',
+    reason: 'UnsupportedValue',
+    message: /denied/,
+  })
 })
 
 t.test('the message names what is wrong and where', async (t) => {
