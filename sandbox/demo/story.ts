@@ -63,7 +63,8 @@ export async function tellStory(
     tell.detail(left.length === 0 ? 'no namespace, mount, rule or process is left' : left.join('\n'))
     return { ...figures, leftoversAfterDown: left.length, totalMs: Date.now() - started }
   } catch (error) {
-    if (!taken && !keep) await stage.down()
+    // What went wrong first is what the user has to read.
+    if (!taken && !keep) await stage.down().catch(() => undefined)
     throw error
   }
 }
