@@ -14,13 +14,18 @@ export type SocketOptions = Readonly<{
   transparent?: boolean | undefined
   /** May be bound to an address that does not exist (IP_FREEBIND). */
   freebind?: boolean | undefined
+  /**
+   * A bind to port 0 leaves the port to `connect` (IP_BIND_ADDRESS_NO_PORT). Without it the kernel looks for a port
+   * that nobody uses towards anybody, which takes long when most of them are in TIME_WAIT.
+   */
+  latePort?: boolean | undefined
   reusePort?: boolean | undefined
   reuseAddress?: boolean | undefined
   /** An IPv6 socket for IPv6 only. By default it is dual-stack, whatever the sysctl says. */
   v6only?: boolean | undefined
 }>
 
-const flag = { transparent: 1, freebind: 2, reusePort: 4, reuseAddress: 8, v6only: 16 } as const
+const flag = { transparent: 1, freebind: 2, reusePort: 4, reuseAddress: 8, v6only: 16, latePort: 32 } as const
 
 function open(kind: 'tcp' | 'udp', options: SocketOptions): number {
   const { netns, family, mark = 0 } = options

@@ -24,6 +24,7 @@ namespace {
 constexpr int kOriginalDst = 80;           // SO_ORIGINAL_DST and IP6T_SO_ORIGINAL_DST
 constexpr int kIpv6Transparent = 75;       // IPV6_TRANSPARENT
 constexpr int kIpv6Freebind = 78;          // IPV6_FREEBIND
+constexpr int kBindAddressNoPort = 24;     // IP_BIND_ADDRESS_NO_PORT, of IPv6 sockets too
 constexpr unsigned long kGetNsType = 0xb703;  // NS_GET_NSTYPE
 constexpr size_t kMaxFds = 8;              // more in one packet than anybody sends; the kernel drops the rest and says so
 
@@ -69,7 +70,7 @@ struct OwnNetns {
 };
 thread_local OwnNetns own_netns;
 
-enum Flag { kTransparent = 1, kFreebind = 2, kReusePort = 4, kReuseAddress = 8, kV6Only = 16 };
+enum Flag { kTransparent = 1, kFreebind = 2, kReusePort = 4, kReuseAddress = 8, kV6Only = 16, kLatePort = 32 };
 
 bool On(int fd, int level, int name) {
   int one = 1;
@@ -85,6 +86,7 @@ bool Configure(int fd, bool v6, int flags, int mark) {
   // A dual-stack socket also carries IPv4, hence both levels, as ztunnel does.
   if ((flags & kTransparent) && !On(fd, SOL_IP, IP_TRANSPARENT)) return false;
   if ((flags & kTransparent) && v6 && !On(fd, IPPROTO_IPV6, kIpv6Transparent)) return false;
+  if ((flags & kLatePort) && !On(fd, SOL_IP, kBindAddressNoPort)) return false;
   if ((flags & kFreebind) && !On(fd, SOL_IP, IP_FREEBIND)) return false;
   if ((flags & kFreebind) && v6 && !On(fd, IPPROTO_IPV6, kIpv6Freebind)) return false;
   if ((flags & kReusePort) && !On(fd, SOL_SOCKET, SO_REUSEPORT)) return false;

@@ -50,7 +50,7 @@ function openFd(to: SocketAddress, netns: Netns, mark: number, as: Ip | undefine
   const family = isIpv6(to.address) ? 'ipv6' : 'ipv4'
   // An address of the other family cannot be shown; nor is it the peer's own address that comes back to itself.
   const spoof = as !== undefined && as !== to.address && isIpv6(as) === isIpv6(to.address)
-  const fd = tcpSocket({ netns, family, mark, transparent: spoof, freebind: spoof })
+  const fd = tcpSocket({ netns, family, mark, transparent: spoof, freebind: spoof, latePort: spoof })
   try {
     if (spoof) bindSocket(fd, { address: as, port: 0 })
     return fd
