@@ -1,3 +1,4 @@
+import { resolve } from 'node:path'
 import t from 'tap'
 import type { PodRules } from '../../../cni/rules/index.ts'
 import {
@@ -12,6 +13,9 @@ import { differences, normalize, parseSaved } from '../../../cni/rules/parse-ipt
 import { nftDifferences, normalizeNft } from '../../../cni/rules/parse-nftables.ts'
 import { emptyTables } from '../../../cni/rules/pod.ts'
 import { parseMembers } from '../../../cni/rules/host.ts'
+
+// Beside the test, not in a folder of its own at the top.
+t.snapshotFile = resolve(import.meta.dirname, 'render.snapshot.cjs')
 
 const plain: PodRules = {
   ipv6: true,
