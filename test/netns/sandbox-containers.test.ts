@@ -142,7 +142,8 @@ t.test('containers', { skip, timeout: 90_000 }, async (t) => {
     t.match(readFileSync(`/proc/${shell}/cmdline`, 'utf8'), /run\.sh/)
     process.kill(shell, 'SIGKILL')
     t.equal((await waitForExit(plan.dir, signal)).code, 137)
-    t.notOk(isAlive(init))
+    // The kernel kills it at the same moment as the outer shell is told; whose turn comes first is open.
+    await until(() => !isAlive(init))
   })
 
   await t.test('what cannot be built or run says why', async (t) => {
