@@ -106,7 +106,7 @@ t.test('components may crash', { skip, timeout: 300_000 }, async (t) => {
 
   const sandbox = process.env['LATEEN_SANDBOX']
   await t.test(
-    'SIGKILL of the Kubernetes API: everything resynchronises',
+    'a restart of the Kubernetes API: everything resynchronises',
     { skip: sandbox ? false : 'needs the sandbox' },
     async (t) => {
       const seen = await during(order, 'payment', async () => {
