@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { connect, TLSSocket } from 'node:tls'
 import { MeshError, parseIp, type SocketAddress } from '#base'
 import { checkPeer, clientTls, partsOf, serverTls, type SpiffeId, type WorkloadCertificate } from '#identity'
@@ -20,9 +21,9 @@ export function secureServer(socket: Socket, own: WorkloadCertificate, waits: Wa
   return handshake(tls, 'secure', (peer) => partsOf(peer).trustDomain === trustDomain, waits)
 }
 
-/** The client's half: the peer has to be one of those that were expected. */
+/** The client's half: the peer has to be one of those that were expected. The bytes may travel in a tunnel. */
 export function secureClient(
-  socket: Socket,
+  socket: Duplex,
   own: WorkloadCertificate,
   expected: readonly SpiffeId[],
   waits: Waits,

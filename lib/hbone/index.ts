@@ -2,4 +2,5 @@ export type { InboundTunnel, OutboundTunnel, Transferred, Tunnel } from './tunne
 export { defaultLimits, type HboneLimits } from './limits.ts'
 export { type HboneServerConnection, serveHbone, type ServeOptions } from './server.ts'
 export { type ConnectOptions, HbonePool, type PoolKey } from './pool.ts'
+export { connectThrough, type ThroughOptions } from './through.ts'
 export { forwardSockets } from './plain.ts'

@@ -21,6 +21,8 @@ export type SessionOptions = Readonly<{
   peerNotAfter: Date
   limits: HboneLimits
   events: Pick<ConnectionEvents, 'request' | 'ready' | 'goaway'>
+  /** Made for one tunnel: it closes when that one has ended. */
+  closesUnused?: boolean
   closed(error: unknown): void
 }>
 
@@ -38,6 +40,7 @@ export class Session {
   readonly #tls: TLSSocket
   readonly #closed: (error: unknown) => void
   readonly #expiresAt: number
+  readonly #closesUnused: boolean
   #unsentControl = 0
   #dirty: Flushable[] = []
   #error: unknown
@@ -54,6 +57,7 @@ export class Session {
     this.limits = o.limits
     this.#tls = o.tls
     this.#closed = o.closed
+    this.#closesUnused = o.closesUnused ?? false
     this.#expiresAt = o.peerNotAfter.getTime() + expiryGraceMs
     this.connection = new Connection(o.role, o.limits, {
       ...o.events,
@@ -215,6 +219,7 @@ export class Session {
   /** To be called when a stream has ended. */
   streamClosed(): void {
     this.flush()
+    if (this.#closesUnused && this.connection.streamCount === 0) this.drain()
     this.#endIfDrained()
   }
 
