@@ -1,35 +1,9 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { formatAddress, ip } from '#base'
-import { Admission } from '../../ztunnel/proxy/index.ts'
 import { baggageOf, forwardedHost, requestHeaders } from '../../ztunnel/proxy/headers.ts'
 import { addressHandler, MeshState, parseService, parseWorkload } from '../../ztunnel/state/index.ts'
 import { serviceWire, workloadWire } from '../fakes/mesh.ts'
-
-t.test('room is taken and given back once; without room the refusal is counted', async (t) => {
-  let shed = 0
-  const admission = new Admission(10, () => shed++)
-  const take = (n: number, pod: string) => admission.take(n, pod)
-  const all = Array.from({ length: 9 }, (_, i) => take(1, `pod-${i % 3}`))
-  t.ok(all.every((room) => room !== undefined))
-  t.equal(take(1, 'pod-9'), undefined)
-  t.equal(shed, 1)
-  all[0]?.[Symbol.dispose]()
-  all[0]?.[Symbol.dispose]()
-  t.equal(admission.taken, 8)
-  t.equal(take(2, 'pod-9'), undefined)
-  t.ok(take(1, 'pod-9'))
-})
-
-t.test('one pod may fill half of the node and leaves the rest to the others', async (t) => {
-  const admission = new Admission(100)
-  const mine = Array.from({ length: 50 }, () => admission.take(1, 'greedy'))
-  t.equal(mine.filter((room) => room !== undefined).length, 45)
-  t.ok(admission.take(45, 'other'))
-  mine[0]?.[Symbol.dispose]()
-  t.ok(admission.take(1, 'greedy'))
-  t.equal(admission.take(1, 'greedy'), undefined)
-})
 
 t.test('baggage says who the source is, in order, and never breaks its own list', async (t) => {
   const draft = { name: 'order', workloadName: 'order-v1', canonicalRevision: 'v1' }

@@ -1,7 +1,7 @@
 /** What the proxies share, and what one pod's proxy needs. */
 export type { PodContext, ProxyContext } from './context.ts'
-/** How many connections the process takes on. */
-export { Admission } from './admission.ts'
+/** How many connections the process takes on, over all of its workers. */
+export { Admission, forgetWorker, shareAdmission, type SharedAdmission } from './admission.ts'
 /** Every open connection, to be judged again when the mesh changes. */
 export { Connections } from './connections.ts'
 /** ztunnel's traffic metrics. */

@@ -1,5 +1,6 @@
 import { Counter, Gauge, type Registry } from '#telemetry'
 import type { Service, Workload } from '../state/index.ts'
+import type { ShedReason } from './admission.ts'
 
 const ends = ['source', 'destination'] as const
 const perEnd = [
@@ -75,7 +76,7 @@ export type ProxyMetrics = Readonly<{
     inc(reporter: 'source' | 'destination'): void
     dec(reporter: 'source' | 'destination'): void
   }>
-  shed(): void
+  shed(reason: ShedReason): void
 }>
 
 export function proxyMetrics(registry: Registry): ProxyMetrics {
@@ -98,7 +99,7 @@ export function proxyMetrics(registry: Registry): ProxyMetrics {
   const shed = counter(
     'lateen_connections_shed_total',
     'Connections refused to keep descriptors free (unstable)',
-    [],
+    ['reason'],
   )
   const open = new Gauge({
     name: 'istio_tcp_sockets_open',
@@ -116,6 +117,6 @@ export function proxyMetrics(registry: Registry): ProxyMetrics {
       received.inc(all, end.received)
     },
     sockets: { inc: (reporter) => open.inc({ reporter }), dec: (reporter) => open.dec({ reporter }) },
-    shed: () => shed.inc(),
+    shed: (reason) => shed.inc({ reason }),
   }
 }
