@@ -19,7 +19,7 @@ import type { Config } from './config.ts'
 import { followIdentities } from './identity.ts'
 import { followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
 import { processMetrics } from './process-metrics.ts'
-import { Admission, Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
+import { Admission, admissionMetrics, Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
 import { addressHandler, authorizationHandler, MeshState } from './state/index.ts'
 
 /** What a test may put in the place of the real thing. */
@@ -66,11 +66,13 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const connections = new Connections()
   stack.use(recheckOnChange(state, connections))
   const metrics = proxyMetrics(registry)
+  const admission = new Admission(fileLimit, metrics.shed)
+  admissionMetrics(registry, admission)
   const context: ProxyContext = {
     state,
     certificates,
     connections,
-    admission: new Admission(fileLimit, metrics.shed),
+    admission,
     metrics,
     access: logs.root('access'),
     network: config.network,

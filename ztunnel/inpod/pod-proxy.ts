@@ -3,6 +3,7 @@ import { MeshError } from '#base'
 import { HbonePool } from '#hbone'
 import type { Netns } from '#linux'
 import {
+  fdOf,
   handleHbone,
   handleOutbound,
   handlePlaintext,
@@ -60,7 +61,9 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const servers: Server[] = []
   const accept = ({ reporter, descriptors, proxy }: Kind) => {
     return (socket: Socket) => {
-      const room = draining.signal.aborted ? undefined : context.admission.take(descriptors, pod.uid)
+      const room = draining.signal.aborted
+        ? undefined
+        : context.admission.take(descriptors, pod.uid, fdOf(socket))
       if (!room) return refuseSocket(socket)
       context.metrics.sockets.inc(reporter)
       const task = proxy(socket, ctx).finally(() => {

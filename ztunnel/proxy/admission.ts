@@ -1,4 +1,5 @@
 import { MeshError } from '#base'
+import { Gauge, type Registry } from '#telemetry'
 
 /** Share of the descriptor limit that connections may take; the rest is for control, logs and listeners. */
 const share = 0.9
@@ -145,3 +146,20 @@ function keyOf(text: string): number {
 /** What the refused are told. */
 export const noRoom = (): MeshError =>
   new MeshError('over-limit', { message: 'too many open connections on this node' })
+
+/** How close the node is to refusing; what is refused counts in `lateen_connections_shed_total`. */
+export function admissionMetrics(registry: Registry, admission: Admission): void {
+  const registers = [registry]
+  const taken: Gauge = new Gauge({
+    name: 'lateen_connection_descriptors',
+    help: 'File descriptors set aside for open connections (unstable)',
+    registers,
+    collect: () => taken.set(admission.takenHere),
+  })
+  new Gauge({
+    name: 'lateen_connection_descriptors_limit',
+    help: 'File descriptors that connections may take before new ones are refused (unstable)',
+    registers,
+    aggregator: 'max',
+  }).set(admission.most)
+}

@@ -1,7 +1,13 @@
 /** What the proxies share, and what one pod's proxy needs. */
 export type { PodContext, ProxyContext } from './context.ts'
 /** How many connections the process takes on, over all of its workers. */
-export { Admission, forgetWorker, shareAdmission, type SharedAdmission } from './admission.ts'
+export {
+  Admission,
+  admissionMetrics,
+  forgetWorker,
+  shareAdmission,
+  type SharedAdmission,
+} from './admission.ts'
 /** Every open connection, to be judged again when the mesh changes. */
 export { Connections } from './connections.ts'
 /** ztunnel's traffic metrics. */
@@ -10,3 +16,5 @@ export { proxyMetrics, type ProxyMetrics } from './metrics.ts'
 export { handleOutbound } from './outbound.ts'
 export { handleHbone } from './inbound.ts'
 export { handlePlaintext } from './passthrough.ts'
+/** The number of a socket's descriptor. */
+export { fdOf } from './sockets.ts'

@@ -6,7 +6,7 @@ import { originalDst } from '#linux'
 export const keepAliveMs = 180_000
 
 /** The descriptor of an open TCP socket, which Node has but does not show. */
-function fdOf(socket: Socket): number | undefined {
+export function fdOf(socket: Socket): number | undefined {
   const handle: unknown = Reflect.get(socket, '_handle')
   const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
   return typeof fd === 'number' && fd >= 0 ? fd : undefined
