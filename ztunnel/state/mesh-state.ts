@@ -93,6 +93,10 @@ export class MeshState {
     const best = candidates.filter(({ length }) => length === longest).map(({ service }) => service)
     return bestService(best, clientNamespace)
   }
+  /** Every service of that hostname, whoever may see it. */
+  servicesNamed(hostname: string): readonly Service[] {
+    return this.#byHostname.get(hostname) ?? []
+  }
   serviceByHostname(hostname: string, clientNamespace: string): Service | undefined {
     return bestService(this.#byHostname.get(hostname) ?? [], clientNamespace)
   }
