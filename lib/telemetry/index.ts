@@ -5,9 +5,10 @@ export {
   type LogControl,
   type Logger,
   type LogOptions,
-  parseFilter,
   silent,
   startLogging,
 } from './log.ts'
+export { parseFilter } from './log-filter.ts'
+export { logMetrics } from './log-metrics.ts'
 export { metricsRoute, Readiness, readinessRoute, serveHttp } from './health.ts'
 export { Counter, Gauge, Histogram, Registry } from 'prom-client'

@@ -1,7 +1,11 @@
+import type { MessagePort } from 'node:worker_threads'
 import { isRecord, messageOf } from '#base'
+import { jsonLine, plainLine } from './line.ts'
+import { type LineSink, stdoutSink } from './line-sink.ts'
+import { levelOrder, parseFilter, rankOf } from './log-filter.ts'
+import { adoptPort, portSink } from './log-port.ts'
 
 export type Level = 'error' | 'warn' | 'info' | 'debug' | 'trace'
-const order: Record<Level | 'off', number> = { off: 0, error: 1, warn: 2, info: 3, debug: 4, trace: 5 }
 /** Values are printed in the order of the keys; undefined ones are left out. */
 export type Fields = Readonly<Record<string, unknown>>
 
@@ -19,7 +23,10 @@ export type LogOptions = Readonly<{
   format?: 'plain' | 'json'
   /** `info`, or RUST_LOG syntax: `info,ztunnel::proxy=debug,access=off`. */
   filter?: string
+  /** Called with each line, instead of stdout. */
   write?: (line: string) => void
+  /** In a worker thread: what `adopt` of the main thread's log made. Lines go there; its filter comes from there. */
+  port?: MessagePort
   now?: () => Date
 }>
 
@@ -28,116 +35,76 @@ export type LogControl = Readonly<{
   root: (scope: string) => Logger
   filter: () => string
   setFilter: (filter: string) => void
+  /** A port for the `port` of a worker thread's log, to be transferred to it. Close it to let go of the thread. */
+  adopt: () => MessagePort
+  /** Lines lost so far, those of adopted threads included. */
+  dropped: () => number
+  /** Resolves when what was logged so far has left; the caller bounds it, for a reader may have stopped. */
+  flush: () => Promise<void>
 }>
 
-type Rules = readonly (readonly [scope: string, level: number])[]
-
-/** `info,access=debug` → rules, most specific first. Throws a RangeError for an unknown level. */
-export function parseFilter(text: string): Rules {
-  const rules = text.split(',').map((part): readonly [string, number] => {
-    const [left = '', right] = part.trim().split('=')
-    const level = (right ?? left).toLowerCase()
-    const rank = order[level as Level]
-    if (rank === undefined) throw new RangeError(`unknown log level: ${part}`)
-    return [right === undefined ? '' : left, rank]
-  })
-  return rules.sort(([a], [b]) => b.length - a.length)
-}
-
-/** A string or structure as it stands in a plain line; only strings with blanks, quotes or control characters are quoted. */
-function plainValue(value: unknown): string {
-  if (typeof value === 'string' && /^[\w.:/\-[\]@%+]+$/.test(value)) return value
-  const shown = value instanceof Error ? value.message : value
-  return visible(JSON.stringify(shown) ?? 'undefined')
-}
-
-/** What JSON leaves as it is although a terminal or a reader may be fooled by it: C1 controls, line separators, bidi marks. */
-const deceptive = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
-const visible = (json: string): string =>
-  json.replace(deceptive, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
-
-const entries = (fields: Fields) => Object.entries(fields).filter(([, value]) => value !== undefined)
-
-const plainLine = (time: Date, level: Level, scope: string, message: string, fields: Fields) => {
-  // The message and keys are ours; a newline in a value is escaped by JSON, so one event is always one line.
-  const pairs = entries(fields).map(([key, value]) => `${key}=${plainValue(value)}`)
-  return `${[time.toISOString(), level, scope, message, pairs.join(' ')].join('\t')}\n`
-}
-
-const jsonLine = (time: Date, level: Level, scope: string, message: string, fields: Fields) => {
-  const values = entries(fields).map(([key, value]) => [key, value instanceof Error ? value.message : value])
-  const line = { level, time: time.toISOString(), scope, message, ...Object.fromEntries(values) }
-  return `${visible(JSON.stringify(line))}\n`
-}
-
-/** Starts logging. Lines go to stdout unless `write` is given; a failing stdout is ignored rather than fatal. */
+/**
+ * Starts logging to stdout, to `write`, or through `port` to the main thread. A failing stdout loses lines, which are
+ * counted, and is never fatal.
+ */
 export function startLogging(options: LogOptions = {}): LogControl {
-  const { format = 'plain', write = writeStdout, now = () => new Date() } = options
+  const { format = 'plain', now = () => new Date() } = options
   const render = format === 'json' ? jsonLine : plainLine
   let filter = options.filter ?? 'info'
   let rules = parseFilter(filter)
-  const rankOf = (scope: string) =>
-    rules.find(([prefix]) => prefix === '' || scope === prefix || scope.startsWith(`${prefix}::`))?.[1] ?? 0
+  const adopted = new Set<MessagePort>()
+  const setFilter = (next: string) => {
+    rules = parseFilter(next)
+    filter = next
+    for (const port of adopted) port.postMessage({ filter })
+  }
+  const note = (count: number) => render(now(), 'warn', 'log', 'lines dropped', { count })
+  const sink = sinkOf(options, note, setFilter)
   const root = (scope: string): Logger => {
-    const enabled = (level: Level) => order[level] <= rankOf(scope)
+    const enabled = (level: Level) => levelOrder[level] <= rankOf(rules, scope)
     const at =
       (level: Level) =>
       (message: string, fields: Fields = {}) => {
-        if (enabled(level)) write(render(now(), level, scope, message, fields))
+        if (enabled(level)) sink.write(render(now(), level, scope, message, fields), 1)
       }
-    const child = (name: string) => root(`${scope}::${name}`)
     return {
       error: at('error'),
       warn: at('warn'),
       info: at('info'),
       debug: at('debug'),
       trace: at('trace'),
-      child,
+      child: (name) => root(`${scope}::${name}`),
       enabled,
     }
   }
+  const adopt = () => {
+    const { theirs, ours } = adoptPort(sink, filter)
+    adopted.add(ours)
+    ours.once('close', () => adopted.delete(ours))
+    return theirs
+  }
+  return { root, filter: () => filter, setFilter, adopt, dropped: sink.dropped, flush: sink.flush }
+}
+
+function sinkOf(
+  { write, port }: LogOptions,
+  note: (count: number) => string,
+  setFilter: (filter: string) => void,
+): LineSink {
+  if (port) return portSink(port, setFilter)
+  return write ? callSink(write) : stdoutSink(note)
+}
+
+/** Calls with each line; what comes in batches from another thread is taken apart. */
+function callSink(write: (line: string) => void): LineSink {
+  let dropped = 0
   return {
-    root,
-    filter: () => filter,
-    setFilter: (next) => {
-      rules = parseFilter(next)
-      filter = next
-    },
+    write: (lines, count) =>
+      count === 1 ? write(lines) : lines.split('\n', count).forEach((line) => write(`${line}\n`)),
+    lost: (count) => void (dropped += count),
+    dropped: () => dropped,
+    flush: async () => undefined,
   }
-}
-
-/** Bytes that may wait for a slow stdout before lines are dropped; a log must never hold the data path. */
-const maxBacklogBytes = 4 << 20
-let dropped = 0
-let guarded = false
-let lines = ''
-
-/**
- * Lines of one turn of the loop go out in one write: writes to a file are synchronous, and one per line costs a busy
- * proxy more than the rest of a short connection.
- */
-function writeStdout(line: string): void {
-  if (!guarded) guardStdout()
-  if (process.stdout.writableLength + lines.length > maxBacklogBytes) {
-    dropped++
-    return
-  }
-  if (lines === '') setImmediate(flush)
-  lines += line
-}
-
-function guardStdout(): void {
-  guarded = true
-  process.stdout.on('error', () => undefined) // closed pipe or full disk: logging stops, the mesh goes on
-  process.on('exit', flush)
-}
-
-function flush(): void {
-  if (dropped > 0) lines += `${new Date().toISOString()}\twarn\tlog\tlines dropped\tcount=${dropped}\n`
-  dropped = 0
-  const batch = lines
-  lines = ''
-  if (batch !== '') process.stdout.write(batch)
 }
 
 /** A logger that writes nowhere. */

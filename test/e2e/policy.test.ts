@@ -76,7 +76,7 @@ t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async
           line.includes(`sa/inventory`),
       )
       t.match(refused, /\terror\taccess\t/)
-      t.match(refused, /direction=inbound/)
+      t.match(refused, /direction="?inbound/)
       t.ok(
         lines.some(
           (line) => line.includes('closed due to policy change') && line.includes(`${ns}/only-order-pays`),
