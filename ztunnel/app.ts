@@ -5,6 +5,7 @@ import { raiseFileLimit } from '#linux'
 import {
   type LogControl,
   type Logger,
+  logMetrics,
   metricsRoute,
   Readiness,
   readinessRoute,
@@ -57,6 +58,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const readiness = new Readiness([stateTask])
   const fileLimit = raiseFileLimit()
   processMetrics(registry, config.version, fileLimit)
+  logMetrics(registry, logs)
   const stop = new AbortController()
   stack.defer(() => stop.abort(shuttingDown()))
   const state = new MeshState(config.nodeName)
