@@ -12,6 +12,7 @@ type Facts = Readonly<{
     | 'H2_HANDSHAKE_FAILURE'
     | 'NETWORK_POLICY'
     | 'IDENTITY_ERROR'
+    | 'CERT_REVOKED'
   /** What a CONNECT is answered with; undefined where the failure comes before HTTP. */
   status: 400 | 401 | 503 | undefined
 }>
@@ -24,6 +25,7 @@ export const facts = {
   timeout: { side: 'upstream', retry: 'if-unsent', flag: 'CONNECT', status: 503 },
   'network-policy': { side: 'upstream', retry: 'if-unsent', flag: 'NETWORK_POLICY', status: 503 },
   'tls-failed': { side: 'upstream', retry: 'never', flag: 'TLS_FAILURE', status: undefined },
+  'cert-revoked': { side: 'upstream', retry: 'never', flag: 'CERT_REVOKED', status: undefined },
   'h2-failed': { side: 'upstream', retry: 'if-unsent', flag: 'H2_HANDSHAKE_FAILURE', status: 503 },
   'http-status': { side: 'upstream', retry: 'never', flag: 'CONNECT', status: 503 },
   'identity-unavailable': { side: 'control', retry: 'backoff', flag: 'IDENTITY_ERROR', status: 503 },
