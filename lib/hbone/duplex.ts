@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { errorCode, headerBytes } from './frames.ts'
-import { isPlainEnd, resetError } from './h2-error.ts'
+import { isPlainEnd } from './h2-error.ts'
 import { readBytes } from './memory.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
 
@@ -82,7 +82,7 @@ class TunnelView extends Duplex {
       this.#deliver()
       if (!this.readableEnded) this.push(null)
       this.destroySoon()
-    } else this.destroy(resetError(code, false))
+    } else this.destroy(this.#tunnel.session.resetReason(code))
   }
 
   /** Lets the reader finish; writes have nowhere to go. */

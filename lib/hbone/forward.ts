@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { errorCode, headerBytes } from './frames.ts'
-import { isHangUp, isPlainEnd, resetError } from './h2-error.ts'
+import { isHangUp, isPlainEnd } from './h2-error.ts'
 import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Transferred } from './tunnel.ts'
@@ -195,7 +195,7 @@ class Forward implements TunnelUser {
       this.#peerGone = true
       return this.received()
     }
-    this.#error ??= resetError(code, false)
+    this.#error ??= this.#tunnel.session.resetReason(code)
     this.#settle()
     this.#app.resetAndDestroy()
   }

@@ -33,9 +33,11 @@ export type HboneLimits = Readonly<{
   unusedReleaseMs: number
   /** How long a tunnel may stand still while its connection has no room left, before it is reset. */
   stallMs: number
+  /** How long a tunnel may go on after the certificate of its peer has expired; no new one begins. */
+  peerExpiryGraceMs: number
 }>
 
-/** Istio's numbers where it has one (facts: ztunnel.md §2.3, §2.6; security.md §4.1). */
+/** Istio's numbers where it has one (facts: ztunnel.md §2.3, §2.6; security.md §4.1, ID-4). */
 export const defaultLimits: HboneLimits = {
   maxStreams: 200,
   maxPooledStreams: 100,
@@ -56,4 +58,5 @@ export const defaultLimits: HboneLimits = {
   pingTimeoutMs: 20_000,
   unusedReleaseMs: 300_000,
   stallMs: 10_000,
+  peerExpiryGraceMs: 300_000,
 }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { MeshError, type SocketAddress } from '#base'
-import type { SpiffeId, WorkloadCertificate } from '#identity'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { remoteOf, secureClient } from './handshake.ts'
 import { defaultLimits, type HboneLimits } from './limits.ts'
 import { openTunnel } from './client.ts'
@@ -42,7 +42,10 @@ export class HbonePool {
   readonly #signal: AbortSignal
   readonly #timer: NodeJS.Timeout
 
-  constructor(options: { limits?: Partial<HboneLimits>; signal: AbortSignal }) {
+  readonly #trust: Trust | undefined
+
+  constructor(options: { limits?: Partial<HboneLimits>; trust?: Trust; signal: AbortSignal }) {
+    this.#trust = options.trust
     this.#limits = { ...defaultLimits, ...options.limits }
     this.#signal = AbortSignal.any([this.#stop.signal, options.signal])
     this.#signal.addEventListener('abort', () => this.#closeAll(), { once: true })
@@ -115,7 +118,7 @@ export class HbonePool {
     const socket = await o.dial(signal)
     const remote = remoteOf(socket)
     socket.setNoDelay(true)
-    const waits = { timeoutMs: this.#limits.handshakeMs, signal }
+    const waits = { timeoutMs: this.#limits.handshakeMs, signal, trust: this.#trust }
     const secured = await secureClient(socket, certificate, o.key.expected, waits)
     const session: Session = new Session({
       ...secured,

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { SpiffeId, WorkloadCertificate } from '#identity'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { Request } from './fields.ts'
 import { remoteOf, secureServer } from './handshake.ts'
 import { defaultLimits, type HboneLimits } from './limits.ts'
@@ -10,6 +10,8 @@ import { TunnelStream } from './tunnel-stream.ts'
 
 export type ServeOptions = Readonly<{
   certificate: WorkloadCertificate
+  /** What peers are judged by beyond their chain. */
+  trust?: Trust
   limits?: Partial<HboneLimits>
   /** Called once per CONNECT, before any of its bytes are read. */
   onTunnel(tunnel: InboundTunnel): void
@@ -57,12 +59,13 @@ export function serveHbone(socket: Socket, options: ServeOptions): HboneServerCo
 async function serve(
   socket: Socket,
   limits: HboneLimits,
-  { certificate, onTunnel, signal }: ServeOptions,
+  { certificate, trust, onTunnel, signal }: ServeOptions,
   started: (session: Session) => void,
 ): Promise<void> {
   const remote = remoteOf(socket)
   socket.setNoDelay(true)
-  const secured = await secureServer(socket, certificate, { timeoutMs: limits.handshakeMs, signal })
+  const waits = { timeoutMs: limits.handshakeMs, signal, trust }
+  const secured = await secureServer(socket, certificate, waits)
   await new Promise<void>((resolve, reject) => {
     const session: Session = new Session({
       ...secured,

@@ -1,6 +1,6 @@
 import type { TLSSocket } from 'node:tls'
 import { MeshError, messageOf, type SocketAddress } from '#base'
-import type { SpiffeId } from '#identity'
+import type { Peer, SpiffeId } from '#identity'
 import { Connection, type ConnectionEvents } from './connection.ts'
 import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
 import { resetError } from './h2-error.ts'
@@ -15,10 +15,8 @@ export type Flushable = { flush(): void }
 export type SessionOptions = Readonly<{
   tls: TLSSocket
   role: 'server' | 'client'
-  peer: SpiffeId
+  peer: Peer
   remote: SocketAddress
-  /** When the peer's certificate ends. */
-  peerNotAfter: Date
   limits: HboneLimits
   events: Pick<ConnectionEvents, 'request' | 'ready' | 'goaway'>
   /** Made for one tunnel: it closes when that one has ended. */
@@ -28,8 +26,6 @@ export type SessionOptions = Readonly<{
 
 /** One TLS record is at most 16 KiB; all sessions decrypt into this buffer and are done with it when they return. */
 const decrypted = Buffer.allocUnsafeSlow(64 << 10)
-/** A live connection may outlast its peer's certificate by this much (facts: security.md ID-4). */
-const expiryGraceMs = 300_000
 
 /** An HTTP/2 connection on its TLS socket: moves bytes, keeps time, closes. */
 export class Session {
@@ -39,11 +35,14 @@ export class Session {
   readonly limits: HboneLimits
   readonly #tls: TLSSocket
   readonly #closed: (error: unknown) => void
-  readonly #expiresAt: number
+  readonly #peer: Peer
+  readonly #watch: Disposable
   readonly #closesUnused: boolean
   #unsentControl = 0
   #dirty: Flushable[] = []
   #error: unknown
+  /** Why the connection was ended although nothing had failed. */
+  #verdict: MeshError | undefined
   #timer: NodeJS.Timeout
   #pingSentAt = 0
   #lastHeard = Date.now()
@@ -52,13 +51,13 @@ export class Session {
   #ready = false
 
   constructor(o: SessionOptions) {
-    this.peer = o.peer
+    this.peer = o.peer.id
+    this.#peer = o.peer
     this.remote = o.remote
     this.limits = o.limits
     this.#tls = o.tls
     this.#closed = o.closed
     this.#closesUnused = o.closesUnused ?? false
-    this.#expiresAt = o.peerNotAfter.getTime() + expiryGraceMs
     this.connection = new Connection(o.role, o.limits, {
       ...o.events,
       goaway: (lastId, code) => {
@@ -74,6 +73,7 @@ export class Session {
       },
       failed: (code, reason) => this.#fail(code, reason),
     })
+    this.#watch = o.peer.onChange(() => this.#judgePeer())
     this.#timer = setInterval(() => this.#tick(), o.limits.pingIdleMs / 2).unref()
     o.tls.on('error', (error) => {
       this.#error ??= error
@@ -170,15 +170,27 @@ export class Session {
     const now = Date.now()
     this.connection.relieve(this.limits.stallMs)
     this.flush()
-    if (now > this.#expiresAt) {
-      this.destroy(new MeshError('tls-failed', { message: 'certificate of the peer has expired' }))
-    } else if (this.#pingSentAt > 0) {
+    if (!this.#judgePeer()) return
+    if (this.#pingSentAt > 0) {
       if (now - this.#pingSentAt > this.limits.pingTimeoutMs) this.#pingFailed()
     } else if (now - this.#lastHeard >= this.limits.pingIdleMs) {
       this.#pingSentAt = now
       this.connection.ping(Buffer.alloc(8))
       this.flush()
     }
+  }
+
+  /** Looks again at the peer's certificate and at ours; false when the connection has been ended. */
+  #judgePeer(): boolean {
+    const standing = this.#peer.standing(this.limits.peerExpiryGraceMs)
+    if (standing.kind === 'drain') this.drain()
+    if (standing.kind !== 'end') return true
+    this.#verdict = standing.error
+    // An end that says so: a peer of ours does not mistake it for a failure (ztunnel: GOAWAY with NO_ERROR).
+    this.connection.goaway()
+    this.flush()
+    this.destroy(standing.error)
+    return false
   }
 
   #pingFailed(): void {
@@ -194,9 +206,15 @@ export class Session {
 
   /** Why a stream ended before its answer. A server that refuses our certificate says so only after the handshake. */
   lossError(code: number): MeshError {
+    if (this.#verdict) return this.#verdict
     if (this.#error === undefined) return resetError(code, true)
     const kind = this.#ready ? 'h2-failed' : 'tls-failed'
     return new MeshError(kind, { cause: this.#error, message: messageOf(this.#error), unsent: true })
+  }
+
+  /** Why a tunnel was reset with `code`. A connection that we have ended because of its peer is the reason itself. */
+  resetReason(code: number): MeshError {
+    return this.#verdict ?? resetError(code, false)
   }
 
   /** Takes no more streams and closes after the last. */
@@ -238,6 +256,7 @@ export class Session {
 
   #onClose(): void {
     clearInterval(this.#timer)
+    this.#watch[Symbol.dispose]()
     this.connection.close(errorCode.internalError)
     this.#closed(this.#error)
   }

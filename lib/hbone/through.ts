@@ -1,5 +1,5 @@
 import { MeshError } from '#base'
-import type { SpiffeId, WorkloadCertificate } from '#identity'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { openTunnel } from './client.ts'
 import { secureClient } from './handshake.ts'
 import { defaultLimits, type HboneLimits } from './limits.ts'
@@ -13,6 +13,7 @@ export type ThroughOptions = Readonly<{
   authority: string
   headers: Readonly<Record<string, string>>
   limits?: Partial<HboneLimits>
+  trust?: Trust
   /** Ends the attempt; an open tunnel lives on. */
   signal: AbortSignal
 }>
@@ -27,7 +28,7 @@ export async function connectThrough(outer: OutboundTunnel, o: ThroughOptions): 
   // Its errors arrive through TLS.
   view.on('error', () => undefined)
   try {
-    const waits = { timeoutMs: limits.handshakeMs, signal: o.signal }
+    const waits = { timeoutMs: limits.handshakeMs, signal: o.signal, trust: o.trust }
     const secured = await secureClient(view, o.certificate, o.expected, waits)
     const session = new Session({
       ...secured,

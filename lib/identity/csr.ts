@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject, verify } from 'node:crypto'
+import { createPublicKey, type KeyObject } from 'node:crypto'
 import {
   algorithmOf,
   altNames,
@@ -14,6 +14,7 @@ import {
 import { maxDerBytes, readSequence, tags } from './der.ts'
 import type { KeyPair } from './keys.ts'
 import { firstDer, toPem } from './pem.ts'
+import { digestOf, isSignedBy } from './signatures.ts'
 import type { SpiffeId } from './spiffe.ts'
 
 /** A request for `id` in ztunnel's shape: empty subject, one critical SAN with the id as its only URI. */
@@ -28,15 +29,6 @@ export function createCsr({ id, key }: { id: SpiffeId; key: KeyPair }): string {
   return toPem('CERTIFICATE REQUEST', signed(request, key.privateKey, algorithmOf(key.privateKey)))
 }
 
-/** Signature algorithms a request may use, by the DER of their OID in hex. */
-const digests: Readonly<Record<string, string>> = {
-  '2a8648ce3d040302': 'sha256',
-  '2a8648ce3d040303': 'sha384',
-  '2a8648ce3d040304': 'sha512',
-  '2a864886f70d01010b': 'sha256',
-  '2a864886f70d01010c': 'sha384',
-  '2a864886f70d01010d': 'sha512',
-}
 const curves = ['prime256v1', 'secp384r1', 'secp521r1']
 const minRsaBits = 2048
 const maxRsaBits = 8192
@@ -50,11 +42,10 @@ export function parseCsr(pem: string): CsrAnswer {
   if (der === undefined || der.length > maxDerBytes) return { reject: 'not a certificate request' }
   const [request, algorithm, signature] = readSequence(der) ?? []
   const spki = request && readSequence(request.raw)?.[2]
-  const method = algorithm && readSequence(algorithm.raw)?.[0]
-  if (!request || !spki || method?.tag !== tags.oid || signature?.tag !== tags.bitString) {
+  if (!request || !spki || !algorithm || signature?.tag !== tags.bitString) {
     return { reject: 'malformed certificate request' }
   }
-  const digest = digests[method.value.toString('hex')]
+  const digest = digestOf(algorithm)
   if (digest === undefined) return { reject: 'unsupported signature algorithm' }
   return proven(request.raw, spki.raw, digest, signature.value.subarray(1))
 }
@@ -63,7 +54,7 @@ function proven(request: Buffer, spki: Buffer, digest: string, signature: Buffer
   try {
     const publicKey = createPublicKey({ key: spki, type: 'spki', format: 'der' })
     if (!isStrong(publicKey)) return { reject: 'key too weak or of an unsupported kind' }
-    return verify(digest, request, publicKey, signature)
+    return isSignedBy(request, digest, signature, publicKey)
       ? { publicKey }
       : { reject: 'signature does not match the key' }
   } catch {

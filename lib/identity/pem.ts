@@ -26,9 +26,9 @@ export function certificateFacts(pem: string): CertificateFacts {
   }
 }
 
+/** The DER of every block of `label`. */
+export const allDer = (pem: string, label: string): Buffer[] =>
+  (pem.match(block(label)) ?? []).map((one) => Buffer.from(one.replace(/-----[^-]+-----/g, ''), 'base64'))
+
 /** The DER of the first block of `label`; undefined when there is none. */
-export function firstDer(pem: string, label: string): Buffer | undefined {
-  const [found] = pem.match(block(label)) ?? []
-  if (found === undefined) return undefined
-  return Buffer.from(found.replace(/-----[^-]+-----/g, ''), 'base64')
-}
+export const firstDer = (pem: string, label: string): Buffer | undefined => allDer(pem, label)[0]
