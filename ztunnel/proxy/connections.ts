@@ -1,6 +1,14 @@
 import { formatAddress, MeshError, type SocketAddress } from '#base'
-import { type Connection, decide, type Decision, policiesFor } from '#policy'
+import {
+  type Authorization,
+  type Connection,
+  decide,
+  type Decision,
+  policiesFor,
+  type PolicyName,
+} from '#policy'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
+import { follow } from './follow.ts'
 
 /** An open connection that can be looked at and ended. */
 export type Tracked = Disposable &
@@ -9,6 +17,8 @@ export type Tracked = Disposable &
     signal: AbortSignal
     /** The policies that a closing decision was about. */
     closedBy(): readonly string[] | undefined
+    /** Ends it for a reason of ours. */
+    end(reason: MeshError): void
   }>
 
 type Entry = Readonly<{
@@ -18,11 +28,14 @@ type Entry = Readonly<{
   src: SocketAddress
   originalDst: string | null
   actualDst: SocketAddress
-  protocol: 'TCP' | 'HBONE'
+  protocol: 'TCP' | 'HBONE' | 'DOUBLEHBONE'
   /** What policies are asked about it; inbound only, the source's ztunnel does not decide. */
   judged?: Connection | undefined
 }>
-type Open = Entry & { readonly abort: AbortController; closedBy?: readonly string[] }
+type Open = Entry & {
+  readonly abort: AbortController
+  closedBy?: readonly string[]
+}
 
 /** The names a refusal points to. */
 export function policiesOf(decision: Decision): readonly string[] {
@@ -30,64 +43,114 @@ export function policiesOf(decision: Decision): readonly string[] {
   return 'considered' in decision ? decision.considered : [decision.by]
 }
 
-/** The verdict about a connection to a workload, by the policies held now. */
-export const judge = (state: MeshState, local: Workload, connection: Connection): Decision =>
-  judgeOf(state, local)(connection)
-
-/** `judge` for many connections of one workload. */
-function judgeOf(state: MeshState, local: Workload): (connection: Connection) => Decision {
-  const { applicable, missing } = policiesFor(state.policies, local)
-  return (connection) => decide(applicable, connection, missing)
+/** The policies that one pod's connections are judged by, and those connections. */
+type Pod = {
+  readonly name: PodName
+  readonly open: Set<Open>
+  applicable: readonly Authorization[]
+  missing: readonly PolicyName[]
+  /** What `applicable` was made of; replaced by the state whenever it changes. */
+  of: Readonly<{ policies: MeshState['policies']; local: Workload }> | undefined
 }
 
-/** Every open connection of the node. */
+/** Work of a re-check in one turn of the loop: traffic waits no longer than this, however many connections are open. */
+const sliceMs = 5
+/** Looked at between two looks at the clock. */
+const batch = 64
+/** Ending a connection costs much more than judging it, and most of that comes after the turn's own work. */
+const maxClosesPerSlice = 50
+
+/** Every open connection of this worker, by pod. */
 export class Connections {
-  readonly #open = new Set<Open>()
+  readonly #pods = new Map<string, Pod>()
+  /** Pods whose connections are being judged again, and how far that is. */
+  readonly #due = new Map<Pod, Iterator<Open>>()
+  #running = false
+  #size = 0
 
   /** Registers a connection; do it before its first decision, so that no policy change falls in between. */
   open(entry: Entry, parent: AbortSignal): Tracked {
     const abort = new AbortController()
-    const follow = () => abort.abort(parent.reason)
-    if (parent.aborted) follow()
-    parent.addEventListener('abort', follow, { once: true })
     const open: Open = { ...entry, abort }
-    this.#open.add(open)
+    const pod = this.#podOf(entry)
+    pod.open.add(open)
+    this.#size++
+    const following = follow(parent, () => abort.abort(parent.reason))
     return {
       signal: abort.signal,
       closedBy: () => open.closedBy,
+      end: (reason) => abort.abort(reason),
       [Symbol.dispose]: () => {
-        this.#open.delete(open)
-        parent.removeEventListener('abort', follow)
+        following[Symbol.dispose]()
+        if (!pod.open.delete(open)) return
+        this.#size--
+        if (pod.open.size === 0 && this.#pods.get(entry.podUid) === pod) this.#pods.delete(entry.podUid)
       },
     }
   }
 
-  /** Decides again about every inbound connection, with the policies and the workloads of now; ends what is denied. */
+  #podOf({ podUid, pod: name }: Entry): Pod {
+    const known = this.#pods.get(podUid)
+    if (known) return known
+    const pod: Pod = { name, open: new Set(), applicable: [], missing: [], of: undefined }
+    this.#pods.set(podUid, pod)
+    return pod
+  }
+
+  /** The verdict about a connection to a pod, by the policies held now. */
+  judge(podUid: string, state: MeshState, local: Workload, connection: Connection): Decision {
+    const pod = this.#pods.get(podUid)
+    if (!pod) {
+      const { applicable, missing } = policiesFor(state.policies, local)
+      return decide(applicable, connection, missing)
+    }
+    // Whoever sees first that the policies are others has the connections from before judged again.
+    if (prepare(pod, state, local)) this.#due.set(pod, pod.open.values())
+    this.#judgeDue()
+    return decide(pod.applicable, connection, pod.missing)
+  }
+
+  /**
+   * Decides again about the inbound connections of the pods that other policies apply to than before, with the workloads
+   * of now, and ends what is denied. Many are judged in slices; one that opens meanwhile is judged by the policies of now.
+   */
   recheck(state: MeshState): void {
-    const judges = new Map<string, ((connection: Connection) => Decision) | undefined>()
-    const judgeAt = ({ podUid, pod }: Open) => {
-      if (!judges.has(podUid)) {
-        const local = state.localWorkload(pod)
-        judges.set(podUid, local && judgeOf(state, local))
+    for (const pod of this.#pods.values()) {
+      const local = state.localWorkload(pod.name)
+      if (local && prepare(pod, state, local)) this.#due.set(pod, pod.open.values())
+    }
+    this.#judgeDue()
+  }
+
+  #judgeDue(): void {
+    if (this.#running || this.#due.size === 0) return
+    this.#running = true
+    this.#slice()
+  }
+
+  #slice(): void {
+    const until = performance.now() + sliceMs
+    let judged = 0
+    let closed = 0
+    for (const [pod, rest] of this.#due) {
+      for (let next = rest.next(); !next.done; next = rest.next()) {
+        if (endIfDenied(next.value, pod)) closed++
+        if (closed < maxClosesPerSlice && (++judged % batch !== 0 || performance.now() < until)) continue
+        setImmediate(() => this.#slice())
+        return
       }
-      return judges.get(podUid)
+      this.#due.delete(pod)
     }
-    for (const open of this.#open) {
-      const decision = open.judged && judgeAt(open)?.(open.judged)
-      if (!decision) continue
-      if (decision.verdict === 'allow') continue
-      open.closedBy = policiesOf(decision)
-      open.abort.abort(new MeshError('policy-denied', { message: 'closed due to policy change' }))
-    }
+    this.#running = false
   }
 
   get size(): number {
-    return this.#open.size
+    return this.#size
   }
 
   /** The connections of a pod as istioctl reads them. */
   dump(podUid: string): unknown {
-    const mine = [...this.#open].filter((open) => open.podUid === podUid)
+    const mine = [...(this.#pods.get(podUid)?.open ?? [])]
     const of = (direction: Open['direction']) =>
       mine
         .filter((open) => open.direction === direction)
@@ -99,4 +162,25 @@ export class Connections {
         }))
     return { inbound: of('inbound'), outbound: of('outbound') }
   }
+}
+
+/** Finds the policies that apply now; true when connections have been judged by others. */
+function prepare(pod: Pod, { policies }: MeshState, local: Workload): boolean {
+  if (pod.of?.policies === policies && pod.of.local === local) return false
+  const { applicable, missing } = policiesFor(policies, local)
+  const changed = pod.of !== undefined && !(same(applicable, pod.applicable) && same(missing, pod.missing))
+  Object.assign(pod, { applicable, missing, of: { policies, local } })
+  return changed
+}
+
+const same = <T>(a: readonly T[], b: readonly T[]): boolean =>
+  a.length === b.length && a.every((item, i) => item === b[i])
+
+function endIfDenied(open: Open, { applicable, missing }: Pod): boolean {
+  if (open.judged === undefined || open.abort.signal.aborted) return false
+  const decision = decide(applicable, open.judged, missing)
+  if (decision.verdict === 'allow') return false
+  open.closedBy = policiesOf(decision)
+  open.abort.abort(new MeshError('policy-denied', { message: 'closed due to policy change' }))
+  return true
 }

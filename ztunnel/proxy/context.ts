@@ -6,6 +6,7 @@ import type { Logger } from '#telemetry'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
 import type { Admission } from './admission.ts'
 import type { Connections } from './connections.ts'
+import { follow } from './follow.ts'
 import type { ProxyMetrics } from './metrics.ts'
 
 /** What every pod's proxy shares. */
@@ -74,14 +75,12 @@ export async function localWorkload({ state, pod }: PodContext, signal: AbortSig
 export function deadline(ms: number, parent: AbortSignal): Disposable & { readonly signal: AbortSignal } {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(new MeshError('timeout', { message: 'set-up timed out' })), ms)
-  const follow = () => abort.abort(parent.reason)
-  if (parent.aborted) follow()
-  parent.addEventListener('abort', follow, { once: true })
+  const following = follow(parent, () => abort.abort(parent.reason))
   return {
     signal: abort.signal,
     [Symbol.dispose]: () => {
       clearTimeout(timer)
-      parent.removeEventListener('abort', follow)
+      following[Symbol.dispose]()
     },
   }
 }

@@ -4,7 +4,7 @@ import { type InboundTunnel, serveHbone } from '#hbone'
 import { explainDecision } from '#policy'
 import { resolveInbound, type Service, type Workload } from '../state/index.ts'
 import { noRoom } from './admission.ts'
-import { judge, policiesOf } from './connections.ts'
+import { policiesOf } from './connections.ts'
 import { deadline, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
 import { baggageOf, forwardedHost } from './headers.ts'
@@ -96,7 +96,7 @@ async function proxyInbound(
     },
     ctx.signal,
   )
-  const decision = judge(ctx.state, local, judged)
+  const decision = ctx.connections.judge(ctx.pod.uid, ctx.state, local, judged)
   if (decision.verdict === 'deny') {
     const failure = new MeshError('policy-denied', { message: explainDecision(decision) })
     finish({ failure, policies: policiesOf(decision) })

@@ -3,7 +3,7 @@ import { formatAddress, MeshError } from '#base'
 import { forwardSockets } from '#hbone'
 import { explainDecision } from '#policy'
 import { ownPorts, type Service, type Workload } from '../state/index.ts'
-import { judge, policiesOf } from './connections.ts'
+import { policiesOf } from './connections.ts'
 import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
 import { endingOf } from './inbound.ts'
@@ -57,7 +57,7 @@ async function proxyPlaintext(
     },
     ctx.signal,
   )
-  const decision = judge(ctx.state, local, judged)
+  const decision = ctx.connections.judge(ctx.pod.uid, ctx.state, local, judged)
   if (decision.verdict === 'deny') {
     const failure = new MeshError('policy-denied', { message: explainDecision(decision) })
     finish({ failure, policies: policiesOf(decision) })
