@@ -34,6 +34,11 @@ const Env = z.object({
   ALT_XDS_HOSTNAME: z.string().optional(),
   ALT_CA_HOSTNAME: z.string().optional(),
   AUTH_TOKEN: z.string().default('/var/run/secrets/tokens/istio-token'),
+  SECRET_TTL: duration.default(24 * 3_600_000),
+  CRL_PATH: z.string().optional(),
+  COMPLIANCE_POLICY: z.enum(['pqc']).optional(),
+  /** Ours: how long a tunnel may go on after the certificate of its peer has expired. */
+  PEER_EXPIRY_GRACE: duration.optional(),
   INPOD_UDS: z.string().default('/var/run/ztunnel/ztunnel.sock'),
   PACKET_MARK: count(1, 0xffff_ffff).default(0x539),
   ENABLE_ORIG_SRC: flag.default(true),
@@ -76,6 +81,9 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     xds: { address: e.XDS_ADDRESS, rootPath: e.XDS_ROOT_CA, serverName: e.ALT_XDS_HOSTNAME },
     ca: { address: e.CA_ADDRESS, rootPath: e.CA_ROOT_CA, serverName: e.ALT_CA_HOSTNAME },
     tokenPath: e.AUTH_TOKEN,
+    certificateTtlMs: e.SECRET_TTL,
+    crlPath: e.CRL_PATH,
+    keyExchange: e.COMPLIANCE_POLICY ?? ('any' as const),
     agentSocket: e.INPOD_UDS,
     mark: e.PACKET_MARK,
     keepSource: e.ENABLE_ORIG_SRC,
@@ -113,6 +121,7 @@ function hboneLimits(e: Env): Partial<HboneLimits> {
     maxFrameBytes: e.HTTP2_FRAME_SIZE,
     maxPooledStreams: e.POOL_MAX_STREAMS_PER_CONNECTION,
     unusedReleaseMs: e.POOL_UNUSED_RELEASE_TIMEOUT,
+    peerExpiryGraceMs: e.PEER_EXPIRY_GRACE,
   }
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
 }

@@ -45,6 +45,20 @@ t.test('ISTIO_META_* goes to the control plane, HTTP2_* and POOL_* to HBONE', as
   t.same(config.log, { filter: 'debug', format: 'json' })
 })
 
+t.test('certificates: how long they live, how peers are judged, which key exchange', async (t) => {
+  t.match(parseConfig(given), { certificateTtlMs: 86_400_000, crlPath: undefined, keyExchange: 'any' })
+  const config = parseConfig({
+    ...given,
+    SECRET_TTL: '1h',
+    CRL_PATH: '/crl/ca-crl.pem',
+    COMPLIANCE_POLICY: 'pqc',
+    PEER_EXPIRY_GRACE: '30m',
+  })
+  t.match(config, { certificateTtlMs: 3_600_000, crlPath: '/crl/ca-crl.pem', keyExchange: 'pqc' })
+  t.same(config.hbone, { peerExpiryGraceMs: 1_800_000 })
+  t.throws(() => parseConfig({ ...given, COMPLIANCE_POLICY: 'fips-140-2' }), /COMPLIANCE_POLICY/)
+})
+
 for (const [seconds, want] of [
   ['60', 55_000],
   ['11', 6_000],
