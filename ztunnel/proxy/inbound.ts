@@ -7,6 +7,7 @@ import { noRoom } from './admission.ts'
 import { policiesOf } from './connections.ts'
 import { deadline, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
+import { follow, lifetime } from './follow.ts'
 import { baggageOf, forwardedHost } from './headers.ts'
 import { type ConnectionFacts, logEarlyFailure, recordConnection } from './record.ts'
 import { endsOf, tame } from './sockets.ts'
@@ -19,6 +20,8 @@ export async function handleHbone(socket: Socket, ctx: PodContext): Promise<void
   tame(socket)
   const ends = endsOf(socket)
   if (!ends) return void socket.destroy()
+  // Before the tunnels' own: a connection that is ended breaks its tunnels, rather than these ending in peace one by one.
+  using life = lifetime(ctx.signal)
   try {
     using setup = deadline(setupMs, ctx.signal)
     const local = await localWorkload(ctx, setup.signal)
@@ -27,22 +30,17 @@ export async function handleHbone(socket: Socket, ctx: PodContext): Promise<void
     let served = 0
     const connection = serveHbone(socket, {
       certificate,
+      trust: ctx.trust,
       limits: ctx.limits,
       onTunnel: (tunnel) => {
         served++
         void handleTunnel(tunnel, ends.dst, ctx)
       },
-      signal: ctx.signal,
+      signal: life.signal,
     })
-    const drain = () => connection.drain()
-    ctx.draining.addEventListener('abort', drain, { once: true })
-    if (ctx.draining.aborted) drain()
-    try {
-      const { error } = await connection.closed
-      if (error !== undefined && served === 0) logEarlyFailure(ctx.access, 'inbound', ends, error)
-    } finally {
-      ctx.draining.removeEventListener('abort', drain)
-    }
+    using _draining = follow(ctx.draining, () => connection.drain())
+    const { error } = await connection.closed
+    if (error !== undefined && served === 0) logEarlyFailure(ctx.access, 'inbound', ends, error)
   } catch (error) {
     logEarlyFailure(ctx.access, 'inbound', ends, error)
     socket.destroy()
