@@ -3,6 +3,7 @@ import { MeshError } from '#base'
 import { HbonePool } from '#hbone'
 import type { Netns } from '#linux'
 import {
+  createRouting,
   fdOf,
   handleHbone,
   handleOutbound,
@@ -52,11 +53,12 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const { context, pod, netns } = options
   const gone = new AbortController()
   const draining = new AbortController()
-  const pool = new HbonePool({ limits: context.limits, signal: gone.signal })
+  const pool = new HbonePool({ limits: context.limits, trust: context.trust, signal: gone.signal })
   let rules = true
   const showsSource = () => context.keepSource && rules
   const signals = { signal: gone.signal, draining: draining.signal }
-  const ctx: PodContext = { ...context, ...signals, pod, netns, pool, showsSource }
+  const routing = context.routing ?? createRouting({ registryOnly: false })
+  const ctx: PodContext = { ...context, ...signals, routing, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   const accept = ({ reporter, descriptors, proxy }: Kind) => {

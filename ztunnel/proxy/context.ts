@@ -1,6 +1,6 @@
 import { MeshError, type SocketAddress } from '#base'
 import type { HboneLimits, HbonePool } from '#hbone'
-import type { SpiffeId, WorkloadCertificate } from '#identity'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { Netns } from '#linux'
 import type { Logger } from '#telemetry'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
@@ -8,11 +8,14 @@ import type { Admission } from './admission.ts'
 import type { Connections } from './connections.ts'
 import { follow } from './follow.ts'
 import type { ProxyMetrics } from './metrics.ts'
+import type { Routing } from './routing.ts'
 
 /** What every pod's proxy shares. */
 export type ProxyContext = Readonly<{
   state: MeshState
   certificates: Readonly<{ get(id: SpiffeId, signal: AbortSignal): Promise<WorkloadCertificate> }>
+  /** What peers are judged by, at their handshakes and afterwards. */
+  trust: Trust
   connections: Connections
   admission: Admission
   metrics: ProxyMetrics
@@ -26,11 +29,14 @@ export type ProxyContext = Readonly<{
   keepSource: boolean
   random: () => number
   limits: Partial<HboneLimits>
+  /** What outbound connections share. */
+  routing?: Routing
 }>
 
 /** One enrolled pod. */
 export type PodContext = ProxyContext &
   Readonly<{
+    routing: Routing
     pod: PodName & Readonly<{ uid: string }>
     netns: Netns
     pool: HbonePool

@@ -80,7 +80,11 @@ async function proxyInbound(
     finish({ failure: new MeshError(code, { message: target.message }) })
     return tunnel.refuse(target.status)
   }
-  const judged = { source: tunnel.remote.address, peer: tunnel.peer, destination: target.to }
+  if (target.proxyHeader) {
+    finish({ failure: new MeshError('no-upstream', { message: 'the PROXY protocol is not supported' }) })
+    return tunnel.refuse(503)
+  }
+  const judged = { source: tunnel.remote.address, peer: tunnel.peer, destination: target.judged }
   using tracked = ctx.connections.open(
     {
       podUid: ctx.pod.uid,

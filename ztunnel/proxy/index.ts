@@ -12,6 +12,9 @@ export {
 export { Connections } from './connections.ts'
 /** ztunnel's traffic metrics. */
 export { proxyMetrics, type ProxyMetrics } from './metrics.ts'
+/** What outbound connections share: names that were looked up, endpoints that were down a moment ago. */
+export { createRouting, type Routing } from './routing.ts'
+export type { AskHost } from './resolve-host.ts'
 /** One accepted connection each, from its first byte to its log line. */
 export { handleOutbound } from './outbound.ts'
 export { handleHbone } from './inbound.ts'

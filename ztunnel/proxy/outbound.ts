@@ -1,15 +1,24 @@
 import type { Socket } from 'node:net'
-import { formatAddress, isRetryable, MeshError, unreachable } from '#base'
-import { forwardSockets, type OutboundTunnel, type Transferred } from '#hbone'
-import { resolveOutbound, type Route, type Workload, type WorkloadUid } from '../state/index.ts'
+import { formatAddress, isRetryable, MeshError, messageOf, unreachable } from '#base'
+import {
+  failedEndpoint,
+  finishRoute,
+  type Going,
+  type RejectRoute,
+  resolveOutbound,
+  type Route,
+  type Workload,
+  type WorkloadUid,
+} from '../state/index.ts'
 import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
-import { dial } from './dial.ts'
-import { requestHeaders } from './headers.ts'
 import { type ConnectionFacts, logEarlyFailure, recordConnection } from './record.ts'
 import { endsOf, intendedDst, tame } from './sockets.ts'
+import { openUpstream, type Upstream } from './upstream.ts'
 
-/** Endpoints of a service that one connection may try while nothing has been sent. */
+/** Endpoints that one connection may try while nothing has been sent. */
 const maxAttempts = 3
+/** Of the error of an attempt that another one made good. */
+const maxAttemptText = 160
 
 /** A connection that the app opened (15001): where it goes, and the way there. */
 export async function handleOutbound(app: Socket, ctx: PodContext): Promise<void> {
@@ -18,91 +27,111 @@ export async function handleOutbound(app: Socket, ctx: PodContext): Promise<void
   if (!accepted) return void app.destroy()
   let ends: Ends = accepted
   using setup = deadline(setupMs, ctx.signal)
+  const started = performance.now()
   try {
     ends = { src: accepted.src, dst: intendedDst(app, accepted.dst) }
     const source = await localWorkload(ctx, setup.signal)
-    await proxyOutbound(app, ends, source, ctx, setup)
+    const outcome = await reach({ ends, source, ctx, signal: setup.signal })
+    if (outcome.kind === 'refused') {
+      const { code, message, reason } = outcome.route
+      logEarlyFailure(ctx.access, 'outbound', ends, new MeshError(code, { message }), reason)
+      return void app.resetAndDestroy()
+    }
+    await carry(app, outcome, { ends, source, ctx, started, setup })
   } catch (error) {
     logEarlyFailure(ctx.access, 'outbound', ends, error)
     app.resetAndDestroy()
   }
 }
 
-type Setup = ReturnType<typeof deadline>
+type Asking = Readonly<{ ends: Ends; source: Workload; ctx: PodContext; signal: AbortSignal }>
+/** Attempts that failed before the one that counts, as text. */
+type Tried = Readonly<{ attempts: readonly string[] }>
+type Outcome =
+  | Readonly<{ kind: 'refused'; route: RejectRoute }>
+  | (Tried & Readonly<{ kind: 'open'; route: Going; upstream: Upstream }>)
+  | (Tried & Readonly<{ kind: 'failed'; route: Going; failure: unknown }>)
 
-async function proxyOutbound(app: Socket, ends: Ends, source: Workload, ctx: PodContext, setup: Setup) {
+/** One endpoint after the other, as long as nothing has been sent, until one is reached. */
+async function reach(asking: Asking): Promise<Outcome> {
+  const { ends, source, ctx, signal } = asking
+  const { ejections, registryOnly } = ctx.routing
+  const attempts: string[] = []
   const tried = new Set<WorkloadUid>()
-  for (let attempt = 1; ; attempt++) {
-    const question = {
-      source,
-      sourceIp: ends.src.address,
-      network: ctx.network,
-      random: ctx.random,
-      tried,
-    }
+  let missed: Outcome | undefined
+  for (let n = 1; ; n++) {
+    const sourceIp = ends.src.address
+    const { network, random } = ctx
+    const question = { source, sourceIp, network, random, tried, ejected: ejections.current(), registryOnly }
     const route = resolveOutbound(ctx.state, question, ends.dst)
-    if (route.kind === 'reject') throw new MeshError(route.code, { message: route.message })
-    const finish = recordConnection(ctx, factsOf(route, ends, source))
-    using tracked = ctx.connections.open(trackedEntry(route, ends, ctx), ctx.signal)
+    if (route.kind === 'reject') return missed ?? { kind: 'refused', route }
+    const endpoint = failedEndpoint(route)
+    let going: Going | undefined
     try {
-      const upstream = await openUpstream(route, ends, source, ctx, setup.signal)
-      setup[Symbol.dispose]()
-      const moved = await upstream.forward(app, tracked.signal)
-      finish({ moved })
-      if (moved.error !== undefined && !app.destroyed) app.resetAndDestroy()
-      return
+      going = await addressed(route, asking)
+      const upstream = await openUpstream(going, asking)
+      if (endpoint !== undefined) ejections.restore(endpoint)
+      return { kind: 'open', route: going, upstream, attempts }
     } catch (failure) {
-      finish({ failure })
-      const another = route.kind !== 'passthrough' && route.service !== undefined && isRetryable(failure)
-      if (!another || attempt >= maxAttempts || setup.signal.aborted) return void app.resetAndDestroy()
-      tried.add(route.workload.uid)
+      missed = going && { kind: 'failed', route: going, failure, attempts: [...attempts] }
+      const another = endpoint !== undefined && !signal.aborted && isRetryable(failure)
+      if (another && isUnreachable(failure)) ejections.eject(endpoint)
+      if (!another || n >= maxAttempts) {
+        if (missed) return missed
+        throw failure
+      }
+      tried.add(endpoint)
+      attempts.push(attemptText(going, endpoint, failure))
     }
   }
 }
 
-type Going = Exclude<Route, { kind: 'reject' }>
-type Upstream = { forward(app: Socket, signal: AbortSignal): Promise<Transferred> }
+/** Did the dial itself fail? What a peer that was reached has answered says nothing about its other connections. */
+const isUnreachable = (failure: unknown): boolean =>
+  failure instanceof MeshError && ['connect-failed', 'timeout', 'network-policy'].includes(failure.code)
 
-async function openUpstream(
-  route: Going,
-  ends: Ends,
-  source: Workload,
-  ctx: PodContext,
-  signal: AbortSignal,
-): Promise<Upstream> {
-  const { netns, mark } = ctx
-  switch (route.kind) {
-    case 'passthrough':
-    case 'direct': {
-      const upstream = await dial(route.to, { netns, mark, signal })
-      return { forward: (app, until) => forwardSockets(upstream, app, until) }
-    }
-    case 'hbone':
-    case 'waypoint':
-      return openTunnel(route, ends, source, ctx, signal)
-    default:
-      return unreachable(route)
+const attemptText = (going: Going | undefined, endpoint: WorkloadUid, failure: unknown) =>
+  `${going ? formatAddress(dialled(going)) : endpoint}: ${messageOf(failure)}`.slice(0, maxAttemptText)
+
+/** The route with an address, which may have to be asked for. */
+async function addressed(
+  route: Exclude<Route, RejectRoute>,
+  { source, ctx, signal }: Asking,
+): Promise<Going> {
+  if (route.kind !== 'resolve') return route
+  ctx.routing.countLookup(source, route.hostname)
+  return finishRoute(route.way, await ctx.routing.hosts.resolve(route, ctx.random, signal))
+}
+
+type Carrying = Readonly<{
+  ends: Ends
+  source: Workload
+  ctx: PodContext
+  started: number
+  setup: Disposable
+}>
+
+async function carry(
+  app: Socket,
+  outcome: Exclude<Outcome, { kind: 'refused' }>,
+  { ends, source, ctx, started, setup }: Carrying,
+): Promise<void> {
+  const { route, attempts } = outcome
+  const found = outcome.kind === 'open' ? outcome.upstream.found : undefined
+  const facts = factsOf(route, ends, source, found)
+  const finish = recordConnection(ctx, { ...facts, started, attempts, reason: route.reason })
+  if (outcome.kind === 'failed') {
+    finish({ failure: outcome.failure })
+    return void app.resetAndDestroy()
   }
+  using tracked = ctx.connections.open(trackedEntry(route, ends, ctx), ctx.signal)
+  setup[Symbol.dispose]()
+  const moved = await outcome.upstream.forward(app, tracked.signal)
+  finish({ moved })
+  if (moved.error !== undefined && !app.destroyed) app.resetAndDestroy()
 }
 
-function openTunnel(
-  { via, authority, expect, service }: Extract<Route, { kind: 'hbone' | 'waypoint' }>,
-  { src }: Ends,
-  source: Workload,
-  ctx: PodContext,
-  signal: AbortSignal,
-): Promise<OutboundTunnel> {
-  return ctx.pool.connect({
-    key: { source: source.identity, expected: expect, to: via, sourceIp: src.address },
-    certificate: () => ctx.certificates.get(source.identity, ctx.signal), // others may wait for it too
-    dial: (until) => dial(via, { netns: ctx.netns, mark: ctx.mark, signal: until }),
-    authority,
-    headers: requestHeaders(source, src, service),
-    signal,
-  })
-}
-
-function factsOf(route: Going, ends: Ends, source: Workload): ConnectionFacts {
+function factsOf(route: Going, ends: Ends, source: Workload, found: Upstream['found']): ConnectionFacts {
   const base = { direction: 'outbound' as const, src: ends.src, source }
   switch (route.kind) {
     case 'passthrough':
@@ -111,19 +140,22 @@ function factsOf(route: Going, ends: Ends, source: Workload): ConnectionFacts {
       return { ...base, dst: route.to, destination: route.workload, service: route.service }
     case 'hbone':
     case 'waypoint':
+    case 'double-hbone':
       return {
         ...base,
         dst: route.via,
         hboneAddress: route.authority,
-        destination: route.workload,
+        destination: found?.destination ?? route.workload,
         service: route.service,
         sourceId: source.identity,
-        destinationId: route.workload.identity,
+        destinationId: found?.id ?? route.workload.identity,
       }
     default:
       return unreachable(route)
   }
 }
+
+const dialled = (route: Going) => ('via' in route ? route.via : route.to)
 
 const trackedEntry = (route: Going, { src, dst }: Ends, { pod }: PodContext) => ({
   podUid: pod.uid,
@@ -131,6 +163,6 @@ const trackedEntry = (route: Going, { src, dst }: Ends, { pod }: PodContext) => 
   direction: 'outbound' as const,
   src,
   originalDst: formatAddress(dst),
-  actualDst: 'via' in route ? route.via : route.to,
+  actualDst: dialled(route),
   protocol: 'via' in route ? ('HBONE' as const) : ('TCP' as const),
 })

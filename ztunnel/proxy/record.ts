@@ -18,6 +18,12 @@ export type ConnectionFacts = Readonly<{
   sourceId?: SpiffeId | undefined
   destinationId?: SpiffeId | undefined
   service?: Service | undefined
+  /** `performance.now()` when it was accepted, where that is not now. */
+  started?: number
+  /** Endpoints that could not be reached before this one. */
+  attempts?: readonly string[]
+  /** Why it went where it went. */
+  reason?: string
 }>
 
 /** How a connection ended. `policies` are the ones to look at when it was refused. */
@@ -37,7 +43,7 @@ export function recordConnection(
     reporter: direction === 'outbound' ? 'source' : 'destination',
     mutualTls: sourceId !== undefined,
   })
-  const started = performance.now()
+  const { started = performance.now(), attempts = [], reason } = connection
   metrics.opened(labels)
   if (access.enabled('debug')) access.debug('connection opened', fieldsOf(connection))
   let open = true
@@ -55,6 +61,8 @@ export function recordConnection(
       duration: `${Math.round(performance.now() - started)}ms`,
       error: error === undefined ? undefined : describeError(error),
       policies: policies?.join(','),
+      attempts: attempts.length === 0 ? undefined : attempts.join('; '),
+      reason: error === undefined ? undefined : reason,
     })
   }
 }
@@ -65,12 +73,14 @@ export function logEarlyFailure(
   direction: 'inbound' | 'outbound',
   ends: Readonly<{ src: SocketAddress; dst: SocketAddress }>,
   error: unknown,
+  reason?: string,
 ): void {
   access.warn('connection failed', {
     'src.addr': formatAddress(ends.src),
     'dst.addr': formatAddress(ends.dst),
     direction,
     error: describeError(error),
+    reason,
   })
 }
 

@@ -1,67 +1,80 @@
 import { type Ip, isIpv6 } from '#base'
 import type { LoadBalancer, Scope, Service, Workload, WorkloadUid } from './mesh.ts'
 import type { MeshState } from './mesh-state.ts'
+import { type Tier, tierOf, weighted } from './weighted.ts'
 
 /** A workload of a service with the port on which it serves the service's port. */
 export type Endpoint = Readonly<{ workload: Workload; port: number }>
-/** In waypoint mode the service need not list the port when the endpoint has an application tunnel. */
-export type Mode = 'standard' | 'waypoint'
+/**
+ * What the endpoint is for. A waypoint's service need not list the port when the endpoint has an application tunnel;
+ * a gateway of another network is dialled as it is, without a gateway to it.
+ */
+export type Mode = 'standard' | 'waypoint' | 'gateway'
 
-/** Candidates with the running sum of their weights: a choice is one binary search. */
-type Choice = Readonly<{ endpoints: readonly Endpoint[]; sums: Float64Array }>
-
-/** Random picks that may hit an endpoint already tried before we look through all of them. */
-const maxPicks = 4
-
-type Wanted = Readonly<{
+export type Wanted = Readonly<{
   service: Service
   port: number
   source: Workload
   network: string
   mode: Mode
   random: () => number
-  tried?: ReadonlySet<WorkloadUid>
+  /** Not again. */
+  tried: ReadonlySet<WorkloadUid>
+  /** Only if there is nobody else. */
+  ejected: ReadonlySet<WorkloadUid>
 }>
 
-/** One endpoint by weight; undefined when none is left. */
+/** One endpoint by weight, from the nearest tier that has one; undefined when none is left. */
 export function chooseEndpoint(state: MeshState, wanted: Wanted): Endpoint | undefined {
-  const { service, port, mode, random, tried = new Set() } = wanted
+  const { service, port, mode, random, tried, ejected } = wanted
   // Before anything is computed and kept for it: apps may dial any port.
   if (mode === 'standard' && !service.ports.has(port)) return undefined
-  const { endpoints, sums } = state.derive(service.key, choiceName(wanted), () => choiceOf(state, wanted))
-  const total = sums.at(-1) ?? 0
-  if (total === 0) return undefined
-  for (let n = 0; n < maxPicks; n++) {
-    const endpoint = endpoints[indexOf(sums, random() * total)]
-    if (endpoint && !tried.has(endpoint.workload.uid)) return endpoint
+  const tiers = state.derive(service.key, choiceName(wanted), () => tiersOf(state, wanted))
+  const first = (without: ReadonlySet<WorkloadUid>) => {
+    for (const tier of tiers) {
+      const endpoint = weighted(tier, without, random)
+      if (endpoint) return endpoint
+    }
+    return undefined
   }
-  return endpoints.find(({ workload }) => !tried.has(workload.uid))
+  if (ejected.size === 0) return first(tried)
+  return first(ejected.union(tried)) ?? first(tried)
 }
 
+const isLocal = ({ mode }: LoadBalancer) => mode === 'Strict' || mode === 'Failover'
+
 function choiceName({ service, port, source, network, mode }: Wanted): string {
-  const local = ['Strict', 'Failover'].includes(service.loadBalancer.mode)
   const { region, zone, subzone } = source.locality
-  const place = local ? [region, zone, subzone, source.node, source.clusterId, source.network].join('|') : ''
+  const place = isLocal(service.loadBalancer)
+    ? [region, zone, subzone, source.node, source.clusterId, source.network].join('|')
+    : ''
   return `${mode}|${port}|${network}|${place}`
 }
 
-function choiceOf(state: MeshState, { service, port, source, network, mode }: Wanted): Choice {
-  const all = [...state.membersOf(service.key).values()].flatMap((workload): Endpoint[] => {
+function tiersOf(state: MeshState, wanted: Wanted): readonly Tier<Endpoint>[] {
+  const { service, port, source, network, mode } = wanted
+  const ranked = new Map<number, Endpoint[]>()
+  for (const workload of state.membersOf(service.key).values()) {
     const target = targetPort(service, workload, port, mode)
-    return target !== undefined && isUsable(service, workload, network) ? [{ workload, port: target }] : []
-  })
-  const endpoints = preferred(service.loadBalancer, source, all)
-  let sum = 0
-  const sums = Float64Array.from(endpoints, ({ workload }) => (sum += workload.capacity))
-  return { endpoints, sums }
+    if (target === undefined || !isUsable(service, workload, network, mode)) continue
+    const rank = rankOf(service.loadBalancer, source, workload)
+    if (rank === undefined) continue
+    const endpoint = { workload, port: target }
+    const tier = ranked.get(rank)
+    if (tier) tier.push(endpoint)
+    else ranked.set(rank, [endpoint])
+  }
+  return [...ranked].sort(([a], [b]) => b - a).map(([, endpoints]) => tierOf(endpoints, uidOf, capacityOf))
 }
+const uidOf = ({ workload }: Endpoint) => workload.uid
+const capacityOf = ({ workload }: Endpoint) => workload.capacity
 
-// Endpoints of another network would need its gateway and a tunnel in the tunnel; they are not candidates.
-const isUsable = (service: Service, workload: Workload, network: string): boolean =>
+const isUsable = (service: Service, workload: Workload, network: string, mode: Mode): boolean =>
   workload.capacity > 0 &&
-  workload.network === network &&
-  workload.addresses.some((address) => isAllowed(service, address)) &&
-  (workload.status === 'Healthy' || service.loadBalancer.healthPolicy === 'AllowAll')
+  (workload.status === 'Healthy' || service.loadBalancer.healthPolicy === 'AllowAll') &&
+  (workload.network === network || mode === 'gateway'
+    ? workload.hostname !== '' || workload.addresses.some((address) => isAllowed(service, address))
+    : workload.networkGateway !== undefined)
 
 const isAllowed = ({ ipFamilies }: Service, address: Ip): boolean =>
   ipFamilies === 'IPv4' ? !isIpv6(address) : ipFamilies !== 'IPv6' || isIpv6(address)
@@ -91,27 +104,22 @@ const scopeOf: Record<Scope, (w: Workload) => string> = {
   Network: (w) => w.network,
 }
 
-/** STRICT keeps those that match every scope, FAILOVER those that match the most leading ones. */
-function preferred(lb: LoadBalancer, source: Workload, all: readonly Endpoint[]): readonly Endpoint[] {
-  if (lb.mode !== 'Strict' && lb.mode !== 'Failover') return all
-  const rankOf = ({ workload }: Endpoint) => {
-    const miss = lb.preferences.findIndex((scope) => scopeOf[scope](workload) !== scopeOf[scope](source))
-    return miss === -1 ? lb.preferences.length : miss
+/**
+ * How near an endpoint is; undefined when it may not be used. STRICT wants every scope to match, FAILOVER counts the
+ * leading ones that do. A leading NETWORK weighs more than all others together, and where it does not match the others
+ * still count, so that endpoints of other networks are ranked among themselves (ztunnel: state.rs).
+ */
+function rankOf({ mode, preferences }: LoadBalancer, source: Workload, workload: Workload) {
+  if (mode !== 'Strict' && mode !== 'Failover') return 0
+  let rank = 0
+  for (const [n, scope] of preferences.entries()) {
+    const matches = scopeOf[scope](workload) === scopeOf[scope](source)
+    if (!matches && mode === 'Strict') return undefined
+    const leads = n === 0 && scope === 'Network'
+    if (!matches && !leads) break
+    if (matches) rank += leads ? preferences.length : 1
   }
-  const best = lb.mode === 'Strict' ? lb.preferences.length : Math.max(0, ...all.map(rankOf))
-  return all.filter((endpoint) => rankOf(endpoint) === best)
-}
-
-/** First index whose running sum is above `point`. */
-function indexOf(sums: Float64Array, point: number): number {
-  let low = 0
-  let high = sums.length - 1
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if ((sums[middle] ?? 0) > point) high = middle
-    else low = middle + 1
-  }
-  return low
+  return rank
 }
 
 /** The address of an endpoint for a caller who dialled `wanted`: that one, else one of its family, else any. */

@@ -15,7 +15,25 @@ export { parseService, parseWorkload } from './parse.ts'
 /** xDS → state. */
 export { addressHandler, authorizationHandler } from './handlers.ts'
 /** Where a connection goes, and why. Pure. */
-export { gatewayName, type OutboundQuestion, resolveOutbound, type Route } from './resolve-outbound.ts'
-export { type InboundTarget, resolveInbound } from './resolve-inbound.ts'
+export { gatewayName, type OutboundQuestion } from './gateways.ts'
+export { resolveOutbound } from './resolve-outbound.ts'
+export {
+  failedEndpoint,
+  finishRoute,
+  type Going,
+  type Reason,
+  type RejectReason,
+  type RejectRoute,
+  type ResolveRoute,
+  type Route,
+  type Way,
+} from './route.ts'
+export {
+  type InboundQuestion,
+  type InboundReason,
+  type InboundRejectReason,
+  type InboundTarget,
+  resolveInbound,
+} from './resolve-inbound.ts'
 /** The ports that are ours in every pod. */
 export { hbonePort, inboundPlaintextPort, isLoopback, outboundPort, ownPorts } from './ports.ts'

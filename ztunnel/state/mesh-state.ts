@@ -1,7 +1,8 @@
-import { cidrContains, type Ip } from '#base'
+import type { Ip } from '#base'
 import type { SpiffeId } from '#identity'
 import { type Authorization, noPolicies, type Policies, type PolicyName, updatePolicies } from '#policy'
 import type { PodName, Service, ServiceKey, Workload, WorkloadUid } from './mesh.ts'
+import { ServicesByBlock, ServicesByKey } from './service-index.ts'
 
 /** What one response changed; listeners are called after the state is complete. */
 export type Change = Readonly<{
@@ -21,19 +22,20 @@ export type Update = Readonly<{
 const at = (network: string, address: Ip) => `${network}/${address}`
 const podKey = ({ namespace, name, serviceAccount }: PodName) => `${namespace}/${name}/${serviceAccount}`
 
-/** Pods before what else has their address, meshed before plain (ztunnel: state/workload.rs). */
+/** Pods before what else has their address, meshed before plain (ztunnel: state/workload.rs), then by name. */
 const rank = (w: Workload) => (w.uid.includes('//Pod/') ? 2 : 0) + (w.protocol === 'HBONE' ? 1 : 0)
+const byRank = (a: Workload, b: Workload) => rank(b) - rank(a) || (a.uid < b.uid ? -1 : 1)
 
 /** The mesh as last pushed. Rows are replaced, never edited, so a row that was read stays true to its moment. */
 export class MeshState {
   readonly #nodeName: string
   readonly #workloads = new Map<WorkloadUid, Workload>()
   readonly #byAddress = new Map<string, Workload[]>()
-  readonly #local = new Map<string, Workload>()
+  readonly #local = new Map<string, Workload[]>()
   readonly #services = new Map<ServiceKey, Service>()
-  readonly #byVip = new Map<string, Service[]>()
-  readonly #byHostname = new Map<string, Service[]>()
-  readonly #withBlocks = new Map<ServiceKey, Service>()
+  readonly #byVip = new ServicesByKey()
+  readonly #byHostname = new ServicesByKey()
+  readonly #byBlock = new ServicesByBlock()
   readonly #members = new Map<ServiceKey, Map<WorkloadUid, Workload>>()
   readonly #derived = new Map<ServiceKey, Map<string, unknown>>()
   readonly #listeners = new Set<(change: Change) => void>()
@@ -63,42 +65,27 @@ export class MeshState {
     return this.#byAddress.get(at(network, address))?.[0]
   }
   localWorkload(pod: PodName): Workload | undefined {
-    return this.#local.get(podKey(pod))
+    return this.#local.get(podKey(pod))?.[0]
   }
 
   /** Does any workload of this node still have the identity? */
   hasLocalIdentity(id: SpiffeId): boolean {
-    return [...this.#local.values()].some(({ identity }) => identity === id)
+    return [...this.#local.values()].some((workloads) => workloads.some(({ identity }) => identity === id))
   }
 
-  /** The service behind a VIP for a client: visible, then same namespace, then canonical; exact before blocks. */
+  /** The service behind a VIP for a client; an exact address that it may see before blocks. */
   serviceAt(network: string, address: Ip, clientNamespace: string): Service | undefined {
-    const exact = bestService(this.#byVip.get(at(network, address)) ?? [], clientNamespace)
-    if (exact || this.#withBlocks.size === 0) return exact
-    const lengthOf = (s: Service) =>
-      Math.max(
-        -1,
-        ...s.cidrVips
-          .filter((vip) => vip.network === network && cidrContains(vip.cidr, address))
-          .map(({ cidr }) => cidr.length),
-      )
-    const covering = [...this.#withBlocks.values()]
-      .map((service) => ({ service, length: lengthOf(service) }))
-      .filter(({ length }) => length >= 0)
-    // Of one's own namespace before the longest, the longest before the canonical (ztunnel: state/service.rs).
-    const own = covering.filter(({ service }) => service.namespace === clientNamespace)
-    const candidates =
-      own.length > 0 ? own : covering.filter(({ service }) => service.visibility === 'Public')
-    const longest = Math.max(...candidates.map(({ length }) => length))
-    const best = candidates.filter(({ length }) => length === longest).map(({ service }) => service)
-    return bestService(best, clientNamespace)
+    return (
+      this.#byVip.best(at(network, address), clientNamespace) ??
+      this.#byBlock.best(network, address, clientNamespace)
+    )
   }
-  /** Every service of that hostname, whoever may see it. */
+  /** Every service of that hostname, whoever may see it; canonical ones first, then by name. */
   servicesNamed(hostname: string): readonly Service[] {
-    return this.#byHostname.get(hostname) ?? []
+    return this.#byHostname.all(hostname.toLowerCase())
   }
   serviceByHostname(hostname: string, clientNamespace: string): Service | undefined {
-    return bestService(this.#byHostname.get(hostname) ?? [], clientNamespace)
+    return this.#byHostname.best(hostname.toLowerCase(), clientNamespace)
   }
 
   /** A value computed from a service and its members, kept until either changes. */
@@ -113,7 +100,7 @@ export class MeshState {
     const before: Workload[] = []
     const after: Workload[] = []
     for (const name of removed) {
-      if (!this.#services.has(name as ServiceKey)) before.push(...this.#dropWorkload(name as WorkloadUid))
+      if (this.#workloads.has(name as WorkloadUid)) before.push(...this.#dropWorkload(name as WorkloadUid))
       else this.#dropService(name as ServiceKey)
     }
     for (const workload of workloads) {
@@ -146,9 +133,8 @@ export class MeshState {
     this.#workloads.set(workload.uid, workload)
     // A node's address is shared by its host-network pods and belongs to none of them.
     if (workload.networkMode === 'Standard')
-      for (const address of workload.addresses)
-        push(this.#byAddress, at(workload.network, address), workload).sort((a, b) => rank(b) - rank(a))
-    if (workload.node === this.#nodeName) this.#local.set(podKey(workload), workload)
+      for (const address of workload.addresses) push(this.#byAddress, at(workload.network, address), workload)
+    if (workload.node === this.#nodeName) push(this.#local, podKey(workload), workload)
     for (const key of workload.services.keys()) {
       const members = this.#members.get(key) ?? new Map<WorkloadUid, Workload>()
       this.#members.set(key, members.set(workload.uid, workload))
@@ -169,15 +155,15 @@ export class MeshState {
       this.#derived.delete(key)
     }
     if (workload.node !== this.#nodeName) return []
-    if (this.#local.get(podKey(workload)) === workload) this.#local.delete(podKey(workload))
+    pull(this.#local, podKey(workload), workload)
     return [workload]
   }
 
   #addService(service: Service): void {
     this.#services.set(service.key, service)
-    for (const { network, address } of service.vips) push(this.#byVip, at(network, address), service)
-    if (service.cidrVips.length > 0) this.#withBlocks.set(service.key, service)
-    push(this.#byHostname, service.hostname, service)
+    for (const { network, address } of service.vips) this.#byVip.add(at(network, address), service)
+    for (const { network, cidr } of service.cidrVips) this.#byBlock.add(network, cidr, service)
+    this.#byHostname.add(service.hostname.toLowerCase(), service)
     this.#derived.delete(service.key)
   }
 
@@ -185,9 +171,9 @@ export class MeshState {
     const service = this.#services.get(key)
     if (!service) return
     this.#services.delete(key)
-    for (const { network, address } of service.vips) pull(this.#byVip, at(network, address), service)
-    this.#withBlocks.delete(key)
-    pull(this.#byHostname, service.hostname, service)
+    for (const { network, address } of service.vips) this.#byVip.drop(at(network, address), service)
+    for (const { network, cidr } of service.cidrVips) this.#byBlock.drop(network, cidr, service)
+    this.#byHostname.drop(service.hostname.toLowerCase(), service)
     this.#derived.delete(key)
   }
 }
@@ -195,22 +181,13 @@ export class MeshState {
 /** Derived values kept per service: one per port and source locality, so a handful; more means misuse by a peer. */
 const maxDerived = 64
 
-function bestService(services: readonly Service[], clientNamespace: string): Service | undefined {
-  const visible = services.filter((s) => s.visibility === 'Public' || s.namespace === clientNamespace)
-  return (
-    visible.find((s) => s.namespace === clientNamespace) ?? visible.find((s) => s.canonical) ?? visible[0]
-  )
+function push(index: Map<string, Workload[]>, key: string, workload: Workload): void {
+  const others = (index.get(key) ?? []).filter((other) => other !== workload)
+  index.set(key, [...others, workload].sort(byRank))
 }
 
-function push<K, V>(index: Map<K, V[]>, key: K, value: V): V[] {
-  const list = index.get(key) ?? []
-  list.push(value)
-  index.set(key, list)
-  return list
-}
-
-function pull<K, V>(index: Map<K, V[]>, key: K, value: V): void {
-  const left = (index.get(key) ?? []).filter((other) => other !== value)
+function pull(index: Map<string, Workload[]>, key: string, workload: Workload): void {
+  const left = (index.get(key) ?? []).filter((other) => other !== workload)
   if (left.length === 0) index.delete(key)
   else index.set(key, left)
 }

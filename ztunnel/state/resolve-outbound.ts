@@ -1,36 +1,40 @@
 import { formatAddress, type Ip, type SocketAddress } from '#base'
-import type { SpiffeId } from '#identity'
-import { addressOf, chooseEndpoint } from './balance.ts'
-import type { Gateway, Service, Workload, WorkloadUid } from './mesh.ts'
+import { addressOf, chooseEndpoint, type Endpoint } from './balance.ts'
+import {
+  allWaypoints,
+  expectedOf,
+  familyOf,
+  gatewayName,
+  isOwnGateway,
+  none,
+  type OutboundQuestion,
+  resolveGateway,
+  waypointsOf,
+} from './gateways.ts'
+import type { Gateway, Service, Workload } from './mesh.ts'
 import type { MeshState } from './mesh-state.ts'
-import { hbonePort, isLoopback, ownPorts } from './ports.ts'
+import { isLoopback, ownPorts } from './ports.ts'
+import {
+  finishRoute,
+  type Reason,
+  type RejectReason,
+  type RejectRoute,
+  type Route,
+  type Way,
+} from './route.ts'
 
-type Known = Readonly<{ workload: Workload; service: Service | undefined }>
+/** Endpoints looked at for one answer when the way to one of them turns out not to exist. */
+const maxLooks = 4
 
-/** Where an outbound connection goes, with all that is needed to go there, or why it does not. */
-export type Route =
-  | Readonly<{ kind: 'passthrough'; to: SocketAddress; reason: 'not-in-mesh' | 'service-passthrough' }>
-  | (Known & Readonly<{ kind: 'direct'; to: SocketAddress }>)
-  | (Known &
-      Readonly<{
-        kind: 'hbone' | 'waypoint'
-        via: SocketAddress
-        authority: string
-        expect: readonly SpiffeId[]
-      }>)
-  | Readonly<{ kind: 'reject'; code: 'self-call' | 'no-upstream'; message: string }>
+/** The port that a service listens on where a workload alone was dialled: none. */
+type Target = Readonly<{ workload?: Workload; service: Service | undefined }>
 
-export type OutboundQuestion = Readonly<{
-  source: Workload
-  sourceIp: Ip
-  network: string
-  /** In [0, 1). */
-  random: () => number
-  /** Endpoints that failed before any byte was sent. */
-  tried?: ReadonlySet<WorkloadUid>
-}>
-
-const reject = (message: string): Route => ({ kind: 'reject', code: 'no-upstream', message })
+const reject = (reason: RejectReason, message: string): RejectRoute => ({
+  kind: 'reject',
+  code: reason === 'self-call' ? 'self-call' : 'no-upstream',
+  reason,
+  message,
+})
 
 /**
  * A service's VIP first, then a workload's address, else it is not ours. A waypoint that is set is used or the
@@ -39,115 +43,160 @@ const reject = (message: string): Route => ({ kind: 'reject', code: 'no-upstream
 export function resolveOutbound(state: MeshState, question: OutboundQuestion, origDst: SocketAddress): Route {
   const { source, network } = question
   const toSelf = isLoopback(origDst.address) || origDst.address === question.sourceIp
-  if (toSelf && ownPorts.has(origDst.port))
-    return { kind: 'reject', code: 'self-call', message: 'attempted self call' }
+  if (toSelf && ownPorts.has(origDst.port)) return reject('self-call', 'attempted self call')
   const service = state.serviceAt(network, origDst.address, source.namespace)
-  if (service) return toService(state, question, origDst, service)
   const workload = state.workloadAt(network, origDst.address)
-  if (!workload) return { kind: 'passthrough', to: origDst, reason: 'not-in-mesh' }
-  if (workload.waypoint) {
-    const route = toWaypoint(state, question, origDst, workload.waypoint, { workload, service: undefined })
-    if (route) return route
-  }
-  return toWorkload(workload, undefined, origDst.address, origDst.port)
+  if (service) return toService(state, question, origDst, service, workload !== undefined)
+  if (workload) return toWorkload(state, question, origDst, workload)
+  if (toSelf) return { kind: 'passthrough', to: origDst, reason: 'own-address' }
+  return question.registryOnly === true
+    ? reject('outside-registry', `REGISTRY_ONLY: nobody in the registry has ${formatAddress(origDst)}`)
+    : { kind: 'passthrough', to: origDst, reason: 'not-in-mesh' }
 }
 
+/** `alsoWorkload`: the address is a workload's too, whose own waypoint must not be passed by then. */
 function toService(
   state: MeshState,
   question: OutboundQuestion,
   origDst: SocketAddress,
   service: Service,
+  alsoWorkload: boolean,
 ): Route {
-  const waypoint = waypointOf(service, question.random)
-  if (waypoint) {
-    const route = toWaypoint(state, question, origDst, waypoint, { service })
-    if (route) return route
-  }
+  const mine = allWaypoints(service).some((gateway) => isOwnGateway(state, question, gateway))
+  const waypoints = mine ? [] : waypointsOf(service, question.random)
+  if (waypoints.length > 0) return toWaypoint(state, question, origDst, waypoints, { service })
   if (service.loadBalancer.mode === 'Passthrough')
     return { kind: 'passthrough', to: origDst, reason: 'service-passthrough' }
-  const endpoint = chooseEndpoint(state, { ...question, service, port: origDst.port, mode: 'standard' })
-  if (!endpoint) return reject(`no healthy upstream: ${service.hostname} port ${origDst.port}`)
-  return toWorkload(endpoint.workload, service, origDst.address, endpoint.port)
-}
-
-function toWorkload(workload: Workload, service: Service | undefined, wanted: Ip, port: number): Route {
-  const address = addressOf(workload, service, wanted)
-  if (address === undefined) return reject(`no address of ${workload.uid}`)
-  const to = { address, port }
-  if (workload.protocol === 'TCP') return { kind: 'direct', to, workload, service }
-  return {
-    kind: 'hbone',
-    via: { address, port: hbonePort },
-    authority: formatAddress(to),
-    expect: [...new Set([...(service?.subjectAltNames ?? []), workload.identity])],
-    workload,
-    service,
+  if (!service.ports.has(origDst.port)) return noUpstream('no-such-port', service, origDst.port)
+  // Where an endpoint cannot be reached (its network's gateway is down, say) another one may be.
+  const tried = new Set(question.tried)
+  let last: RejectRoute | undefined
+  for (let n = 0; n < maxLooks; n++) {
+    const { ejected = none } = question
+    const { port } = origDst
+    const endpoint = chooseEndpoint(state, { ...question, tried, ejected, service, port, mode: 'standard' })
+    if (!endpoint) break
+    const route = toEndpoint(state, { ...question, tried }, origDst, service, endpoint, alsoWorkload)
+    if (route.kind !== 'reject') return route
+    last = route
+    tried.add(endpoint.workload.uid)
   }
+  const failed = (question.tried?.size ?? 0) > 0
+  return last ?? noUpstream(failed ? 'endpoints-failed' : 'no-healthy-upstream', service, origDst.port)
 }
 
-/** Usable weighted waypoints share the connections; without any, the single one takes them. */
-function waypointOf({ waypoint, weightedWaypoints }: Service, random: () => number): Gateway | undefined {
-  const total = weightedWaypoints.reduce((sum, { weight }) => sum + weight, 0)
-  if (total === 0) return waypoint
-  let point = random() * total
-  return weightedWaypoints.find(({ weight }) => (point -= weight) < 0)?.gateway ?? waypoint
+const noUpstream = (reason: RejectReason, service: Service, port: number) =>
+  reject(reason, `no healthy upstream: ${service.hostname} port ${port}`)
+
+function toEndpoint(
+  state: MeshState,
+  question: OutboundQuestion,
+  origDst: SocketAddress,
+  service: Service,
+  { workload, port }: Endpoint,
+  alsoWorkload: boolean,
+): Route {
+  if (workload.network !== question.network) {
+    const remote = { endpoint: workload, expect: service.subjectAltNames, reason: 'remote-endpoint' as const }
+    return acrossNetworks(state, question, origDst, service, remote)
+  }
+  if (alsoWorkload && workload.waypoint && !isOwnGateway(state, question, workload.waypoint))
+    return toWaypoint(state, question, origDst, [workload.waypoint], { workload, service })
+  return direct({ workload, service, reason: 'service-endpoint' }, origDst.address, port)
 }
 
-/** Undefined where the source is that waypoint itself, so that it does not talk to itself. */
+function toWorkload(
+  state: MeshState,
+  question: OutboundQuestion,
+  origDst: SocketAddress,
+  workload: Workload,
+): Route {
+  if (workload.waypoint && !isOwnGateway(state, question, workload.waypoint))
+    return toWaypoint(state, question, origDst, [workload.waypoint], { workload, service: undefined })
+  return direct({ workload, service: undefined, reason: 'workload-address' }, origDst.address, origDst.port)
+}
+
+/** To the workload itself, in a tunnel if it takes one. */
+function direct(known: Pick<Way, 'workload' | 'service' | 'reason'>, wanted: Ip, port: number): Route {
+  const { workload, service } = known
+  const tunnel = workload.protocol === 'HBONE' ? 'hbone' : 'none'
+  const way: Way = { ...known, tunnel, port, expect: expectedOf(workload, service) }
+  return start(way, service, addressOf(workload, service, wanted), wanted)
+}
+
+/** The first of the waypoints that has somebody to dial. The authority stays what was dialled: it chooses the endpoint. */
 function toWaypoint(
   state: MeshState,
   question: OutboundQuestion,
   origDst: SocketAddress,
-  gateway: Gateway,
-  target: { workload?: Workload; service: Service | undefined },
-): Route | undefined {
-  const gatewayService = serviceOf(state, question, gateway)
-  if (isWaypoint(question, gateway, gatewayService)) return undefined
-  const found = resolveGateway(state, question, gateway, gatewayService, origDst.address)
-  if (!found) return reject(`unknown waypoint: ${gatewayName(gateway)}`)
-  const { workload, via } = found
-  return {
-    kind: 'waypoint',
-    via,
-    authority: formatAddress(origDst), // untouched: the waypoint chooses the endpoint
-    expect: [...new Set([...(gatewayService?.subjectAltNames ?? []), workload.identity])],
-    workload,
-    service: target.service,
+  waypoints: readonly Gateway[],
+  target: Target,
+): Route {
+  const hops = waypoints.map((gateway) => () => resolveGateway(state, question, gateway, origDst, 'waypoint'))
+  const hop = firstOf(hops)
+  const names = waypoints.map(gatewayName).join(', ')
+  if (!hop) return reject('unknown-waypoint', `unknown waypoint: ${names}`)
+  const { workload, service, address, port } = hop
+  if (workload.network !== question.network) {
+    if (!target.service) return reject('remote-workload', `waypoint ${names} is on another network`)
+    const remote = {
+      endpoint: workload,
+      expect: service?.subjectAltNames ?? [],
+      reason: 'remote-waypoint' as const,
+    }
+    return acrossNetworks(state, question, origDst, target.service, remote)
   }
+  const reason: Reason = target.workload ? 'workload-waypoint' : 'service-waypoint'
+  const expect = expectedOf(workload, service)
+  const authority = formatAddress(origDst)
+  const way: Way = { workload, service: target.service, reason, tunnel: 'waypoint', port, authority, expect }
+  return start(way, service, address, origDst.address)
 }
 
-const serviceOf = (state: MeshState, { source }: OutboundQuestion, { to }: Gateway): Service | undefined =>
-  to.kind === 'hostname'
-    ? state.service(to.service)
-    : state.serviceAt(to.network, to.address, source.namespace)
-
-/** Is the source one of the waypoint's own pods? Any of them: they must not send each other what they have seen. */
-function isWaypoint(
-  { source, sourceIp }: OutboundQuestion,
-  { to }: Gateway,
-  service: Service | undefined,
-): boolean {
-  if (!source.addresses.includes(sourceIp)) return false
-  return service ? source.services.has(service.key) : to.kind === 'address' && to.address === sourceIp
+function firstOf<T>(makers: readonly (() => T | undefined)[]): T | undefined {
+  for (const make of makers) {
+    const made = make()
+    if (made !== undefined) return made
+  }
+  return undefined
 }
 
-function resolveGateway(
+type Remote = Readonly<{
+  endpoint: Workload
+  expect: Way['expect']
+  reason: 'remote-endpoint' | 'remote-waypoint'
+}>
+
+/**
+ * Through the gateway of the endpoint's network, which chooses the real endpoint by the service's name; the tunnel in
+ * the tunnel ends there, at an id of the service (ztunnel: outbound.rs build_request_through_gateway).
+ */
+function acrossNetworks(
   state: MeshState,
   question: OutboundQuestion,
-  { to, port }: Gateway,
-  service: Service | undefined,
-  wanted: Ip,
-): { workload: Workload; via: SocketAddress } | undefined {
-  if (service) {
-    const endpoint = chooseEndpoint(state, { ...question, service, port, mode: 'waypoint' })
-    const address = endpoint && addressOf(endpoint.workload, service, wanted)
-    return address && { workload: endpoint.workload, via: { address, port: endpoint.port } }
-  }
-  if (to.kind === 'hostname' || to.network !== question.network) return undefined
-  const workload = state.workloadAt(to.network, to.address)
-  return workload && { workload, via: { address: to.address, port } }
+  origDst: SocketAddress,
+  service: Service,
+  { endpoint, expect: inner, reason }: Remote,
+): Route {
+  const gateway = endpoint.networkGateway
+  if (!gateway) return reject('unknown-gateway', `no gateway to the network of ${endpoint.uid}`)
+  if (inner.length === 0)
+    return reject('remote-identity-unknown', `nothing says who answers for ${endpoint.uid} on its network`)
+  const hop = resolveGateway(state, question, gateway, origDst, 'gateway')
+  if (!hop) return reject('unknown-gateway', `unknown network gateway: ${gatewayName(gateway)}`)
+  const { workload, port } = hop
+  const expect = expectedOf(workload, hop.service)
+  const authority = `${service.hostname}:${origDst.port}`
+  const tunnel = { tunnel: 'double-hbone', port, authority, expect } as const
+  const way: Way = { workload, service, reason, ...tunnel, inner: { expect: inner, endpoint } }
+  return start(way, hop.service, hop.address, origDst.address)
 }
 
-/** A gateway as one string, `network/ip` or `namespace/hostname`. */
-export const gatewayName = ({ to }: Gateway): string =>
-  to.kind === 'address' ? `${to.network}/${to.address}` : to.service
+/** The way with its address, or what has to be asked to get one. `named` is the service whose families count. */
+function start(way: Way, named: Service | undefined, address: Ip | undefined, wanted: Ip): Route {
+  if (address !== undefined) return finishRoute(way, address)
+  const { hostname, uid } = way.workload
+  if (hostname === '') return reject('no-address', `no address of ${uid}`)
+  const only = named?.ipFamilies === 'IPv4' ? 'ipv4' : named?.ipFamilies === 'IPv6' ? 'ipv6' : undefined
+  return { kind: 'resolve', hostname, prefer: only ?? familyOf(wanted), only, way, reason: way.reason }
+}

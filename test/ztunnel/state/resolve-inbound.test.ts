@@ -114,12 +114,6 @@ const cases: [string, string, string, Extra?][] = [
     '10.0.0.1 15088',
     { local: { applicationTunnel: { protocol: 0, port: 15088 } } },
   ],
-  [
-    'a PROXY tunnel is refused',
-    '10.0.0.1:80',
-    '503 the PROXY protocol is not supported',
-    { local: { applicationTunnel: { protocol: 1, port: 0 } } },
-  ],
 ]
 for (const [name, authority, want, extra = {}] of cases) {
   t.test(`${name}: ${want}`, async (t) => {

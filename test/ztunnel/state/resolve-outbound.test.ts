@@ -46,6 +46,10 @@ const text = (route: Route): string => {
       return `direct ${route.to.address}:${route.to.port}`
     case 'reject':
       return `reject ${route.message}`
+    case 'resolve': {
+      const { hostname, prefer, way } = route
+      return `resolve ${hostname} ${prefer} for ${way.tunnel} to port ${way.port}`
+    }
     default: {
       const expect = route.expect.map((id) => id.split('/').at(-1)).join(',')
       return `${route.kind} ${route.via.address}:${route.via.port} for ${route.authority} expecting ${expect}`

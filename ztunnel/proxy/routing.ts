@@ -1,0 +1,59 @@
+import { Counter, type Registry } from '#telemetry'
+import type { Workload } from '../state/index.ts'
+import { Ejections } from './ejections.ts'
+import { type AskHost, Hosts } from './resolve-host.ts'
+
+/** What outbound connections share besides the mesh. */
+export type Routing = Readonly<{
+  hosts: Hosts
+  ejections: Ejections
+  /** Refuse what is not in the mesh's registry. */
+  registryOnly: boolean
+  /** A connection needed the address of a hostname. */
+  countLookup(source: Workload, hostname: string): void
+}>
+
+type Options = Readonly<{
+  registry?: Registry
+  registryOnly: boolean
+  /** Asks for hostnames instead of our own resolver. */
+  ask?: AskHost | undefined
+}>
+
+const sourceLabels = [
+  'source_workload',
+  'source_canonical_service',
+  'source_canonical_revision',
+  'source_workload_namespace',
+  'source_principal',
+  'source_app',
+  'source_version',
+  'source_cluster',
+]
+
+/** What the outbound connections of one thread share; its metrics go into `registry`. */
+export function createRouting({ registry, registryOnly, ask }: Options): Routing {
+  const lookups = new Counter({
+    name: 'istio_on_demand_dns_total',
+    help: 'The total number of requests that used on-demand DNS (unstable)',
+    labelNames: [...sourceLabels, 'hostname'],
+    registers: registry ? [registry] : [],
+  })
+  return {
+    hosts: new Hosts(ask === undefined ? {} : { ask }),
+    ejections: new Ejections(),
+    registryOnly,
+    countLookup: (source, hostname) => lookups.inc({ ...labelsOf(source), hostname }),
+  }
+}
+
+const labelsOf = (w: Workload) => ({
+  source_workload: w.workloadName || 'unknown',
+  source_canonical_service: w.canonicalName || 'unknown',
+  source_canonical_revision: w.canonicalRevision || 'unknown',
+  source_workload_namespace: w.namespace || 'unknown',
+  source_principal: w.identity,
+  source_app: w.canonicalName || 'unknown',
+  source_version: w.canonicalRevision || 'unknown',
+  source_cluster: w.clusterId || 'unknown',
+})

@@ -1,0 +1,75 @@
+import type { Socket } from 'node:net'
+import { unreachable } from '#base'
+import { forwardSockets, type OutboundTunnel, type Transferred } from '#hbone'
+import type { SpiffeId } from '#identity'
+import type { Going, Workload } from '../state/index.ts'
+import type { Ends, PodContext } from './context.ts'
+import { dial } from './dial.ts'
+import { describedBy, openInner } from './double-hbone.ts'
+import { requestHeaders } from './headers.ts'
+
+/** The way to a destination, open but unused. */
+export type Upstream = Readonly<{
+  forward(app: Socket, signal: AbortSignal): Promise<Transferred>
+  /** Who turned out to be at the other end, where that is not the one that was dialled. */
+  found?: Readonly<{ destination: Workload; id: SpiffeId }>
+}>
+
+type Tunnelled = Extract<Going, { via: unknown }>
+type Asking = Readonly<{ ends: Ends; source: Workload; ctx: PodContext; signal: AbortSignal }>
+
+/** Goes where the route says. When it fails nothing of the application has been sent. */
+export async function openUpstream(route: Going, asking: Asking): Promise<Upstream> {
+  const { ctx, signal } = asking
+  switch (route.kind) {
+    case 'passthrough':
+    case 'direct': {
+      const upstream = await dial(route.to, { netns: ctx.netns, mark: ctx.mark, signal })
+      return { forward: (app, until) => forwardSockets(upstream, app, until) }
+    }
+    case 'hbone':
+    case 'waypoint': {
+      const tunnel = await openTunnel(route, asking)
+      return { forward: (app, until) => tunnel.forward(app, until) }
+    }
+    case 'double-hbone':
+      return openDouble(route, asking)
+    default:
+      return unreachable(route)
+  }
+}
+
+function openTunnel(route: Tunnelled, { ends, source, ctx, signal }: Asking): Promise<OutboundTunnel> {
+  const { via, authority, expect, service } = route
+  return ctx.pool.connect({
+    key: { source: source.identity, expected: expect, to: via, sourceIp: ends.src.address },
+    certificate: () => ctx.certificates.get(source.identity, ctx.signal), // others may wait for it too
+    dial: (until) => dial(via, { netns: ctx.netns, mark: ctx.mark, signal: until }),
+    authority,
+    headers: requestHeaders(source, ends.src, service),
+    signal,
+  })
+}
+
+async function openDouble(
+  route: Extract<Going, { kind: 'double-hbone' }>,
+  asking: Asking,
+): Promise<Upstream> {
+  const { ends, source, ctx, signal } = asking
+  const { authority, service, inner } = route
+  const certificate = await ctx.certificates.get(source.identity, signal) // before there is an outer tunnel to lose
+  const outer = await openTunnel(route, asking)
+  const headers = requestHeaders(source, ends.src, service)
+  const { limits, network } = ctx
+  const tunnel = await openInner(outer, {
+    certificate,
+    expected: inner.expect,
+    authority,
+    headers,
+    network,
+    limits,
+    signal,
+  })
+  const destination = describedBy(inner.endpoint, tunnel.responseHeaders.get('baggage'))
+  return { forward: (app, until) => tunnel.forward(app, until), found: { destination, id: tunnel.peer } }
+}
