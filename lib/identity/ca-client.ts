@@ -1,8 +1,11 @@
 import { type Client, credentials, Metadata, type ServiceError } from '@grpc/grpc-js'
+import { createSecureContext } from 'node:tls'
 import { MeshError } from '#base'
 import { ca } from '#wire'
 import type { Sign } from './certificates.ts'
+import { splitPem } from './pem.ts'
 import type { SpiffeId } from './spiffe.ts'
+import { type KeyExchange, meshTls } from './tls.ts'
 
 export type CaClientOptions = Readonly<{
   /** `host:port`. */
@@ -16,6 +19,7 @@ export type CaClientOptions = Readonly<{
   serverName?: string
   /** How long certificates shall live (ztunnel: SECRET_TTL, 24 h). */
   ttlSeconds?: number
+  keyExchange?: KeyExchange
   /** Sends the identity that is asked for, as a node proxy for its pods does. False for a proxy of its own identity. */
   impersonate?: boolean
 }>
@@ -46,8 +50,9 @@ export function createCaClient(o: CaClientOptions): Sign & Disposable {
 
 const closeClient = (client: Client | undefined) => client?.close()
 
-const connect = ({ address, serverName }: CaClientOptions, rootPem: string) =>
-  new ca.IstioCertificateServiceClient(address, credentials.createSsl(Buffer.from(rootPem)), {
+const connect = ({ address, serverName, keyExchange }: CaClientOptions, rootPem: string) => {
+  const context = createSecureContext({ ca: splitPem(rootPem), ...meshTls(keyExchange) })
+  return new ca.IstioCertificateServiceClient(address, credentials.createFromSecureContext(context), {
     'grpc.max_receive_message_length': maxAnswerBytes,
     // A CA that vanished with its node is noticed by the next call instead of when TCP gives up after a quarter of an hour.
     'grpc.keepalive_time_ms': 30_000,
@@ -57,6 +62,7 @@ const connect = ({ address, serverName }: CaClientOptions, rootPem: string) =>
       ? {}
       : { 'grpc.ssl_target_name_override': serverName, 'grpc.default_authority': serverName }),
   })
+}
 
 function call(
   client: ca.IstioCertificateServiceClient,

@@ -3,6 +3,16 @@ import type { Refusal } from './trust.ts'
 
 export type Reporter = 'source' | 'destination'
 
+/** The certificates of a node at one moment. */
+export type HeldCertificates = Readonly<{
+  available: number
+  unavailable: number
+  /** Not renewed with less than a quarter of their lives left. */
+  late: number
+  /** Infinity where there is none. */
+  nextExpiryMs: number
+}>
+
 /** What the identity room counts. */
 export type IdentityMetrics = Readonly<{
   renewed(): void
@@ -10,8 +20,9 @@ export type IdentityMetrics = Readonly<{
   /** Not even queued: the node has too many identities. */
   notPrepared(): void
   skewed(seconds: number): void
+  /** Where to look when somebody asks. */
+  held(look: () => HeldCertificates): void
   crlFailed(): void
-  crlEntries(entries: number): void
   refused(reporter: Reporter, reason: Refusal): void
   /** A peer whose certificate is revoked: not let in, or its connection ended. */
   revoked(reporter: Reporter): void
@@ -42,7 +53,6 @@ export function identityMetrics(registry: Registry): IdentityMetrics {
     'lateen_crl_load_failures_total',
     'Revocation lists that could not be loaded (unstable)',
   )
-  const crlEntries = gauge('lateen_crl_entries', 'Revoked certificates in the lists held (unstable)')
   const refused = counter(
     'lateen_peers_refused_total',
     'Handshakes refused because of the peer (unstable)',
@@ -63,10 +73,37 @@ export function identityMetrics(registry: Registry): IdentityMetrics {
     renewalFailed: () => renewalFailed.inc(),
     notPrepared: () => notPrepared.inc(),
     skewed: (seconds) => skew.set(seconds),
+    held: (look) => heldGauges(registry, look),
     crlFailed: () => crlFailed.inc(),
-    crlEntries: (entries) => crlEntries.set(entries),
     refused: (reporter, reason) => refused.inc({ reporter, reason }),
     revoked: (reporter) => revoked.inc({ reporter }),
     untracked: () => untracked.inc(),
   }
+}
+
+function heldGauges(registry: Registry, look: () => HeldCertificates): void {
+  const gauge = (name: string, help: string, value: (held: HeldCertificates) => number) => {
+    const made: Gauge = new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect: () => made.set(value(look())),
+    })
+  }
+  gauge('lateen_certificates_available', 'Identities with a good certificate (unstable)', (h) => h.available)
+  gauge(
+    'lateen_certificates_unavailable',
+    'Identities without a good certificate (unstable)',
+    (h) => h.unavailable,
+  )
+  gauge(
+    'lateen_certificates_late',
+    'Certificates not renewed with less than a quarter of their lives left; must be 0 (unstable)',
+    (h) => h.late,
+  )
+  gauge(
+    'lateen_certificate_next_expiry_timestamp_seconds',
+    'When the first certificate expires, 0 if there is none (unstable)',
+    ({ nextExpiryMs }) => (Number.isFinite(nextExpiryMs) ? nextExpiryMs / 1_000 : 0),
+  )
 }

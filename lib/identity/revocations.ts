@@ -17,7 +17,7 @@ export type Revocations = Readonly<{
 export type RevocationsOptions = Readonly<{
   path: string
   log: Pick<Logger, 'info' | 'warn'>
-  metrics?: Pick<IdentityMetrics, 'crlFailed' | 'crlEntries'>
+  metrics?: Pick<IdentityMetrics, 'crlFailed'>
   signal: AbortSignal
   debounceMs?: number
   pollMs?: number
@@ -109,7 +109,6 @@ export function watchCrl(o: RevocationsOptions): Revocations {
     if (empties === 1) return void setTimeout(reload, o.debounceMs ?? confirmMs).unref()
     const kept = lists.replace(found.lists)
     if (kept > 0) failed(`${kept} without their CA's signature`)
-    metrics?.crlEntries(lists.entries)
     log.info('certificate revocation lists loaded', {
       path,
       lists: found.lists.length,

@@ -21,9 +21,16 @@ const silent = { warn() {} }
 /** A clock that moves when told to; timers run as it passes them. */
 function handClock() {
   let now = Date.parse('2026-01-01T00:00:00Z')
+  let offset = 0
+  const listeners = new Set<() => void>()
   const timers = new Map<object, { at: number; task: () => void }>()
   const clock: Clock = {
-    now: () => now,
+    now: () => now + offset,
+    monotonic: () => now,
+    onJump: (listener) => {
+      listeners.add(listener)
+      return { [Symbol.dispose]: () => void listeners.delete(listener) }
+    },
     after: (ms, task) => {
       const key = {}
       timers.set(key, { at: now + ms, task })
@@ -42,7 +49,11 @@ function handClock() {
     }
     await settle()
   }
-  return { clock, advance, settle, waiting: () => [...timers.values()].map(({ at }) => at - now) }
+  const jump = (ms: number) => {
+    offset += ms
+    for (const listener of listeners) listener()
+  }
+  return { clock, advance, jump, settle, waiting: () => [...timers.values()].map(({ at }) => at - now) }
 }
 
 const signer =
