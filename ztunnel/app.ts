@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs'
-import { MeshError, messageOf } from '#base'
-import { Certificates, createCaClient } from '#identity'
+import { MeshError } from '#base'
+import { Certificates, identityMetrics, type SpiffeId } from '#identity'
 import { raiseFileLimit } from '#linux'
 import {
   type LogControl,
@@ -12,32 +11,41 @@ import {
   Registry,
   serveHttp,
   startLogging,
+  sumMetrics,
 } from '#telemetry'
-import { addressTypeUrl, authorizationTypeUrl } from '#wire'
-import { subscribe, xdsMetrics } from '#xds'
+import { subscribe } from '#xds'
 import { type AdminParts, adminRoutes, serveAdmin } from './admin/index.ts'
 import type { Config } from './config.ts'
+import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
+import { caClient, xdsOptions } from './control-plane.ts'
 import { followIdentities } from './identity.ts'
-import { followAgent, podMetrics, Pods, startPodProxy } from './inpod/index.ts'
+import { followAgent, podMetrics, Pods } from './inpod/index.ts'
+import { newBeat, watchLoop } from './loop-delay.ts'
 import { processMetrics } from './process-metrics.ts'
-import { Admission, admissionMetrics, Connections, type ProxyContext, proxyMetrics } from './proxy/index.ts'
-import { addressHandler, authorizationHandler, MeshState } from './state/index.ts'
+import { shareAdmission } from './proxy/index.ts'
+import { MeshState } from './state/index.ts'
 
 /** What a test may put in the place of the real thing. */
 export type Parts = Readonly<{
   logs?: LogControl
   /** Signs instead of the CA at `config.ca`. */
   sign?: ConstructorParameters<typeof Certificates>[0]['sign']
-  random?: () => number
+  /** How data workers come to life. */
+  spawn?: Spawn
   /** Between two tries to start a pod's proxy. */
   podRetryMs?: number
 }>
+
+/** Every metric of the process, those of its data workers included. */
+type Metrics = Pick<Registry, 'contentType' | 'metrics'>
 
 /** A running ztunnel. Disposing it ends every connection at once. */
 export type Ztunnel = AsyncDisposable &
   Readonly<{
     state: MeshState
-    registry: Registry
+    registry: Metrics
+    /** The metrics of this thread alone. */
+    ownRegistry: Registry
     readiness: Readiness
     ports: Readonly<{ admin: number; stats: number; readiness: number }>
     /** Resolves when somebody has asked us to quit. */
@@ -54,60 +62,96 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   await using stack = new AsyncDisposableStack()
   const logs = parts.logs ?? startLogging(config.log)
   const log = logs.root('ztunnel')
-  const registry = new Registry()
+  const own = new Registry()
   const readiness = new Readiness([stateTask])
   const fileLimit = raiseFileLimit()
-  processMetrics(registry, config.version, fileLimit)
-  logMetrics(registry, logs)
+  processMetrics(own, config.version, fileLimit)
+  logMetrics(own, logs)
+  stack.use(watchLoop(own, newBeat()))
   const stop = new AbortController()
   stack.defer(() => stop.abort(shuttingDown()))
   const state = new MeshState(config.nodeName)
   const sign = parts.sign ?? stack.use(caClient(config))
-  const certificates = stack.use(new Certificates({ sign, log: log.child('identity') }))
-  stack.use(followIdentities(state, certificates))
-  const connections = new Connections()
-  stack.use(recheckOnChange(state, connections))
-  const metrics = proxyMetrics(registry)
-  const admission = new Admission(fileLimit, metrics.shed)
-  admissionMetrics(registry, admission)
-  const context: ProxyContext = {
-    state,
-    certificates,
-    connections,
-    admission,
-    metrics,
-    access: logs.root('access'),
-    network: config.network,
-    mark: config.mark,
-    keepSource: config.keepSource,
-    random: parts.random ?? Math.random,
-    limits: config.hbone,
-  }
+  const certificates: Certificates = stack.use(
+    new Certificates({
+      sign,
+      log: log.child('identity'),
+      metrics: identityMetrics(own),
+      renewed: (one) => workers.renewed(one),
+    }),
+  )
+  const workers: Workers = stack.use(
+    new Workers({
+      count: config.workers,
+      spawn: parts.spawn ?? spawnThread(logs),
+      start: { config, fileLimit, admission: shareAdmission(config.workers) },
+      certificate: (id) => certificates.get(id, stop.signal),
+      readiness,
+      metrics: workerMetrics(own),
+      log: log.child('workers'),
+    }),
+  )
+  await workers.start()
+  stack.use(followIdentities(state, identitiesOf(certificates, workers)))
   const pods = stack.use(
     new Pods({
-      start: (pod, netns) => startPodProxy({ context, pod, netns }),
+      start: (pod, netns) => workers.startPod(pod, netns),
       log: log.child('inpod'),
       readiness,
-      metrics: podMetrics(registry),
+      metrics: podMetrics(own),
       signal: stop.signal,
       retryMs: parts.podRetryMs,
       releaseMs: config.releaseMs,
     }),
   )
-  const quit = Promise.withResolvers<void>()
-  const drain = () => drainPods(pods, config.drainMs)
-  const admin = { config, state, pods, connections, certificates, logs, quit: async () => quit.resolve() }
+  const registry = allMetrics(own, workers)
+  const ending = endingOf(workers, pods, config.drainMs)
+  const connections = () => workers.connections()
+  const admin = { config, state, pods, connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
-  startFeeds(stack, { config, state, pods, registry, readiness, log, stop })
+  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, stop })
   const owned = stack.move()
   return {
     state,
     registry,
+    ownRegistry: own,
     readiness,
     ports,
-    quit: quit.promise,
-    drain,
+    quit: ending.asked,
+    drain: ending.drain,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+/** A certificate that is forgotten is forgotten everywhere. */
+const identitiesOf = (certificates: Certificates, workers: Workers) => ({
+  prefetch: (id: SpiffeId) => certificates.prefetch(id),
+  forget: (id: SpiffeId) => {
+    certificates.forget(id)
+    workers.forgotten(id)
+  },
+})
+
+const allMetrics = (own: Registry, workers: Workers): Metrics => ({
+  contentType: own.contentType,
+  metrics: async () => sumMetrics([await own.getMetricsAsJSON(), ...(await workers.metrics())]).metrics(),
+})
+
+/** The graceful end: whoever asks for it is answered when it is over. */
+function endingOf(workers: Workers, pods: Pods, drainMs: number) {
+  const asked = Promise.withResolvers<void>()
+  const drained = Promise.withResolvers<void>()
+  return {
+    asked: asked.promise,
+    quit: () => {
+      asked.resolve()
+      return drained.promise
+    },
+    drain: async () => {
+      workers.drain()
+      await within(pods.drain(), drainMs)
+      drained.resolve()
+    },
   }
 }
 
@@ -115,6 +159,7 @@ type Feeds = Readonly<{
   config: Config
   state: MeshState
   pods: Pods
+  workers: Workers
   registry: Registry
   readiness: Readiness
   log: Logger
@@ -123,9 +168,9 @@ type Feeds = Readonly<{
 
 /** The control plane, and when the mesh is known the node agent: before that every connection would be a stranger. */
 function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
-  const { config, state, pods, registry, readiness, log, stop } = o
+  const { config, state, pods, workers, registry, readiness, log, stop } = o
   const { signal } = stop
-  const options = xdsOptions(config, state, registry)
+  const options = xdsOptions(config, state, registry, (batch) => workers.publish(batch))
   const subscription = subscribe({ ...options, signal, log: log.child('xds') })
   let following: Promise<void> | undefined
   void subscription.synced.then(() => {
@@ -140,46 +185,9 @@ function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
   })
 }
 
-/** What is open is judged again when policies or the records of this node's pods have changed. */
-const recheckOnChange = (state: MeshState, connections: Connections) =>
-  state.onChange(({ policies, added, removed }) => {
-    if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
-  })
-
-const caClient = ({ ca, tokenPath, clusterId }: Config) =>
-  createCaClient({
-    address: ca.address,
-    rootPem: () => readFileSync(ca.rootPath, 'utf8'),
-    token: () => readToken(tokenPath),
-    clusterId,
-    ...(ca.serverName === undefined ? {} : { serverName: ca.serverName }),
-  })
-
-const xdsOptions = ({ xds, tokenPath, clusterId, node }: Config, state: MeshState, registry: Registry) => ({
-  address: xds.address,
-  rootPem: () => readFileSync(xds.rootPath, 'utf8'),
-  token: () => readToken(tokenPath),
-  clusterId,
-  serverName: xds.serverName,
-  node,
-  types: { [addressTypeUrl]: addressHandler(state), [authorizationTypeUrl]: authorizationHandler(state) },
-  metrics: xdsMetrics(registry),
-})
-
-/** Read for every use: the kubelet replaces the file before the token expires. */
-function readToken(path: string): string {
-  try {
-    const token = readFileSync(path, 'utf8').trim()
-    if (token !== '') return token
-  } catch (cause) {
-    throw new MeshError('unavailable', { message: `no token: ${messageOf(cause)}`, cause })
-  }
-  throw new MeshError('unavailable', { message: `no token: ${path} is empty` })
-}
-
 async function openServers(
   stack: AsyncDisposableStack,
-  registry: Registry,
+  registry: Metrics,
   readiness: Readiness,
   parts: AdminParts,
 ): Promise<Ztunnel['ports']> {
@@ -195,9 +203,10 @@ async function openServers(
   return { admin: admin.port, stats: stats.port, readiness: ready.port }
 }
 
-async function drainPods(pods: Pods, ms: number): Promise<void> {
+/** Resolves with `task`, at the latest after `ms`. */
+async function within(task: Promise<void>, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, ms)
-  await Promise.race([pods.drain(), promise])
+  await Promise.race([task, promise])
   clearTimeout(timer)
 }

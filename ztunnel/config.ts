@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { MeshError } from '#base'
 import type { HboneLimits } from '#hbone'
@@ -13,6 +14,8 @@ const duration = z
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
 const port = count(0, 65_535)
+/** A number, `N%` of the processors, or 0 for all of them. */
+const threads = z.string().regex(/^\d{1,3}%?$/, 'expected a number or a percentage')
 /** `host:port`, with or without a scheme. */
 const target = z
   .string()
@@ -49,6 +52,9 @@ const Env = z.object({
   POOL_UNUSED_RELEASE_TIMEOUT: duration.optional(),
   CONNECTION_TERMINATION_DEADLINE: duration.optional(),
   TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
+  ZTUNNEL_WORKER_THREADS: threads.optional(),
+  /** Ours: megabytes of JavaScript heap after which a data worker is ended and replaced. */
+  WORKER_HEAP_MB: count(16, 65_536).optional(),
   /** Ours: how long a released pod is still served. */
   RELEASE_GRACE: duration.default(3_000),
   RUST_LOG: z.string().default('info'),
@@ -89,6 +95,8 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     keepSource: e.ENABLE_ORIG_SRC,
     hbone: hboneLimits(e),
     drainMs: drainMs(e),
+    workers: workerCount(e.ZTUNNEL_WORKER_THREADS),
+    workerHeapMb: e.WORKER_HEAP_MB,
     releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
     ports: { admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
@@ -124,6 +132,19 @@ function hboneLimits(e: Env): Partial<HboneLimits> {
     peerExpiryGraceMs: e.PEER_EXPIRY_GRACE,
   }
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
+}
+
+/** Beyond four a node's traffic seldom gains, and each worker has its own copy of the mesh. */
+const maxDefaultWorkers = 4
+/** What nobody asks for on purpose. */
+const maxWorkers = 128
+
+/** One data worker per processor unless somebody knows better (ztunnel: config.rs). */
+function workerCount(wanted: string | undefined, processors = availableParallelism()): number {
+  if (wanted === undefined) return Math.min(processors, maxDefaultWorkers)
+  const number = Number.parseInt(wanted, 10)
+  const workers = wanted.endsWith('%') ? Math.ceil((processors * number) / 100) : number || processors
+  return Math.min(Math.max(workers, 1), maxWorkers)
 }
 
 /** The kubelet kills after the grace period; we want to be done a little earlier (ztunnel: config.rs). */

@@ -9,7 +9,7 @@ try {
   const logs = startLogging(config.log)
   const log = logs.root('ztunnel')
   const ztunnel = await startZtunnel(config, { logs })
-  surviveBugs(ztunnel.registry, log)
+  surviveBugs(ztunnel.ownRegistry, log)
   log.info('started', { node: config.nodeName, ...ztunnel.ports })
   const asked = Promise.withResolvers<string>()
   process.once('SIGTERM', () => asked.resolve('SIGTERM'))

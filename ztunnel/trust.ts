@@ -1,4 +1,10 @@
-import { type IdentityMetrics, type SpiffeId, type Trust, watchCrl, type WorkloadCertificate } from '#identity'
+import {
+  type IdentityMetrics,
+  type SpiffeId,
+  type Trust,
+  watchCrl,
+  type WorkloadCertificate,
+} from '#identity'
 import type { Logger } from '#telemetry'
 import type { Config } from './config.ts'
 

@@ -77,7 +77,7 @@ async function close(server: Server): Promise<void> {
 
 /** The route of a Prometheus scrape. */
 export const metricsRoute =
-  (registry: Registry): Route =>
+  (registry: Pick<Registry, 'contentType' | 'metrics'>): Route =>
   async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() })
 
 /** 200 `ready`, or 500 with the names of what is still pending (ztunnel: 15021 /healthz/ready). */

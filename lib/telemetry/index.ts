@@ -11,4 +11,5 @@ export {
 export { parseFilter } from './log-filter.ts'
 export { logMetrics } from './log-metrics.ts'
 export { metricsRoute, Readiness, readinessRoute, serveHttp } from './health.ts'
+export { countsOf, type MetricRecord, sumMetrics } from './sum-metrics.ts'
 export { Counter, Gauge, Histogram, Registry } from 'prom-client'

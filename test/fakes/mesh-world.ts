@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startLogging } from '#telemetry'
+import { type LogControl, startLogging } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { startZtunnel, type Ztunnel } from '../../ztunnel/app.ts'
 import { parseConfig } from '../../ztunnel/config.ts'
+import { type Spawn, spawnInline } from '../../ztunnel/control/index.ts'
 import { FakeAgent } from './fake-agent.ts'
 import { FakeXds } from './fake-xds.ts'
 import { FakeNetwork, type PodNet } from './pod-net.ts'
@@ -40,7 +41,12 @@ export class MeshWorld {
     writeFileSync(join(this.#directory, 'token'), 'token')
   }
 
-  async node(name: string, env: Readonly<Record<string, string>> = {}): Promise<WorldNode> {
+  /** Data workers live in this thread, one of them, unless `spawn` says otherwise. */
+  async node(
+    name: string,
+    env: Readonly<Record<string, string>> = {},
+    spawnWith: (logs: LogControl) => Spawn = (logs) => spawnInline(logs),
+  ): Promise<WorldNode> {
     const xds = await FakeXds.start(this.ca)
     const socket = join(this.#directory, `${name}.sock`)
     const agent = new FakeAgent(socket)
@@ -54,12 +60,13 @@ export class MeshWorld {
       STATS_PORT: '0',
       READINESS_PORT: '0',
       RELEASE_GRACE: '0ms',
+      ZTUNNEL_WORKER_THREADS: '1',
       ...env,
     })
     const lines: LogLine[] = []
     const logs = startLogging({ format: 'json', write: (line) => lines.push(JSON.parse(line)) })
     const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => this.ca.sign(csr, id)
-    const ztunnel = await startZtunnel(config, { logs, sign, podRetryMs: 100 })
+    const ztunnel = await startZtunnel(config, { logs, sign, spawn: spawnWith(logs), podRetryMs: 100 })
     const stream = await xds.stream()
     const push =
       (typeUrl: string) =>

@@ -5,7 +5,6 @@ import { Readiness, Registry, silent, startLogging } from '#telemetry'
 import { adminRoutes, serveAdmin } from '../../ztunnel/admin/index.ts'
 import { parseConfig } from '../../ztunnel/config.ts'
 import { podMetrics, Pods } from '../../ztunnel/inpod/index.ts'
-import { Connections } from '../../ztunnel/proxy/index.ts'
 import { addressHandler, authorizationHandler, MeshState } from '../../ztunnel/state/index.ts'
 import { policyResource, serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { createTestCa } from '../fakes/test-ca.ts'
@@ -35,7 +34,7 @@ async function start(test: { teardown(fn: () => Promise<void>): unknown }) {
     config: parseConfig({ NODE_NAME: 'n1' }),
     state,
     pods,
-    connections: new Connections(),
+    connections: async () => [],
     certificates: { dump: () => [{ id, state: 'available', certificate }] },
     logs,
     quit: async () => void quits.push(1),

@@ -2,8 +2,8 @@ import type { CertificateState } from '#identity'
 import type { LogControl } from '#telemetry'
 import type { Config } from '../config.ts'
 import type { Pods } from '../inpod/index.ts'
-import type { Connections } from '../proxy/index.ts'
 import type { MeshState } from '../state/index.ts'
+import type { ConnectionDump } from '../worker/index.ts'
 import { dumpCertificates } from './certificates.ts'
 import { dumpPolicy, dumpService, dumpWorkload } from './dump.ts'
 import type { AdminRoutes, Answer } from './server.ts'
@@ -12,7 +12,8 @@ export type AdminParts = Readonly<{
   config: Config
   state: MeshState
   pods: Pods
-  connections: Connections
+  /** Every open connection, from each data worker. */
+  connections(): Promise<readonly ConnectionDump[]>
   certificates: Readonly<{ dump(): readonly CertificateState[] }>
   logs: LogControl
   /** Starts the graceful end; resolves when it is over. */
@@ -22,7 +23,7 @@ export type AdminParts = Readonly<{
 /** ztunnel's admin paths. */
 export const adminRoutes = (parts: AdminParts): AdminRoutes => ({
   '/': () => ({ status: 200, type: 'text/html; charset=utf-8', body: index }),
-  '/config_dump': () => json(configDump(parts)),
+  '/config_dump': async () => json(configDump(parts, await parts.connections())),
   '/logging': (url, method) => (method === 'POST' ? setLogging(url, parts.logs) : postOnly),
   '/quitquitquit': async (_, method) => {
     if (method !== 'POST') return postOnly
@@ -41,7 +42,10 @@ const json = (value: unknown): Answer => ({
 })
 
 /** What istioctl ztunnel-config reads. Never a key. */
-function configDump({ config, state, pods, connections, certificates }: AdminParts): unknown {
+function configDump(
+  { config, state, pods, certificates }: AdminParts,
+  connections: readonly ConnectionDump[],
+): unknown {
   return {
     workloads: [...state.workloads()].map(dumpWorkload),
     services: [...state.services()].map((service) => dumpService(service, state)),
@@ -57,12 +61,17 @@ function configDump({ config, state, pods, connections, certificates }: AdminPar
         {
           state: podState,
           info: { name: pod.name, namespace: pod.namespace, serviceAccount: pod.serviceAccount },
-          connections: connections.dump(pod.uid),
+          connections: connectionsOf(pod.uid, connections),
         },
       ]),
     ),
   }
 }
+
+const connectionsOf = (uid: string, dumps: readonly ConnectionDump[]): ConnectionDump[string] => ({
+  inbound: dumps.flatMap((dump) => dump[uid]?.inbound ?? []),
+  outbound: dumps.flatMap((dump) => dump[uid]?.outbound ?? []),
+})
 
 /** `?level=debug`, `?level=access=debug` adds to the filter; `&reset` starts from the default first. */
 function setLogging(url: URL, logs: LogControl): Answer {

@@ -25,7 +25,10 @@ export const podsTask = 'workload proxy manager'
 const defaultRetryMs = 5_000
 
 type Pod = PodContext['pod']
-type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }>
+type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }> & {
+  /** Being tried: the namespace is in use. */
+  starting: boolean
+}
 
 /** The pods of this node that are ours, as the node agent says. Calls must not overlap; ZDS has one message at a time. */
 export class Pods {
@@ -121,7 +124,7 @@ export class Pods {
       log.info('pod received, starting proxy', { uid: pod.uid, name: pod.name, namespace: pod.namespace })
     } catch (error) {
       log.warn('failed to start proxy', { uid: pod.uid, name: pod.name, error: messageOf(error) })
-      if (first) void this.#retry({ pod, netns, abort: new AbortController() })
+      if (first) void this.#retry({ pod, netns, abort: new AbortController(), starting: false })
       throw error
     } finally {
       this.#report()
@@ -135,9 +138,13 @@ export class Pods {
     while (!signal.aborted) {
       try {
         await sleep(this.#options.retryMs ?? defaultRetryMs, signal)
+        pending.starting = true
         return await this.#start(pod, netns, false)
       } catch {
         // logged by #start; or removed meanwhile
+        if (abort.signal.aborted) netns[Symbol.dispose]()
+      } finally {
+        pending.starting = false
       }
     }
   }
@@ -168,7 +175,7 @@ export class Pods {
     const pending = this.#pending.get(uid)
     this.#pending.delete(uid)
     pending?.abort.abort()
-    pending?.netns[Symbol.dispose]()
+    if (pending?.starting === false) pending.netns[Symbol.dispose]()
   }
 
   async #stop(proxy: PodProxy): Promise<void> {

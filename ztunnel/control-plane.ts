@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs'
+import { MeshError, messageOf } from '#base'
+import { createCaClient } from '#identity'
+import type { Registry } from '#telemetry'
+import { addressTypeUrl, authorizationTypeUrl } from '#wire'
+import { type Handler, xdsMetrics } from '#xds'
+import type { Config } from './config.ts'
+import { addressHandler, authorizationHandler, type MeshState } from './state/index.ts'
+import type { Batch } from './worker/index.ts'
+
+/** The CA, as the configuration names it. */
+export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchange }: Config) =>
+  createCaClient({
+    address: ca.address,
+    rootPem: () => readFileSync(ca.rootPath, 'utf8'),
+    token: () => readToken(tokenPath),
+    clusterId,
+    ttlSeconds: Math.ceil(certificateTtlMs / 1_000),
+    keyExchange,
+    ...(ca.serverName === undefined ? {} : { serverName: ca.serverName }),
+  })
+
+/** The xDS subscription. What the state has taken is published to the data workers as it came. */
+export const xdsOptions = (
+  { xds, tokenPath, clusterId, node }: Config,
+  state: MeshState,
+  registry: Registry,
+  publish: (batch: Batch) => void,
+) => ({
+  address: xds.address,
+  rootPem: () => readFileSync(xds.rootPath, 'utf8'),
+  token: () => readToken(tokenPath),
+  clusterId,
+  serverName: xds.serverName,
+  node,
+  types: {
+    [addressTypeUrl]: publishing(addressTypeUrl, addressHandler(state), 'taken', publish),
+    // A policy with unreadable parts is rejected, so that it is seen, and applies all the same: it denies.
+    [authorizationTypeUrl]: publishing(authorizationTypeUrl, authorizationHandler(state), 'all', publish),
+  },
+  metrics: xdsMetrics(registry),
+})
+
+function publishing(
+  typeUrl: string,
+  { apply }: Handler,
+  what: 'taken' | 'all',
+  publish: (batch: Batch) => void,
+): Handler {
+  return {
+    apply(upserts, removed) {
+      const rejected = apply(upserts, removed)
+      const refused = new Set(what === 'all' ? [] : rejected.map(({ name }) => name))
+      publish({ typeUrl, upserts: upserts.filter(({ name }) => !refused.has(name)), removed })
+      return rejected
+    },
+  }
+}
+
+/** Read for every use: the kubelet replaces the file before the token expires. */
+function readToken(path: string): string {
+  try {
+    const token = readFileSync(path, 'utf8').trim()
+    if (token !== '') return token
+  } catch (cause) {
+    throw new MeshError('unavailable', { message: `no token: ${messageOf(cause)}`, cause })
+  }
+  throw new MeshError('unavailable', { message: `no token: ${path} is empty` })
+}

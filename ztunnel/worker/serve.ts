@@ -1,0 +1,99 @@
+import { MeshError } from '#base'
+import { identityMetrics } from '#identity'
+import { type LogControl, Registry } from '#telemetry'
+import { addressTypeUrl, authorizationTypeUrl } from '#wire'
+import type { Handler } from '#xds'
+import { startPodProxy } from '../inpod/index.ts'
+import { watchLoop } from '../loop-delay.ts'
+import { Admission, admissionMetrics, Connections, type ProxyContext, proxyMetrics } from '../proxy/index.ts'
+import { addressHandler, authorizationHandler, MeshState } from '../state/index.ts'
+import { trustOf } from '../trust.ts'
+import { CertificateCopies } from './certificates.ts'
+import { Link, type Port } from './link.ts'
+import type { Batch, ConnectionDump, ControlCalls, WorkerCalls, WorkerStart } from './messages.ts'
+import { HeldPods } from './pods.ts'
+
+/** A data worker under way. Disposing it ends every connection at once. */
+export type DataWorker = AsyncDisposable & Readonly<{ registry: Registry }>
+
+type Parts = Readonly<{ logs: LogControl; random?: (() => number) | undefined }>
+
+/** Nothing may wait longer for a certificate: control itself gives up earlier. */
+const certificateMs = 60_000
+
+/** The data plane of one thread: the mesh as it was told, and the pods' listeners. It does what control says. */
+export function serveControl(port: Port, start: WorkerStart, parts: Parts): DataWorker {
+  const { config, beat, index } = start
+  const registry = new Registry()
+  const stopWatching = watchLoop(registry, beat)
+  const state = new MeshState(config.nodeName)
+  const connections = new Connections()
+  const recheck = recheckOnChange(state, connections)
+  const certificates = new CertificateCopies((id) => link.ask('certificate', id, certificateMs))
+  const metrics = proxyMetrics(registry)
+  const admission = new Admission(start.fileLimit, metrics.shed, start.admission, index)
+  admissionMetrics(registry, admission)
+  const stop = new AbortController()
+  const trust = trustOf({
+    config,
+    certificates,
+    metrics: identityMetrics(registry),
+    log: parts.logs.root('ztunnel').child('identity'),
+    signal: stop.signal,
+  })
+  const context: ProxyContext = {
+    state,
+    certificates,
+    trust,
+    connections,
+    admission,
+    metrics,
+    access: parts.logs.root('access'),
+    network: config.network,
+    mark: config.mark,
+    keepSource: config.keepSource,
+    random: parts.random ?? Math.random,
+    limits: config.hbone,
+  }
+  const pods = new HeldPods((pod, netns) => startPodProxy({ context, pod, netns }))
+  const link = new Link<WorkerCalls, ControlCalls>(port, {
+    ready: () => undefined,
+    resources: applier(state),
+    'start-pod': (ask) => pods.start(ask),
+    'release-pod': (ask) => pods.release(ask),
+    'drain-pod': (ask) => pods.drain(ask),
+    'stop-pod': (ask) => pods.stop(ask),
+    renewed: (certificate) => certificates.renewed(certificate),
+    forgotten: (id) => certificates.forgotten(id),
+    metrics: () => registry.getMetricsAsJSON(),
+    connections: () => dumpOf(pods, connections),
+  })
+  return {
+    registry,
+    [Symbol.asyncDispose]: async () => {
+      stop.abort()
+      await pods[Symbol.asyncDispose]()
+      recheck[Symbol.dispose]()
+      stopWatching[Symbol.dispose]()
+      link.close(new MeshError('draining', { message: 'the worker ends' }))
+    },
+  }
+}
+
+/** Control has applied the same batch before: what it rejected is rejected here, and a failure is a bug. */
+function applier(state: MeshState): (batch: Batch) => undefined {
+  const handlers: Readonly<Record<string, Handler>> = {
+    [addressTypeUrl]: addressHandler(state),
+    [authorizationTypeUrl]: authorizationHandler(state),
+  }
+  return ({ typeUrl, upserts, removed }) => void handlers[typeUrl]?.apply(upserts, removed)
+}
+
+/** What is open is judged again when policies or the records of this node's pods have changed. */
+const recheckOnChange = (state: MeshState, connections: Connections) =>
+  state.onChange(({ policies, added, removed }) => {
+    if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
+  })
+
+const dumpOf = (pods: HeldPods, connections: Connections): ConnectionDump =>
+  Object.fromEntries([...pods.running()].map(({ pod }) => [pod.uid, connections.dump(pod.uid)]))
