@@ -32,6 +32,9 @@ export class ConnectionState {
   peerMaxFrame = defaultMaxFrame
   /** Unlimited until the peer says otherwise (RFC 9113 §6.5.2). */
   peerMaxStreams = Number.POSITIVE_INFINITY
+  settingsAcked = false
+  /** PINGs of ours that have not been answered. */
+  pings = 0
   /** No further streams, by our wish or the peer's. */
   draining = false
   failed = false

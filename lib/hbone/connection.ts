@@ -135,6 +135,7 @@ export class Connection {
   }
 
   ping(payload: Buffer): void {
+    this.#state.pings++
     this.#state.write(pingFrame(payload, false))
   }
 

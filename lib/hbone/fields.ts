@@ -43,7 +43,7 @@ function parse(fields: readonly Field[], allowed: readonly string[]): Parsed | M
 }
 
 /** A request as RFC 9113 §8.3.1 and §8.5 allow it. Other methods than CONNECT pass: refusing them is an answer. */
-export function parseRequest(fields: readonly Field[]): Request | Malformed {
+export function parseRequest(fields: readonly Field[], ended: boolean): Request | Malformed {
   const parsed = parse(fields, [':method', ':scheme', ':authority', ':path'])
   if ('malformed' in parsed) return parsed
   const { pseudo, headers } = parsed
@@ -58,13 +58,21 @@ export function parseRequest(fields: readonly Field[]): Request | Malformed {
   if (method !== 'CONNECT' && !full) return { malformed: 'request without scheme or path' }
   const host = headers.get('host')
   if (host !== undefined && host !== (authority ?? host)) return { malformed: 'two different authorities' }
+  // A tunnel has no content (RFC 9110 §9.3.6), and what has ended has none left to come.
+  const content = headers.get('content-length')
+  if (content !== undefined && content !== '0' && (ended || method === 'CONNECT')) {
+    return { malformed: 'content-length without content' }
+  }
   return { method, authority: authority ?? '', headers }
 }
 
-export function parseResponse(fields: readonly Field[]): Response | Malformed {
+/** An answer to CONNECT; its content-length, if it has one, means nothing. */
+export function parseResponse(fields: readonly Field[], ended: boolean): Response | Malformed {
   const parsed = parse(fields, [':status'])
   if ('malformed' in parsed) return parsed
   const status = parsed.pseudo.get(':status') ?? ''
   if (!/^[1-5]\d\d$/.test(status)) return { malformed: 'no status' }
+  if (status === '101') return { malformed: 'HTTP/2 switches no protocols' }
+  if (ended && status < '200') return { malformed: 'interim answer that ends its stream' }
   return { status: Number(status), headers: parsed.headers }
 }

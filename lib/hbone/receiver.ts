@@ -93,7 +93,8 @@ export class Receiver implements FrameSink {
     if (id === 0) return this.#stop(errorCode.protocolError, 'DATA without a stream')
     const state = this.#state.table.stateOf(id)
     if (state === 'idle') return this.#stop(errorCode.protocolError, 'DATA on an idle stream')
-    if (state === 'forgotten') return this.#stop(errorCode.streamClosed, 'DATA on a closed stream')
+    if (state === 'forgotten' || state === 'skipped')
+      return this.#stop(errorCode.streamClosed, 'DATA on a closed stream')
     if (!this.#state.receiveWindow.take(length))
       return this.#stop(errorCode.flowControlError, 'connection window exceeded')
     const stream = this.#state.table.open.get(id)
@@ -159,10 +160,14 @@ export class Receiver implements FrameSink {
 
   #onSettings({ flags }: Readonly<FrameHeader>, payload: Buffer): boolean {
     if ((flags & flag.ack) !== 0) {
-      return payload.length === 0 || this.#state.fail(errorCode.frameSizeError, 'SETTINGS ACK with a payload')
+      if (payload.length > 0) return this.#state.fail(errorCode.frameSizeError, 'SETTINGS ACK with a payload')
+      // Ours are sent once.
+      if (this.#state.settingsAcked) return this.#calm('SETTINGS ACK')
+      this.#state.settingsAcked = true
+      return true
     }
     if (!this.#calm('SETTINGS')) return false
-    const answer = parseSettings(payload)
+    const answer = parseSettings(payload, this.#state.role)
     if ('code' in answer) return this.#state.fail(answer.code, answer.reason)
     this.#state.peerMaxFrame = answer.maxFrame ?? this.#state.peerMaxFrame
     this.#state.peerMaxStreams = answer.maxStreams ?? this.#state.peerMaxStreams
@@ -192,8 +197,11 @@ export class Receiver implements FrameSink {
   }
 
   #onPing({ flags }: Readonly<FrameHeader>, payload: Buffer): boolean {
-    if ((flags & flag.ack) !== 0) this.#state.events.pong(payload)
-    else if (!this.#calm('PING')) return false
+    if ((flags & flag.ack) !== 0) {
+      if (this.#state.pings === 0) return this.#calm('PING ACK')
+      this.#state.pings--
+      this.#state.events.pong(payload)
+    } else if (!this.#calm('PING')) return false
     else this.#state.write(pingFrame(payload, true))
     return !this.#state.failed
   }
@@ -252,6 +260,7 @@ export class Receiver implements FrameSink {
     const state = this.#state.table.stateOf(id)
     if (this.#state.role === 'client' && state === 'idle') return this.#idle('HEADERS')
     if (id % 2 === 0) return this.#state.fail(errorCode.protocolError, 'stream number of the wrong side')
+    if (state === 'skipped') return this.#state.fail(errorCode.protocolError, 'stream number too low')
     if (state === 'forgotten') return this.#state.fail(errorCode.streamClosed, 'HEADERS on a closed stream')
     if (this.#state.table.open.get(id)?.remoteEnded)
       return this.#state.fail(errorCode.streamClosed, 'HEADERS after END_STREAM')
@@ -269,7 +278,7 @@ export class Receiver implements FrameSink {
 
   #onRequest(id: number, decoded: Decoded, endStream: boolean): boolean {
     const request =
-      decoded.kind === 'fields' ? parseRequest(decoded.fields) : { malformed: 'too many fields' }
+      decoded.kind === 'fields' ? parseRequest(decoded.fields, endStream) : { malformed: 'too many fields' }
     const malformed = 'malformed' in request
     const stream = this.#state.newStream(id)
     const full = this.#state.draining || this.#state.table.open.size >= this.#state.limits.maxStreams
@@ -292,7 +301,7 @@ export class Receiver implements FrameSink {
   #onStreamHeaders(stream: Stream, decoded: Decoded, endStream: boolean): boolean {
     const answer =
       decoded.kind === 'fields' && this.#state.role === 'client' && !stream.answered
-        ? parseResponse(decoded.fields)
+        ? parseResponse(decoded.fields, endStream)
         : { malformed: 'unexpected HEADERS' }
     if ('malformed' in answer) {
       this.#state.reset(stream, errorCode.protocolError)
@@ -302,7 +311,7 @@ export class Receiver implements FrameSink {
         this.#state.fail(errorCode.enhanceYourCalm, 'too many malformed streams')
       )
     }
-    if (answer.status < 200 && !endStream) return this.#calm('informational answers')
+    if (answer.status < 200) return this.#calm('informational answers')
     stream.answered = true
     stream.listener?.response(answer)
     if (endStream && !stream.closed) this.#state.remoteEnd(stream)

@@ -1,3 +1,4 @@
+import type { Role } from './connection-state.ts'
 import { defaultMaxFrame, errorCode, largestMaxFrame, largestWindow, setting } from './frames.ts'
 
 export type PeerSettings = Readonly<{
@@ -11,7 +12,7 @@ export type SettingsAnswer = PeerSettings | { code: number; reason: string }
 const maxEntries = 32
 
 /** What a SETTINGS payload changes, or why it is an error (RFC 9113 §6.5). */
-export function parseSettings(payload: Buffer): SettingsAnswer {
+export function parseSettings(payload: Buffer, role: Role): SettingsAnswer {
   if (payload.length % 6 !== 0)
     return { code: errorCode.frameSizeError, reason: 'SETTINGS of a wrong length' }
   if (payload.length > 6 * maxEntries) return { code: errorCode.enhanceYourCalm, reason: 'too many settings' }
@@ -28,6 +29,8 @@ export function parseSettings(payload: Buffer): SettingsAnswer {
       out.maxFrame = value
     } else if (id === setting.maxConcurrentStreams) out.maxStreams = value
     else if (id === setting.enablePush && value > 1) return protocol('ENABLE_PUSH is 0 or 1')
+    else if (id === setting.enablePush && value === 1 && role === 'client')
+      return protocol('a server enables no push')
   }
   return out
 }

@@ -39,11 +39,14 @@ export class Stream {
 
 /** Streams that we reset lately: frames that were on the way are no fault of the peer. */
 const maxRemembered = 1000
+/** Ranges of numbers that a client has left out. No real one leaves out any; it matters only which error is right. */
+const maxGaps = 16
 
 /** The open streams of a connection, and what is known of the others. */
 export class StreamTable {
   readonly open = new Map<number, Stream>()
   readonly #resetByUs = new Set<number>()
+  readonly #gaps: (readonly [from: number, to: number])[] = []
   /** Highest stream that the client side of this connection has opened. */
   last = 0
 
@@ -52,14 +55,16 @@ export class StreamTable {
     return this.last === 0 ? 1 : this.last + 2
   }
 
-  /** idle: never opened. forgotten: closed in a way that lets nothing follow. */
-  stateOf(id: number): 'open' | 'idle' | 'reset-by-us' | 'forgotten' {
+  /** idle: never opened. skipped: never opened, and too late now. forgotten: closed so that nothing may follow. */
+  stateOf(id: number): 'open' | 'idle' | 'skipped' | 'reset-by-us' | 'forgotten' {
     if (this.open.has(id)) return 'open'
     if (id > this.last || id % 2 === 0) return 'idle'
-    return this.#resetByUs.has(id) ? 'reset-by-us' : 'forgotten'
+    if (this.#resetByUs.has(id)) return 'reset-by-us'
+    return this.#gaps.some(([from, to]) => from <= id && id <= to) ? 'skipped' : 'forgotten'
   }
 
   add(stream: Stream): void {
+    if (stream.id > this.nextId && this.#gaps.length < maxGaps) this.#gaps.push([this.nextId, stream.id - 2])
     this.last = stream.id
     this.open.set(stream.id, stream)
   }

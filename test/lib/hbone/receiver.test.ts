@@ -82,7 +82,7 @@ const afterHello: [string, Buffer, number][] = [
   ],
   ['HEADERS on stream 0', headers(0), protocolError],
   ['HEADERS on an even stream', headers(2), protocolError],
-  ['HEADERS of a lower number', Buffer.concat([headers(5), headers(3)]), streamClosed],
+  ['HEADERS of a lower number', Buffer.concat([headers(5), headers(3)]), protocolError],
   ['HEADERS after RST_STREAM', Buffer.concat([headers(1), rst(1), headers(1)]), streamClosed],
   ['HEADERS after END_STREAM', Buffer.concat([headers(1, 1), headers(1)]), streamClosed],
   ['HEADERS padding longer than its frame', headers(1, 8, Buffer.from([200, 0x82])), protocolError],
