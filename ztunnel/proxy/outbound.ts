@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { formatAddress, isRetryable, MeshError, messageOf, unreachable } from '#base'
+import { formatAddress, isRecord, isRetryable, MeshError, messageOf, unreachable } from '#base'
 import {
   failedEndpoint,
   finishRoute,
@@ -74,7 +74,7 @@ async function reach(asking: Asking): Promise<Outcome> {
       return { kind: 'open', route: going, upstream, attempts }
     } catch (failure) {
       missed = going && { kind: 'failed', route: going, failure, attempts: [...attempts] }
-      const another = endpoint !== undefined && !signal.aborted && isRetryable(failure)
+      const another = endpoint !== undefined && !signal.aborted && mayTryAnother(failure)
       if (another && isUnreachable(failure)) ejections.eject(endpoint)
       if (!another || n >= maxAttempts) {
         if (missed) return missed
@@ -84,6 +84,13 @@ async function reach(asking: Asking): Promise<Outcome> {
       attempts.push(attemptText(going, endpoint, failure))
     }
   }
+}
+
+/** Nothing has left; or the far end has said 503: it could not reach the app behind it, and has sent it nothing. */
+const mayTryAnother = (failure: unknown): boolean => {
+  if (isRetryable(failure)) return true
+  if (!(failure instanceof MeshError) || failure.code !== 'http-status') return false
+  return isRecord(failure.cause) && failure.cause['status'] === 503
 }
 
 /** Did the dial itself fail? What a peer that was reached has answered says nothing about its other connections. */
