@@ -45,6 +45,8 @@ const Env = z.object({
   INPOD_UDS: z.string().default('/var/run/ztunnel/ztunnel.sock'),
   PACKET_MARK: count(1, 0xffff_ffff).default(0x539),
   ENABLE_ORIG_SRC: flag.default(true),
+  /** Ours: MeshConfig's outboundTrafficPolicy.mode, what becomes of destinations that nobody has told us about. */
+  OUTBOUND_TRAFFIC_POLICY: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).default('ALLOW_ANY'),
   HTTP2_STREAM_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_CONNECTION_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_FRAME_SIZE: count(16_384, (1 << 24) - 1).optional(),
@@ -93,6 +95,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     agentSocket: e.INPOD_UDS,
     mark: e.PACKET_MARK,
     keepSource: e.ENABLE_ORIG_SRC,
+    registryOnly: e.OUTBOUND_TRAFFIC_POLICY === 'REGISTRY_ONLY',
     hbone: hboneLimits(e),
     drainMs: drainMs(e),
     workers: workerCount(e.ZTUNNEL_WORKER_THREADS),

@@ -3,7 +3,6 @@ import { MeshError } from '#base'
 import { HbonePool } from '#hbone'
 import type { Netns } from '#linux'
 import {
-  createRouting,
   fdOf,
   handleHbone,
   handleOutbound,
@@ -57,8 +56,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   let rules = true
   const showsSource = () => context.keepSource && rules
   const signals = { signal: gone.signal, draining: draining.signal }
-  const routing = context.routing ?? createRouting({ registryOnly: false })
-  const ctx: PodContext = { ...context, ...signals, routing, pod, netns, pool, showsSource }
+  const ctx: PodContext = { ...context, ...signals, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   const accept = ({ reporter, descriptors, proxy }: Kind) => {

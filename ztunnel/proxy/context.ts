@@ -30,13 +30,12 @@ export type ProxyContext = Readonly<{
   random: () => number
   limits: Partial<HboneLimits>
   /** What outbound connections share. */
-  routing?: Routing
+  routing: Routing
 }>
 
 /** One enrolled pod. */
 export type PodContext = ProxyContext &
   Readonly<{
-    routing: Routing
     pod: PodName & Readonly<{ uid: string }>
     netns: Netns
     pool: HbonePool

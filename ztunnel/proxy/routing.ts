@@ -14,7 +14,7 @@ export type Routing = Readonly<{
 }>
 
 type Options = Readonly<{
-  registry?: Registry
+  registry: Registry
   registryOnly: boolean
   /** Asks for hostnames instead of our own resolver. */
   ask?: AskHost | undefined
@@ -37,7 +37,7 @@ export function createRouting({ registry, registryOnly, ask }: Options): Routing
     name: 'istio_on_demand_dns_total',
     help: 'The total number of requests that used on-demand DNS (unstable)',
     labelNames: [...sourceLabels, 'hostname'],
-    registers: registry ? [registry] : [],
+    registers: [registry],
   })
   return {
     hosts: new Hosts(ask === undefined ? {} : { ask }),

@@ -5,7 +5,15 @@ import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import type { Handler } from '#xds'
 import { startPodProxy } from '../inpod/index.ts'
 import { watchLoop } from '../loop-delay.ts'
-import { Admission, admissionMetrics, Connections, type ProxyContext, proxyMetrics } from '../proxy/index.ts'
+import {
+  Admission,
+  type AskHost,
+  admissionMetrics,
+  Connections,
+  createRouting,
+  type ProxyContext,
+  proxyMetrics,
+} from '../proxy/index.ts'
 import { addressHandler, authorizationHandler, MeshState } from '../state/index.ts'
 import { trustOf } from '../trust.ts'
 import { CertificateCopies } from './certificates.ts'
@@ -16,7 +24,12 @@ import { HeldPods } from './pods.ts'
 /** A data worker under way. Disposing it ends every connection at once. */
 export type DataWorker = AsyncDisposable & Readonly<{ registry: Registry }>
 
-type Parts = Readonly<{ logs: LogControl; random?: (() => number) | undefined }>
+type Parts = Readonly<{
+  logs: LogControl
+  random?: (() => number) | undefined
+  /** Asks for the addresses of hostnames, instead of our own resolver. */
+  askHost?: AskHost | undefined
+}>
 
 /** Nothing may wait longer for a certificate: control itself gives up earlier. */
 const certificateMs = 60_000
@@ -54,6 +67,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     keepSource: config.keepSource,
     random: parts.random ?? Math.random,
     limits: config.hbone,
+    routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
   }
   const pods = new HeldPods((pod, netns) => startPodProxy({ context, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
