@@ -7,6 +7,7 @@ import {
   handleHbone,
   handleOutbound,
   handlePlaintext,
+  limitedLog,
   type PodContext,
   type ProxyContext,
 } from '../proxy/index.ts'
@@ -56,7 +57,8 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   let rules = true
   const showsSource = () => context.keepSource && rules
   const signals = { signal: gone.signal, draining: draining.signal }
-  const ctx: PodContext = { ...context, ...signals, pod, netns, pool, showsSource }
+  const access = limitedLog(context.access, context.metrics.unlogged)
+  const ctx: PodContext = { ...context, ...signals, access, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   const accept = ({ reporter, descriptors, proxy }: Kind) => {

@@ -21,3 +21,5 @@ export { handleHbone } from './inbound.ts'
 export { handlePlaintext } from './passthrough.ts'
 /** The number of a socket's descriptor. */
 export { fdOf } from './sockets.ts'
+/** An access log that strangers cannot flood. */
+export { limitedLog } from './limited-log.ts'
