@@ -1,7 +1,7 @@
 import { serialOf } from './chain.ts'
 import { type Element, readAll, readOne, readSequence, tags } from './der.ts'
 import { canonicalName } from './distinguished-name.ts'
-import { allDer } from './pem.ts'
+import { cutBlocks } from './pem.ts'
 import { digestOf, isSignedBy } from './signatures.ts'
 
 /** A certificate revocation list. Nobody has checked its signature yet: that takes the key of its issuer. */
@@ -32,7 +32,7 @@ export function parseCrls(file: Buffer): readonly Crl[] | { reject: string } {
   const text = file.toString('latin1')
   if (text.trim() === '') return []
   try {
-    const ders = text.includes('-----BEGIN') ? fromPem(text) : [file]
+    const ders = text.includes('-----') ? fromPem(text) : [file]
     if (ders.length > maxLists) return { reject: `more than ${maxLists} lists` }
     return ders.map(parseCrl)
   } catch (error) {
@@ -41,11 +41,10 @@ export function parseCrls(file: Buffer): readonly Crl[] | { reject: string } {
   }
 }
 
-/** Every block that begins has to end, or the file is only half there. */
+/** A block that is not whole, be it only the first dash of it: the file is only half there, or something else. */
 function fromPem(text: string): readonly Buffer[] {
-  const ders = allDer(text, 'X509 CRL')
-  const begun = text.match(/-----BEGIN/g)?.length ?? 0
-  return ders.length === begun ? ders : refuse('a block that is not a whole revocation list')
+  const { ders, rest } = cutBlocks(text, 'X509 CRL')
+  return /^-/m.test(rest) ? refuse('a block that is not a whole revocation list') : ders
 }
 
 const isTime = (element: Element | undefined) => element?.tag === 0x17 || element?.tag === 0x18

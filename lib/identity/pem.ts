@@ -26,9 +26,13 @@ export function certificateFacts(pem: string): CertificateFacts {
   }
 }
 
-/** The DER of every block of `label`. */
-export const allDer = (pem: string, label: string): Buffer[] =>
-  (pem.match(block(label)) ?? []).map((one) => Buffer.from(one.replace(/-----[^-]+-----/g, ''), 'base64'))
+const derOf = (one: string) => Buffer.from(one.replace(/-----[^-]+-----/g, ''), 'base64')
+
+/** The DER of every block of `label`, and the text around them. */
+export const cutBlocks = (pem: string, label: string): { ders: Buffer[]; rest: string } => ({
+  ders: (pem.match(block(label)) ?? []).map(derOf),
+  rest: pem.replace(block(label), ''),
+})
 
 /** The DER of the first block of `label`; undefined when there is none. */
-export const firstDer = (pem: string, label: string): Buffer | undefined => allDer(pem, label)[0]
+export const firstDer = (pem: string, label: string): Buffer | undefined => cutBlocks(pem, label).ders[0]
