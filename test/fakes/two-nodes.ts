@@ -1,5 +1,5 @@
 import type { Server } from 'node:net'
-import { serviceResource, workloadResource } from './mesh.ts'
+import { serviceResource, type WorkloadDraft, workloadResource } from './mesh.ts'
 import { MeshWorld, type WorldNode } from './mesh-world.ts'
 import { listenIn, type PodNet } from './pod-net.ts'
 
@@ -49,7 +49,7 @@ export async function twoNodes(
 
 export const resourcesOf = (
   { client, server }: Pick<TwoNodes, 'client' | 'server'>,
-  serverDraft: { authorizationPolicies?: string[] } = {},
+  serverDraft: Partial<WorkloadDraft> = {},
 ) => ({
   ...workloadResource({ name: 'client', node: 'n1', addresses: [client.v4, client.v6] }),
   ...workloadResource({
