@@ -34,6 +34,7 @@ const MAY: Record<string, readonly string[]> = {
 const INSIDE: Record<string, readonly string[]> = {
   'ztunnel/state': [],
   'ztunnel/proxy': ['ztunnel/state'],
+  'ztunnel/dns': ['ztunnel/state'],
   'controller/collections': [],
   'controller/xds': [],
   'controller/ca': [],

@@ -1,0 +1,155 @@
+import { decode } from 'dns-packet'
+import { readFileSync } from 'node:fs'
+import { createSocket } from 'node:dgram'
+import t from 'tap'
+import { ip } from '#base'
+import { parseQuery, rcodes } from '../../../ztunnel/dns/message.ts'
+import { addressReply, emptyReply, limitOf, relayedReply } from '../../../ztunnel/dns/reply.ts'
+import { parseResponse } from '../../../ztunnel/dns/response.ts'
+import { a, question, queryOf, read, response } from './kit.ts'
+import { askUdp, proxy, upstream } from './servers.ts'
+
+/** As many as a CI has time for; `FUZZ_ROUNDS=1000000` is the figure to reach at least once. */
+const rounds = Number(process.env['FUZZ_ROUNDS'] ?? 100_000)
+
+/** Repeatable: mulberry32. */
+function randomOf(seed: number): (most: number) => number {
+  let state = seed
+  return (most) => {
+    state = (state + 0x6d2b79f5) | 0
+    let z = Math.imul(state ^ (state >>> 15), 1 | state)
+    z = (z + Math.imul(z ^ (z >>> 7), 61 | z)) ^ z
+    return ((z ^ (z >>> 14)) >>> 0) % most
+  }
+}
+
+/** What once was hard for a parser: a hex message per line, after its story. */
+const corpus = readFileSync(new URL('../../corpus/dns/messages.txt', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((line) => line !== '' && !line.startsWith('#'))
+  .map((line) => Buffer.from(line.split(' ')[0] ?? '', 'hex'))
+
+const seeds = [
+  ...corpus,
+  question({ name: 'web.demo.svc.cluster.local', payload: 1232, dnssec: true }),
+  question({ name: '_http._tcp.web', type: 'SRV' }),
+  response(question({ name: 'web' }), {
+    answers: [{ type: 'CNAME', name: 'web', data: 'other.web' }, a('other.web', '10.0.0.1')],
+    authorities: [{ type: 'NS', name: 'web', data: 'ns.web' }],
+    additionals: [a('ns.web', '10.0.0.2')],
+  }),
+]
+
+function mutate(seed: Buffer, random: (most: number) => number): Buffer {
+  const bytes = Buffer.from(seed)
+  for (let n = random(6); n >= 0 && bytes.length > 0; n--) {
+    const at = random(bytes.length)
+    const kind = random(4)
+    if (kind === 0) bytes[at] = random(256)
+    else if (kind === 1) bytes[at] = [0, 0x3f, 0x40, 0x80, 0xc0, 0xff][random(6)] ?? 0
+    else if (kind === 2) bytes[at] = (bytes[at] ?? 0) ^ (1 << random(8))
+    else if (at + 1 < bytes.length) bytes.writeUInt16BE([0, 1, 0xc00c, 0xffff, at][random(5)] ?? 0, at)
+  }
+  const cut = random(8)
+  if (cut === 0) return bytes.subarray(0, random(bytes.length + 1))
+  return cut === 1 ? Buffer.concat([bytes, bytes.subarray(random(bytes.length + 1))]) : bytes
+}
+
+const many = Array.from({ length: 60 }, (_, n) => ip(`10.1.${n >> 8}.${n & 255}`))
+
+t.test(`${rounds} hostile messages: no throw, and what is read can be answered`, async (t) => {
+  const random = randomOf(7)
+  const counts = { query: 0, bad: 0, 'no-query': 0, relayed: 0, disagreed: 0 }
+  const asked = queryOf({ name: 'web' })
+  const begun = performance.now()
+  for (let n = 0; n < rounds; n++) {
+    const bytes = mutate(seeds[random(seeds.length)] ?? Buffer.alloc(0), random)
+    const parsed = parseQuery(bytes)
+    counts[parsed.kind]++
+    if (parsed.kind === 'query') {
+      const limit = limitOf(parsed.query, 'udp')
+      const reply = addressReply(parsed.query, many, undefined, limit)
+      if (reply.length > limit) t.fail(`${reply.length} bytes for ${limit}`)
+      if (parseResponse(reply, parsed.query, parsed.query.id).kind !== 'response')
+        t.fail(`our own answer is not one: ${bytes.toString('hex')}`)
+      if (n % 10 === 0 && !isReadable(emptyReply(parsed.query, rcodes.NOERROR))) counts.disagreed++
+    }
+    const answered = parseResponse(bytes, asked, bytes.length >= 2 ? bytes.readUInt16BE(0) : 0)
+    if (answered.kind !== 'response') continue
+    counts.relayed++
+    const limit = 12 + asked.question.end + random(200)
+    const reply = relayedReply(asked, answered.bytes, { limit, exists: false })
+    if (reply.length > limit && reply.length > asked.question.end + 11 + 4096) t.fail('too long a relay')
+    if (parseResponse(reply, asked, asked.id).kind !== 'response')
+      t.fail(`a broken relay: ${bytes.toString('hex')}`)
+  }
+  const took = performance.now() - begun
+  t.ok(
+    counts.query > rounds / 50 && counts.bad > rounds / 50 && counts.relayed > rounds / 500,
+    JSON.stringify(counts),
+  )
+  t.equal(counts.disagreed, 0, 'another implementation can read what we say')
+  t.ok(took / rounds < 1, `${((took / rounds) * 1_000).toFixed(1)} µs each`)
+})
+
+function isReadable(bytes: Buffer): boolean {
+  try {
+    decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+t.test('names: what we accept, the other implementation reads as the same', async (t) => {
+  const random = randomOf(11)
+  let same = 0
+  for (let n = 0; n < 20_000; n++) {
+    const bytes = mutate(seeds[random(seeds.length)] ?? Buffer.alloc(0), random)
+    const parsed = parseQuery(bytes)
+    if (parsed.kind !== 'query' || !/^[a-z0-9_.-]*$/.test(parsed.query.question.name)) continue
+    if (!isReadable(bytes)) {
+      // It looks into records, of which we only need where they end.
+      const records = bytes.readUInt16BE(6) + bytes.readUInt16BE(8) + bytes.readUInt16BE(10)
+      if (records === 0) t.fail(bytes.toString('hex'))
+      continue
+    }
+    const [theirs] = decode(bytes).questions ?? []
+    const name = (theirs?.name ?? '').replace(/^\.$/, '').toLowerCase()
+    if (name !== parsed.query.question.name) t.equal(name, parsed.query.question.name, bytes.toString('hex'))
+    same++
+  }
+  t.ok(same > 500, `${same} compared`)
+})
+
+t.test('65536 spoofed answers, every ID, from another port: not one is believed', async (t) => {
+  let released = false
+  await using real = await upstream(({ bytes }) =>
+    released ? response(bytes, { answers: [a('bank.example', '9.9.9.9')] }) : undefined,
+  )
+  const spoofer = createSocket('udp4')
+  t.teardown(() => spoofer.close())
+  await using dns = await proxy([real.address])
+  const forged = response(question({ name: 'bank.example' }), { answers: [a('bank.example', '6.6.6.6')] })
+  const asked = askUdp(dns.address, question({ name: 'bank.example' }))
+  while (real.seen.length === 0) await new Promise(setImmediate)
+  // The spoofer may even know the port, for it looks.
+  const port = portOfQuestion(dns.address.port, real.address.port)
+  for (let id = 0; id < 0x1_0000; id++) {
+    forged.writeUInt16BE(id, 0)
+    spoofer.send(Buffer.from(forged), port, '127.0.0.1')
+    if (id % 512 === 0) await new Promise(setImmediate)
+  }
+  released = true // asked once more, the real one answers
+  t.match(read(await asked), { rcode: 0, answers: ['bank.example A 9.9.9.9'] })
+})
+
+/** The local port of the socket that is connected to `server`, as the kernel lists it. */
+function portOfQuestion(proxyPort: number, server: number): number {
+  const remote = `0100007F:${server.toString(16).toUpperCase().padStart(4, '0')}`
+  for (const line of readFileSync('/proc/net/udp', 'utf8').split('\n')) {
+    const [, local = '', to] = line.trim().split(/\s+/)
+    if (to === remote) return Number.parseInt(local.split(':')[1] ?? '0', 16)
+  }
+  throw new Error(`nobody asks ${server} (proxy on ${proxyPort})`)
+}

@@ -1,0 +1,157 @@
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { ip, type SocketAddress } from '#base'
+import { Registry, silent } from '#telemetry'
+import {
+  type DnsContext,
+  dnsMetrics,
+  InFlight,
+  maxInFlight,
+  startDnsProxy,
+} from '../../../ztunnel/dns/index.ts'
+import { MeshState, parseService } from '../../../ztunnel/state/index.ts'
+import { type ServiceDraft, serviceWire } from '../../fakes/mesh.ts'
+
+export type Asked = Readonly<{ bytes: Buffer; transport: 'udp' | 'tcp' }>
+/** Returns the answers, none for silence. */
+export type Behaviour = (asked: Asked) => Buffer | readonly Buffer[] | undefined
+
+/** A nameserver on a port of its own, which remembers what it was asked. */
+export async function upstream(behaviour: Behaviour) {
+  const seen: Asked[] = []
+  const answers = (asked: Asked) => {
+    seen.push(asked)
+    const some = behaviour(asked) ?? []
+    return Buffer.isBuffer(some) ? [some] : some
+  }
+  const udp = createSocket('udp4')
+  udp.on('message', (bytes, from) => {
+    for (const each of answers({ bytes, transport: 'udp' })) udp.send(each, from.port, from.address)
+  })
+  const open = new Set<Socket>()
+  const tcp = createServer((socket) => {
+    open.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('data', (bytes: Buffer) => {
+      for (const each of answers({ bytes: bytes.subarray(2), transport: 'tcp' })) socket.write(framed(each))
+    })
+  })
+  // TCP first: its ports are the scarcer ones.
+  tcp.listen(0, '127.0.0.1')
+  await once(tcp, 'listening')
+  const port = portOf(tcp)
+  udp.bind(port, '127.0.0.1')
+  await once(udp, 'listening')
+  const address: SocketAddress = { address: ip('127.0.0.1'), port }
+  return {
+    address,
+    seen,
+    [Symbol.asyncDispose]: async () => {
+      for (const socket of open) socket.destroy()
+      udp.close()
+      tcp.close()
+    },
+  }
+}
+
+export const framed = (bytes: Buffer): Buffer =>
+  Buffer.concat([Buffer.of(bytes.length >> 8, bytes.length & 255), bytes])
+
+function portOf(server: Server): number {
+  const bound = server.address()
+  return typeof bound === 'object' && bound ? bound.port : 0
+}
+
+/** A port of loopback that is free for UDP and TCP now. */
+async function freePort(): Promise<number> {
+  const tcp = createServer().listen(0, '127.0.0.1')
+  await once(tcp, 'listening')
+  const port = portOf(tcp)
+  const udp = createSocket('udp4').bind(port, '127.0.0.1')
+  const isFree = await Promise.race([
+    once(udp, 'listening').then(() => true),
+    once(udp, 'error').then(() => false),
+  ])
+  if (isFree) udp.close()
+  await new Promise((done) => tcp.close(done))
+  return isFree ? port : freePort()
+}
+
+export const services: readonly ServiceDraft[] = [
+  { name: 'web', vips: ['10.0.0.1'] },
+  { name: 'ext', hostname: 'example.com', vips: ['240.0.0.1'] },
+]
+
+/** A proxy for a pod of namespace demo on loopback, with no namespace of its own. */
+export async function proxy(
+  nameservers: readonly SocketAddress[],
+  change: Partial<DnsContext> & { lines?: string[] } = {},
+) {
+  const registry = new Registry()
+  const state = new MeshState('node')
+  state.apply({ services: services.map((draft) => parseService(serviceWire(draft))) })
+  const address = { address: ip('127.0.0.1'), port: await freePort() }
+  const taken = new InFlight(1_000)
+  const context: DnsContext = {
+    state,
+    network: '',
+    mark: 0,
+    config: { domain: 'cluster.local', preferredNamespace: undefined, ipv6: true, address },
+    resolvConf: () => ({ nameservers, search: [] }),
+    inFlight: new InFlight(maxInFlight),
+    admission: { take: () => taken.take() },
+    metrics: dnsMetrics(registry),
+    log: silent,
+    random: Math.random,
+    times: { deadlineMs: 1_000, nextAttemptMs: 200, idleMs: 500 },
+    ...change,
+  }
+  const pod = { name: 'client', namespace: 'demo', serviceAccount: 'client', uid: 'uid-client' }
+  const running = await startDnsProxy({ context, pod })
+  return {
+    address,
+    registry,
+    context,
+    descriptors: () => taken.count,
+    [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
+  }
+}
+
+/** A datagram's reply; undefined when there is none in time. */
+export async function askUdp(to: SocketAddress, bytes: Buffer, ms = 10_000): Promise<Buffer | undefined> {
+  const socket = createSocket('udp4')
+  try {
+    const reply = once(socket, 'message', { signal: AbortSignal.timeout(ms) })
+    socket.send(bytes, to.port, to.address)
+    const [answer]: unknown[] = await reply
+    return Buffer.isBuffer(answer) ? answer : undefined
+  } catch {
+    return undefined
+  } finally {
+    socket.close()
+  }
+}
+
+/** The replies to several messages on one connection, until `count` have come or it ends. */
+export async function askTcp(to: SocketAddress, bytes: Buffer, count = 1): Promise<readonly Buffer[]> {
+  const socket = connect({ host: to.address, port: to.port })
+  socket.on('error', () => undefined)
+  const replies: Buffer[] = []
+  const { promise, resolve } = Promise.withResolvers<void>()
+  let held = Buffer.alloc(0)
+  socket.on('data', (chunk: Buffer) => {
+    held = Buffer.concat([held, chunk])
+    while (held.length >= 2 && held.length >= 2 + held.readUInt16BE(0)) {
+      const end = 2 + held.readUInt16BE(0)
+      replies.push(held.subarray(2, end))
+      held = held.subarray(end)
+    }
+    if (replies.length >= count) resolve()
+  })
+  socket.on('close', () => resolve())
+  socket.write(bytes)
+  await promise
+  socket.destroy()
+  return replies
+}

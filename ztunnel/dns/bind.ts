@@ -1,0 +1,11 @@
+import type { SocketAddress } from '#base'
+import type { Netns } from '#linux'
+
+/** Where a server of the proxy is, and which mark its packets carry. */
+export type Bind = Readonly<{
+  /** The own namespace when left out (dedicated mode). */
+  netns: Netns | undefined
+  mark: number
+  family: 'ipv4' | 'ipv6'
+  address: SocketAddress
+}>

@@ -1,0 +1,8 @@
+/** The DNS proxy of one pod. */
+export { type DnsConfig, type DnsContext, type DnsProxyOptions, startDnsProxy } from './dns-proxy.ts'
+/** What the proxies of all pods share. */
+export { InFlight, maxInFlight } from './budget.ts'
+export { dnsMetrics, type DnsMetrics } from './metrics.ts'
+export { followResolvConf, parseResolvConf, type ResolvConf } from './resolv-conf.ts'
+/** What a name is answered with, and why. Pure. */
+export { type AddressFamily, answer, type Answer, type Client } from './answer.ts'

@@ -1,0 +1,122 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import type { SocketAddress } from '#base'
+import { bindSocket, closeFd, originalDst, tcpSocket } from '#linux'
+import type { Bind } from './bind.ts'
+import { handleMessage, type Resolver } from './handle.ts'
+
+/** Resolvers use one or two connections; the rest of a pod's is some fault, or a flood. */
+const maxConnections = 64
+/** Questions of one connection that may wait for their answers; until then no further one is read. */
+const maxPipelined = 16
+const maxQuestionBytes = 4_096
+const backlog = 128
+
+export type TcpServerOptions = Bind &
+  Readonly<{ resolver: Resolver; admit: (fd: number | undefined) => Disposable | undefined }>
+
+/** Answers connections on one loopback address of the pod. */
+export async function serveTcp(options: TcpServerOptions): Promise<AsyncDisposable> {
+  const { netns, mark, address, family, resolver, admit } = options
+  const open = new Set<Socket>()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined) // ends in 'close'
+    const room = open.size < maxConnections ? admit(fdOf(socket)) : undefined
+    if (!room) return void socket.resetAndDestroy()
+    open.add(socket)
+    socket.on('close', () => {
+      open.delete(socket)
+      room[Symbol.dispose]()
+    })
+    answerStream(socket, resolver)
+  })
+  server.on('error', (error) => resolver.log.debug('DNS listener failed', { error: error.message }))
+  const fd = tcpSocket({ netns, family, mark, reusePort: true, reuseAddress: true, v6only: true })
+  try {
+    bindSocket(fd, address)
+  } catch (error) {
+    closeFd(fd)
+    throw error
+  }
+  server.listen({ fd, backlog })
+  await once(server, 'listening')
+  return {
+    [Symbol.asyncDispose]: async () => {
+      const closed = new Promise((done) => server.close(done))
+      for (const socket of open) socket.destroy()
+      await closed
+    },
+  }
+}
+
+/** The descriptor of an open socket, which Node has but does not show. */
+function fdOf(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined
+}
+
+/** Whom the client dialled before it was redirected here. */
+function askedOn(socket: Socket): SocketAddress | undefined {
+  const fd = fdOf(socket)
+  return fd === undefined ? undefined : originalDst(fd)
+}
+
+/** Each message has its length in front. Answers go out as they come; a client that does not read them is not read. */
+function answerStream(socket: Socket, resolver: Resolver): void {
+  const { idleMs } = resolver.times
+  let held: Buffer = Buffer.alloc(0)
+  let begun = performance.now()
+  let waiting = 0
+  let ended = false
+  const asked = () => askedOn(socket)
+  const send = (reply: Buffer | undefined) => {
+    if (!reply || socket.destroyed) return
+    const length = Buffer.allocUnsafe(2)
+    length.writeUInt16BE(reply.length)
+    socket.cork()
+    socket.write(length)
+    socket.write(reply)
+    socket.uncork()
+  }
+  const isFull = () => waiting >= maxPipelined || socket.writableNeedDrain
+  const take = () => {
+    while (held.length >= 2 && !isFull()) {
+      const end = 2 + held.readUInt16BE(0)
+      if (end - 2 > maxQuestionBytes) return void socket.destroy()
+      if (held.length < end) break
+      const bytes = held.subarray(2, end)
+      held = held.subarray(end)
+      begun = performance.now()
+      if (!resolver.rate.allows()) {
+        resolver.metrics.refused('rate')
+        return void socket.destroy()
+      }
+      const reply = handleMessage(resolver, { bytes, transport: 'tcp', asked })
+      if (reply instanceof Promise) {
+        waiting++
+        void reply.then(send).then(() => {
+          waiting--
+          take()
+        })
+      } else send(reply)
+    }
+    if (isFull()) socket.pause()
+    else socket.resume()
+    if (ended && waiting === 0) socket.end()
+  }
+  socket.setNoDelay(true)
+  socket.setTimeout(idleMs, () => socket.destroy())
+  socket.on('drain', take)
+  socket.on('end', () => {
+    ended = true
+    take()
+  })
+  socket.on('data', (chunk: Buffer) => {
+    // Byte by byte is not idle, but it is not a question either.
+    if (held.length > 0 && performance.now() - begun > idleMs) return void socket.destroy()
+    if (held.length === 0) begun = performance.now()
+    held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
+    take()
+  })
+}
