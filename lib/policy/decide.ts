@@ -1,41 +1,71 @@
-import { type Cidr, containing } from '#base'
-import { partsOf } from '#identity'
-import type {
-  Authorization,
-  Connection,
-  Lists,
-  Match,
-  MatchFields,
-  PolicyName,
-  TextMatch,
-} from './authorization.ts'
+import type { Connection, PolicyName } from './authorization.ts'
+import type { Compiled } from './compile.ts'
+import type { Applicable, Sides } from './policies.ts'
+import { type Subject, subjectOf } from './subject.ts'
 
-/** What is decided about a connection, and what decided it. */
-export type Decision =
-  | Readonly<{ verdict: 'allow'; by: PolicyName | 'no-allow-policies' }>
-  | Readonly<{ verdict: 'deny'; by: PolicyName }>
+/** What is decided about a connection, and what decided it; `rule` is the index of the rule that matched. */
+export type Decision = Enforced & Readonly<{ dryRun?: DryRun }>
+
+type Enforced =
+  | Readonly<{ verdict: 'allow'; by: 'no-allow-policies' }>
+  | Readonly<{ verdict: 'allow'; by: PolicyName; rule: number }>
+  | Readonly<{ verdict: 'deny'; by: PolicyName; rule: number }>
   | Readonly<{ verdict: 'deny'; by: 'nothing-allowed'; considered: readonly PolicyName[] }>
   | Readonly<{ verdict: 'deny'; by: 'policy-not-received'; considered: readonly PolicyName[] }>
 
+/** What the dry-run policies would have made of it, had they been enforced beside the others. */
+export type DryRun = Readonly<{
+  verdict: 'allow' | 'deny'
+  /** The dry-run policies that match. */
+  denying: readonly PolicyName[]
+  allowing: readonly PolicyName[]
+  /** The dry-run ALLOW policies none of which matches, where that is what would have denied. */
+  considered: readonly PolicyName[]
+}>
+
+const nothingToAsk: Decision = { verdict: 'allow', by: 'no-allow-policies' }
+
 /**
  * Any DENY that matches denies; a policy that the workload names but that has not arrived denies; no ALLOW at all
- * allows; otherwise some ALLOW must match. Dry-run policies take no part (ztunnel: rbac.rs, state.rs).
+ * allows; otherwise some ALLOW must match. Dry-run policies take no part in the verdict (ztunnel: rbac.rs, state.rs).
  */
-export function decide(
-  policies: readonly Authorization[],
-  connection: Connection,
-  missing: readonly PolicyName[] = [],
-): Decision {
-  const subject = subjectOf(connection)
-  const enforced = policies.filter((policy) => !policy.dryRun)
-  const deny = enforced.find((policy) => policy.action === 'deny' && matches(policy, subject))
-  if (deny) return { verdict: 'deny', by: deny.name }
+export function decide(applicable: Applicable, connection: Connection): Decision {
+  if (applicable.policies.length === 0 && applicable.missing.length === 0) return nothingToAsk
+  const subject = subjectOf(connection, applicable.readsAddresses)
+  const decision = enforce(applicable, subject)
+  return applicable.dryRun
+    ? { ...decision, dryRun: wouldBe(applicable.dryRun, applicable.enforced, decision, subject) }
+    : decision
+}
+
+function enforce({ enforced: { deny, allow }, missing }: Applicable, subject: Subject): Enforced {
+  for (const policy of deny) {
+    const rule = policy.matchingRule(subject)
+    if (rule >= 0) return { verdict: 'deny', by: policy.name, rule }
+  }
   if (missing.length > 0) return { verdict: 'deny', by: 'policy-not-received', considered: missing }
-  const allows = enforced.filter((policy) => policy.action === 'allow')
-  if (allows.length === 0) return { verdict: 'allow', by: 'no-allow-policies' }
-  const allow = allows.find((policy) => matches(policy, subject))
-  if (allow) return { verdict: 'allow', by: allow.name }
-  return { verdict: 'deny', by: 'nothing-allowed', considered: allows.map((policy) => policy.name) }
+  if (allow.length === 0) return nothingToAsk
+  for (const policy of allow) {
+    const rule = policy.matchingRule(subject)
+    if (rule >= 0) return { verdict: 'allow', by: policy.name, rule }
+  }
+  return { verdict: 'deny', by: 'nothing-allowed', considered: allow.map(({ name }) => name) }
+}
+
+function wouldBe(dryRun: Sides, enforced: Sides, decision: Enforced, subject: Subject): DryRun {
+  const matching = (policies: readonly Compiled[]) =>
+    policies.filter((policy) => policy.matchingRule(subject) >= 0).map(({ name }) => name)
+  const denying = matching(dryRun.deny)
+  const allowing = matching(dryRun.allow)
+  const byAllow = decision.verdict === 'allow' && decision.by !== 'no-allow-policies'
+  const allowed = byAllow || allowing.length > 0 || enforced.allow.length + dryRun.allow.length === 0
+  const refused = decision.verdict === 'deny' && decision.by !== 'nothing-allowed'
+  return {
+    verdict: refused || denying.length > 0 || !allowed ? 'deny' : 'allow',
+    denying,
+    allowing,
+    considered: allowed ? [] : dryRun.allow.map(({ name }) => name),
+  }
 }
 
 /** A decision as one sentence, in ztunnel's words. */
@@ -48,67 +78,10 @@ export function explainDecision(decision: Decision): string {
   return `policy rejection: explicitly denied by: ${decision.by}`
 }
 
-type Subject = Readonly<{
-  connection: Connection
-  /** `td/ns/x/sa/y`; undefined without identity. */
-  principal: string | undefined
-  namespace: string
-  serviceAccount: string | undefined
-  fromSource: (block: Cidr) => boolean
-  toDestination: (block: Cidr) => boolean
-}>
-
-function subjectOf(connection: Connection): Subject {
-  const parts = connection.peer === undefined ? undefined : partsOf(connection.peer)
-  return {
-    connection,
-    principal: connection.peer?.slice('spiffe://'.length),
-    namespace: parts?.namespace ?? '',
-    serviceAccount: parts?.serviceAccount,
-    fromSource: containing(connection.source),
-    toDestination: containing(connection.destination.address),
-  }
-}
-
-const matches = (policy: Authorization, subject: Subject): boolean =>
-  policy.rules.some((rule) =>
-    rule.every((clause) => clause.length === 0 || clause.some((match) => matchHolds(match, subject))),
-  )
-
-function matchHolds(match: Match, subject: Subject): boolean {
-  if (match === 'always' || match === 'never') return match === 'always'
-  if (constrainsNothing(match)) return false // ztunnel skips a match whose lists are all empty
-  return (
-    holds(match.destinationPorts, (port) => port === subject.connection.destination.port) &&
-    holds(match.namespaces, (text) => textHolds(text, subject.namespace)) &&
-    holds(match.serviceAccounts, (account) => isAccount(account, subject)) &&
-    holds(
-      match.principals,
-      (text) => subject.principal !== undefined && textHolds(text, subject.principal),
-    ) &&
-    holds(match.sourceIps, subject.fromSource) &&
-    holds(match.destinationIps, subject.toDestination)
-  )
-}
-
-const holds = <T>({ any, none }: Lists<T>, test: (value: T) => boolean): boolean =>
-  (any.length === 0 || any.some(test)) && !none.some(test)
-
-const isAccount = (account: { namespace: string; serviceAccount: string }, subject: Subject) =>
-  account.serviceAccount === subject.serviceAccount && account.namespace === subject.namespace
-
-const constrainsNothing = (match: MatchFields): boolean =>
-  Object.values(match).every(({ any, none }) => any.length === 0 && none.length === 0)
-
-function textHolds(match: TextMatch, value: string): boolean {
-  switch (match.kind) {
-    case 'exact':
-      return value === match.value
-    case 'prefix':
-      return value.startsWith(match.value)
-    case 'suffix':
-      return value.endsWith(match.value)
-    case 'presence':
-      return value !== ''
-  }
+/** What the dry-run policies would have done, as one sentence. */
+export function explainDryRun({ verdict, denying, allowing, considered }: DryRun): string {
+  if (denying.length > 0) return `would be denied by: ${denying.join(', ')}`
+  if (considered.length > 0) return 'would be denied: allow policies exist, but none allowed'
+  if (allowing.length > 0 && verdict === 'allow') return `would be allowed by: ${allowing.join(', ')}`
+  return `would be ${verdict === 'allow' ? 'allowed' : 'denied'} all the same`
 }

@@ -11,7 +11,14 @@ export {
 } from './authorization.ts'
 /** Wire → policy, closing whatever cannot be read. */
 export { decodeAuthorization, parseAuthorization } from './parse.ts'
-/** Verdict and reason for one connection. */
-export { decide, type Decision, explainDecision } from './decide.ts'
+/** Verdict and reason for one connection, and what policies on trial would have made of it. */
+export { decide, type Decision, type DryRun, explainDecision, explainDryRun } from './decide.ts'
 /** The set of policies held, and which of them concern a workload. */
-export { noPolicies, type Policies, policiesFor, updatePolicies } from './policies.ts'
+export {
+  type Applicable,
+  applicableOf,
+  noPolicies,
+  type Policies,
+  policiesFor,
+  updatePolicies,
+} from './policies.ts'

@@ -59,20 +59,15 @@ export function parseAuthorization(
     namespace: wire.namespace,
     scope: scope ?? 'namespace',
     action: action ?? 'deny',
-    rules: closed === undefined ? rules : closedRules(action, scope, rules),
+    rules: closed === undefined ? rules : closedRules(action),
     dryRun: wire.dryRun,
     problems,
   }
 }
 
-const closedRules = (
-  action: Authorization['action'] | undefined,
-  scope: Authorization['scope'] | undefined,
-  rules: readonly Rule[],
-): readonly Rule[] => {
-  if (action === 'allow') return [] // allows nothing
-  return action === 'deny' && scope === undefined ? rules : [[]] // else denies everything
-}
+/** Allows nothing, or denies everything. */
+const closedRules = (action: Authorization['action'] | undefined): readonly Rule[] =>
+  action === 'allow' ? [] : [[]]
 
 function wholeProblem(
   wire: security.Authorization,

@@ -1,12 +1,5 @@
 import { formatAddress, MeshError, type SocketAddress } from '#base'
-import {
-  type Authorization,
-  type Connection,
-  decide,
-  type Decision,
-  policiesFor,
-  type PolicyName,
-} from '#policy'
+import { type Applicable, applicableOf, type Connection, decide, type Decision, policiesFor } from '#policy'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
 import { follow } from './follow.ts'
 
@@ -47,8 +40,7 @@ export function policiesOf(decision: Decision): readonly string[] {
 type Pod = {
   readonly name: PodName
   readonly open: Set<Open>
-  applicable: readonly Authorization[]
-  missing: readonly PolicyName[]
+  applicable: Applicable
   /** What `applicable` was made of; replaced by the state whenever it changes. */
   of: Readonly<{ policies: MeshState['policies']; local: Workload }> | undefined
 }
@@ -92,7 +84,7 @@ export class Connections {
   #podOf({ podUid, pod: name }: Entry): Pod {
     const known = this.#pods.get(podUid)
     if (known) return known
-    const pod: Pod = { name, open: new Set(), applicable: [], missing: [], of: undefined }
+    const pod: Pod = { name, open: new Set(), applicable: applicableOf([]), of: undefined }
     this.#pods.set(podUid, pod)
     return pod
   }
@@ -101,13 +93,12 @@ export class Connections {
   judge(podUid: string, state: MeshState, local: Workload, connection: Connection): Decision {
     const pod = this.#pods.get(podUid)
     if (!pod) {
-      const { applicable, missing } = policiesFor(state.policies, local)
-      return decide(applicable, connection, missing)
+      return decide(policiesFor(state.policies, local), connection)
     }
     // Whoever sees first that the policies are others has the connections from before judged again.
     if (prepare(pod, state, local)) this.#due.set(pod, pod.open.values())
     this.#judgeDue()
-    return decide(pod.applicable, connection, pod.missing)
+    return decide(pod.applicable, connection)
   }
 
   /**
@@ -149,7 +140,7 @@ export class Connections {
   }
 
   /** The connections of a pod as istioctl reads them. */
-  dump(podUid: string): unknown {
+  dump(podUid: string): Readonly<{ inbound: readonly unknown[]; outbound: readonly unknown[] }> {
     const mine = [...(this.#pods.get(podUid)?.open ?? [])]
     const of = (direction: Open['direction']) =>
       mine
@@ -167,18 +158,20 @@ export class Connections {
 /** Finds the policies that apply now; true when connections have been judged by others. */
 function prepare(pod: Pod, { policies }: MeshState, local: Workload): boolean {
   if (pod.of?.policies === policies && pod.of.local === local) return false
-  const { applicable, missing } = policiesFor(policies, local)
-  const changed = pod.of !== undefined && !(same(applicable, pod.applicable) && same(missing, pod.missing))
-  Object.assign(pod, { applicable, missing, of: { policies, local } })
+  const before = pod.applicable
+  const applicable = policiesFor(policies, local)
+  const unchanged = same(applicable.policies, before.policies) && same(applicable.missing, before.missing)
+  const changed = pod.of !== undefined && !unchanged
+  Object.assign(pod, { applicable, of: { policies, local } })
   return changed
 }
 
 const same = <T>(a: readonly T[], b: readonly T[]): boolean =>
   a.length === b.length && a.every((item, i) => item === b[i])
 
-function endIfDenied(open: Open, { applicable, missing }: Pod): boolean {
+function endIfDenied(open: Open, { applicable }: Pod): boolean {
   if (open.judged === undefined || open.abort.signal.aborted) return false
-  const decision = decide(applicable, open.judged, missing)
+  const decision = decide(applicable, open.judged)
   if (decision.verdict === 'allow') return false
   open.closedBy = policiesOf(decision)
   open.abort.abort(new MeshError('policy-denied', { message: 'closed due to policy change' }))

@@ -2,12 +2,15 @@ import t from 'tap'
 import { ip, parseCidr } from '#base'
 import { parseSpiffeId } from '#identity'
 import {
+  applicableOf,
   type Authorization,
   type Connection,
-  decide,
+  decide as decideBy,
   explainDecision,
+  explainDryRun,
   type Match,
   type MatchFields,
+  type PolicyName,
   policyName,
   type Rule,
 } from '#policy'
@@ -51,6 +54,9 @@ const block = (text: string) => {
   if (!parsed) throw new Error(text)
   return parsed
 }
+
+const decide = (policies: readonly Authorization[], to: Connection, missing: readonly PolicyName[] = []) =>
+  decideBy(applicableOf(policies, missing), to)
 
 const policies: [string, Authorization[], Connection, string][] = [
   ['no policy at all allows', [], shop, 'allow by no-allow-policies'],
@@ -176,12 +182,85 @@ t.test('a refusal says which policies were considered', async (t) => {
   t.same(decision, { verdict: 'deny', by: 'nothing-allowed', considered: ['demo/a', 'demo/b'] })
   t.equal(explainDecision(decision), 'policy rejection: allow policies exist, but none allowed')
   t.equal(
-    explainDecision({ verdict: 'deny', by: policyName('demo', 'd') }),
+    explainDecision({ verdict: 'deny', by: policyName('demo', 'd'), rule: 0 }),
     'policy rejection: explicitly denied by: demo/d',
   )
 })
 
-t.test('dry-run policies change no verdict', async (t) => {
-  t.same(decide([policy('d', 'deny', [[]], true)], shop), { verdict: 'allow', by: 'no-allow-policies' })
-  t.equal(decide([policy('a', 'allow', [], true), policy('b', 'allow', [[]])], shop).verdict, 'allow')
+const onTrial: [string, Authorization[], Connection, string, string][] = [
+  [
+    'a DENY on trial that matches is told, and denies nothing',
+    [policy('d', 'deny', [[]], true)],
+    shop,
+    'allow',
+    'would be denied by: demo/d',
+  ],
+  [
+    'a DENY on trial that misses changes nothing',
+    [policy('d', 'deny', one(from('bank')), true)],
+    shop,
+    'allow',
+    'would be allowed all the same',
+  ],
+  [
+    'an ALLOW on trial that misses would deny',
+    [policy('a', 'allow', one(from('bank')), true)],
+    shop,
+    'allow',
+    'would be denied: allow policies exist, but none allowed',
+  ],
+  [
+    'an ALLOW on trial that misses changes nothing beside one that matches',
+    [policy('a', 'allow', one(from('bank')), true), policy('b', 'allow', [[]])],
+    shop,
+    'allow',
+    'would be allowed all the same',
+  ],
+  [
+    'an ALLOW on trial would open what others leave shut',
+    [policy('a', 'allow', [[]], true), policy('b', 'allow', [])],
+    shop,
+    'deny',
+    'would be allowed by: demo/a',
+  ],
+  [
+    'but not what is denied by name',
+    [policy('a', 'allow', [[]], true), policy('d', 'deny', [[]])],
+    shop,
+    'deny',
+    'would be denied all the same',
+  ],
+  [
+    'two on trial are both told',
+    [policy('d', 'deny', [[]], true), policy('e', 'deny', [[]], true)],
+    plain,
+    'allow',
+    'would be denied by: demo/d, demo/e',
+  ],
+]
+for (const [name, given, conn, verdict, told] of onTrial) {
+  t.test(`dry run: ${name}`, async (t) => {
+    const decision = decide(given, conn)
+    t.equal(decision.verdict, verdict)
+    t.equal(decision.dryRun && explainDryRun(decision.dryRun), told)
+    const real = given.filter((p) => !p.dryRun)
+    t.equal(decide(real, conn).verdict, verdict, 'the verdict is that of the others alone')
+    t.notOk('dryRun' in decide(real, conn))
+  })
+}
+
+t.test('what would be is what is when the policies on trial are enforced', async (t) => {
+  const all = [...onTrial.map(([, given]) => given), ...policies.map(([, given]) => given)]
+  for (const given of all)
+    for (const conn of [shop, plain]) {
+      const enforced = given.map((p) => ({ ...p, dryRun: false }))
+      const { verdict, dryRun } = decide(given, conn)
+      t.equal(dryRun?.verdict ?? verdict, decide(enforced, conn).verdict)
+    }
+})
+
+t.test('a decision names the rule, and does not depend on the order in which policies came', async (t) => {
+  const given = [policy('b', 'allow', [[]]), policy('a', 'allow', [[[from('bank')]], [[from('shop')]]])]
+  t.same(decide(given, shop), { verdict: 'allow', by: 'demo/a', rule: 1 })
+  t.same(decide(given.toReversed(), shop), { verdict: 'allow', by: 'demo/a', rule: 1 })
 })

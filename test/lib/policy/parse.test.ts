@@ -2,7 +2,7 @@ import { BinaryWriter } from '@bufbuild/protobuf/wire'
 import t from 'tap'
 import { ip } from '#base'
 import { parseSpiffeId } from '#identity'
-import { type Connection, decide, decodeAuthorization, parseAuthorization } from '#policy'
+import { applicableOf, type Connection, decide, decodeAuthorization, parseAuthorization } from '#policy'
 import { security } from '#wire'
 
 const shop: Connection = {
@@ -29,7 +29,7 @@ const wire = ({ action, match, scope = 1, dryRun = false, name = 'p' }: Draft): 
 })
 const verdict = (encoded: Uint8Array) => {
   const policy = decodeAuthorization('demo/p', encoded)
-  return { ...decide([policy], shop), problems: policy.problems.length }
+  return { ...decide(applicableOf([policy]), shop), problems: policy.problems.length }
 }
 const encode = (message: security.Authorization) => security.Authorization.encode(message).finish()
 const text = (value: string): security.StringMatch => ({ matchType: { $case: 'exact', value } })
@@ -103,7 +103,7 @@ t.test('bytes that are no policy, or another policy, deny in the namespace of th
   for (const encoded of [Buffer.from([0x2a, 0xff, 0x01]), encode(wire({ action: 0, name: 'other' }))]) {
     const policy = decodeAuthorization('demo/p', encoded)
     t.match(policy, { name: 'demo/p', namespace: 'demo', scope: 'namespace', action: 'deny' })
-    t.equal(decide([policy], shop).verdict, 'deny')
+    t.equal(decide(applicableOf([policy]), shop).verdict, 'deny')
     t.equal(policy.problems.length, 1)
   }
 })
