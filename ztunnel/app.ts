@@ -24,6 +24,7 @@ import { newBeat, watchLoop } from './loop-delay.ts'
 import { processMetrics } from './process-metrics.ts'
 import { shareAdmission } from './proxy/index.ts'
 import { MeshState } from './state/index.ts'
+import { renewOnNewRoots } from './trust.ts'
 
 /** What a test may put in the place of the real thing. */
 export type Parts = Readonly<{
@@ -92,6 +93,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     }),
   )
   await workers.start()
+  renewOnNewRoots({ config, certificates, log: log.child('identity'), signal: stop.signal })
   stack.use(followIdentities(state, identitiesOf(certificates, workers)))
   const pods = stack.use(
     new Pods({

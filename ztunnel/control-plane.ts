@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { MeshError, messageOf } from '#base'
-import { createCaClient } from '#identity'
+import { createCaClient, meshTls } from '#identity'
 import type { Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { type Handler, xdsMetrics } from '#xds'
@@ -22,13 +22,14 @@ export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchan
 
 /** The xDS subscription. What the state has taken is published to the data workers as it came. */
 export const xdsOptions = (
-  { xds, tokenPath, clusterId, node }: Config,
+  { xds, tokenPath, clusterId, node, keyExchange }: Config,
   state: MeshState,
   registry: Registry,
   publish: (batch: Batch) => void,
 ) => ({
   address: xds.address,
   rootPem: () => readFileSync(xds.rootPath, 'utf8'),
+  tls: meshTls(keyExchange),
   token: () => readToken(tokenPath),
   clusterId,
   serverName: xds.serverName,

@@ -3,6 +3,7 @@ import {
   type SpiffeId,
   type Trust,
   watchCrl,
+  watchFile,
   type WorkloadCertificate,
 } from '#identity'
 import type { Logger } from '#telemetry'
@@ -23,3 +24,23 @@ export const trustOf = ({ config, certificates, metrics, log, signal }: TrustPar
   keyExchange: config.keyExchange,
   metrics,
 })
+
+export type RootParts = Readonly<{
+  config: Pick<Config, 'ca'>
+  certificates: Readonly<{ refreshAll(): void }>
+  log: Logger
+  signal: AbortSignal
+}>
+
+/**
+ * Workloads believe in the roots that came with their certificates. When the mesh's roots change, all of them are
+ * fetched anew at once: a root that was taken away must not be believed until half-life.
+ */
+export function renewOnNewRoots({ config, certificates, log, signal }: RootParts): void {
+  const path = config.ca.rootPath
+  const changed = () => {
+    log.info('the roots of the mesh have changed, certificates are renewed', { path })
+    certificates.refreshAll()
+  }
+  watchFile({ path, changed, signal })
+}

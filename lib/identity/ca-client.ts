@@ -3,7 +3,6 @@ import { createSecureContext } from 'node:tls'
 import { MeshError } from '#base'
 import { ca } from '#wire'
 import type { Sign } from './certificates.ts'
-import { splitPem } from './pem.ts'
 import type { SpiffeId } from './spiffe.ts'
 import { type KeyExchange, meshTls } from './tls.ts'
 
@@ -51,7 +50,7 @@ export function createCaClient(o: CaClientOptions): Sign & Disposable {
 const closeClient = (client: Client | undefined) => client?.close()
 
 const connect = ({ address, serverName, keyExchange }: CaClientOptions, rootPem: string) => {
-  const context = createSecureContext({ ca: splitPem(rootPem), ...meshTls(keyExchange) })
+  const context = createSecureContext({ ca: rootPem, ...meshTls(keyExchange) })
   return new ca.IstioCertificateServiceClient(address, credentials.createFromSecureContext(context), {
     'grpc.max_receive_message_length': maxAnswerBytes,
     // A CA that vanished with its node is noticed by the next call instead of when TCP gives up after a quarter of an hour.

@@ -1,4 +1,5 @@
 import grpc from '@grpc/grpc-js'
+import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { MeshError, messageOf } from '#base'
 import { ads } from '#wire'
 
@@ -13,6 +14,8 @@ export type Connect = Readonly<{
   address: string
   /** Roots for the server's certificate, read again for each connection. */
   rootPem: () => string
+  /** Versions, suites and groups, where not Node's own. */
+  tls?: SecureContextOptions
   /** Bearer token, read again for each connection. */
   token: () => string
   clusterId: string
@@ -46,8 +49,9 @@ export async function runStream(
   }
 }
 
-function openClient({ address, rootPem, serverName }: Connect): grpc.Client {
-  const credentials = grpc.credentials.createSsl(Buffer.from(rootPem()))
+function openClient({ address, rootPem, serverName, tls }: Connect): grpc.Client {
+  const context = createSecureContext({ ...tls, ca: rootPem() })
+  const credentials = grpc.credentials.createFromSecureContext(context)
   return new grpc.Client(address, credentials, {
     'grpc.max_receive_message_length': maxMessageBytes,
     'grpc.keepalive_time_ms': 30_000,

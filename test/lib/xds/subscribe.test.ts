@@ -22,15 +22,22 @@ const recorder = (refuse: readonly string[] = []) => {
   return { seen, handler }
 }
 
-type World = { fake: FakeXds; types: Record<string, Handler>; token?: () => string; registry?: Registry }
+type World = {
+  fake: FakeXds
+  types: Record<string, Handler>
+  token?: () => string
+  rootPem?: () => string
+  registry?: Registry
+}
 const start = (
-  { fake, types, token = () => 'secret', registry = new Registry() }: World,
+  { fake, types, token = () => 'secret', rootPem = () => ca.rootPem, registry = new Registry() }: World,
   test: { teardown(fn: () => Promise<void>): unknown },
 ) => {
   const abort = new AbortController()
   const subscription = subscribe({
     address: fake.address,
-    rootPem: () => ca.rootPem,
+    rootPem,
+    tls: { minVersion: 'TLSv1.3', ecdhCurve: 'X25519MLKEM768' },
     token,
     clusterId: 'Kubernetes',
     connectMs: 1_000,
@@ -183,6 +190,16 @@ t.test('a server whose certificate is not from our root is never spoken to', asy
   }
   t.match(await registry.metrics(), 'reason="ConnectionError"')
   t.same(fake.lines, [])
+})
+
+t.test('a root that comes into the file later is believed from the next connection on', async (t) => {
+  const next = createTestCa()
+  const fake = await FakeXds.start(next)
+  let reads = 0
+  const rootPem = () => (++reads > 2 ? ca.rootPem + next.rootPem : ca.rootPem)
+  start({ fake, types: { [addressTypeUrl]: recorder().handler }, rootPem }, t)
+  await fake.stream()
+  t.equal(reads, 3)
 })
 
 t.test('an unreadable token file is a failed attempt, not a crash', async (t) => {
