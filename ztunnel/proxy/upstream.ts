@@ -60,7 +60,7 @@ async function openDouble(
   const certificate = await ctx.certificates.get(source.identity, signal) // before there is an outer tunnel to lose
   const outer = await openTunnel(route, asking)
   const headers = requestHeaders(source, ends.src, service)
-  const { limits, network } = ctx
+  const { limits, network, trust } = ctx
   const tunnel = await openInner(outer, {
     certificate,
     expected: inner.expect,
@@ -68,6 +68,7 @@ async function openDouble(
     headers,
     network,
     limits,
+    trust,
     signal,
   })
   const destination = describedBy(inner.endpoint, tunnel.responseHeaders.get('baggage'))
