@@ -86,6 +86,9 @@ const weighted = fc.array(
   { maxLength: 2 },
 )
 
+const altNames = [['spiffe://td/ns/x/sa/alt'], ['spiffe://td/ns/x/sa/alt']]
+const unweighted: typeof weighted = fc.constant([])
+
 /** A service of that name with VIPs out of `vips` and ports out of `ports`. */
 const services = (
   name: string,
@@ -98,13 +101,12 @@ const services = (
       vips: fc.subarray(vips, { minLength: 1 }),
       ports: fc.constantFrom(...ports),
       waypoint: name === 'web' ? maybe(maybe(waypointText)) : fc.constant(undefined),
-      weightedWaypoints:
-        name === 'web' ? fc.oneof(weighted, fc.constant([]), fc.constant([])) : fc.constant([]),
+      weightedWaypoints: name === 'web' ? fc.oneof(weighted, unweighted, unweighted) : unweighted,
       loadBalancing: maybe(loadBalancing, name === 'web' ? 4 : 1),
       ipFamilies: fc.constantFrom(0, 0, 1, 2, 3) as fc.Arbitrary<wire.IPFamilies>,
       canonical: fc.boolean(),
       visibility: fc.constantFrom(0, 0, 1) as fc.Arbitrary<wire.Visibility>,
-      subjectAltNames: fc.constantFrom([], ['spiffe://td/ns/x/sa/alt'], ['spiffe://td/ns/x/sa/alt']),
+      subjectAltNames: fc.constantFrom<string[]>([], ...altNames),
     })
     .map(({ waypoint, loadBalancing: lb, ...rest }) => ({
       name,
@@ -132,18 +134,20 @@ export const client: WorkloadDraft = {
   locality: { region: 'r', zone: 'a', subzone: '' },
 }
 
+const web = services('web', 'demo', webVips, [{ 80: 8080 }, { 80: 0 }])
+const otherWeb = services('web', 'other', webVips, [{ 80: 8080 }])
+const wp = services('wp', 'demo', ['10.96.0.9'], [{ 15008: 15008 }, {}])
+const gw = services('gw', 'demo', ['10.96.0.8'], [{ 15009: 15008 }])
+/** Any of the services. */
+export const serviceDrafts: fc.Arbitrary<ServiceDraft> = fc.oneof(web, otherWeb, wp, gw)
+
 /** Drafts of a small mesh in which names, addresses and networks collide as often as they can. */
 export const meshes = fc.record({
   workloads: fc
     .constantFrom(0, 1, 3, 4, 5, 5, 5)
     .chain((count) => fc.tuple(...Array.from({ length: count }, (_, n) => workloads(n)))),
   services: fc
-    .tuple(
-      maybe(services('web', 'demo', webVips, [{ 80: 8080 }, { 80: 0 }]), 8),
-      maybe(services('web', 'other', webVips, [{ 80: 8080 }])),
-      maybe(services('wp', 'demo', ['10.96.0.9'], [{ 15008: 15008 }, {}]), 6),
-      maybe(services('gw', 'demo', ['10.96.0.8'], [{ 15009: 15008 }]), 6),
-    )
+    .tuple(maybe(web, 8), maybe(otherWeb), maybe(wp, 6), maybe(gw, 6))
     .map((list) => list.filter((one) => one !== undefined)),
   /** The client may be a waypoint itself. */
   isWaypoint: fc.constantFrom(false, false, false, true),

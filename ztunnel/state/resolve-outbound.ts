@@ -5,6 +5,7 @@ import {
   expectedOf,
   familyOf,
   gatewayName,
+  type Hop,
   isOwnGateway,
   none,
   type OutboundQuestion,
@@ -26,7 +27,7 @@ import {
 /** Endpoints looked at for one answer when the way to one of them turns out not to exist. */
 const maxLooks = 4
 
-/** The port that a service listens on where a workload alone was dialled: none. */
+/** What was dialled: a service, a workload, or a service by an address that is a workload's too. */
 type Target = Readonly<{ workload?: Workload; service: Service | undefined }>
 
 const reject = (reason: RejectReason, message: string): RejectRoute => ({
@@ -124,7 +125,7 @@ function direct(known: Pick<Way, 'workload' | 'service' | 'reason'>, wanted: Ip,
   return start(way, service, addressOf(workload, service, wanted), wanted)
 }
 
-/** The first of the waypoints that has somebody to dial. The authority stays what was dialled: it chooses the endpoint. */
+/** The first of the waypoints to whose pods there is a way; none means none, never past it. */
 function toWaypoint(
   state: MeshState,
   question: OutboundQuestion,
@@ -132,18 +133,34 @@ function toWaypoint(
   waypoints: readonly Gateway[],
   target: Target,
 ): Route {
-  const hops = waypoints.map((gateway) => () => resolveGateway(state, question, gateway, origDst, 'waypoint'))
-  const hop = firstOf(hops)
-  const names = waypoints.map(gatewayName).join(', ')
-  if (!hop) return reject('unknown-waypoint', `unknown waypoint: ${names}`)
-  const { workload, service, address, port } = hop
-  if (workload.network !== question.network) {
-    if (!target.service) return reject('remote-workload', `waypoint ${names} is on another network`)
-    const remote = {
-      endpoint: workload,
-      expect: service?.subjectAltNames ?? [],
-      reason: 'remote-waypoint' as const,
+  let last: RejectRoute | undefined
+  for (const gateway of waypoints) {
+    const tried = new Set(question.tried)
+    for (let n = 0; n < maxLooks; n++) {
+      const hop = resolveGateway(state, { ...question, tried }, gateway, origDst, 'waypoint')
+      if (!hop) break
+      const route = toHop(state, question, origDst, hop, target)
+      if (route.kind !== 'reject') return route
+      last = route
+      tried.add(hop.workload.uid)
     }
+  }
+  return last ?? reject('unknown-waypoint', `unknown waypoint: ${waypoints.map(gatewayName).join(', ')}`)
+}
+
+/** The authority stays what was dialled: the waypoint chooses the endpoint. */
+function toHop(
+  state: MeshState,
+  question: OutboundQuestion,
+  origDst: SocketAddress,
+  { workload, service, address, port }: Hop,
+  target: Target,
+): Route {
+  if (workload.network !== question.network) {
+    if (!target.service)
+      return reject('remote-workload', `the waypoint ${workload.uid} is on another network`)
+    const expect = service?.subjectAltNames ?? []
+    const remote = { endpoint: workload, expect, reason: 'remote-waypoint' as const }
     return acrossNetworks(state, question, origDst, target.service, remote)
   }
   const reason: Reason = target.workload ? 'workload-waypoint' : 'service-waypoint'
@@ -151,14 +168,6 @@ function toWaypoint(
   const authority = formatAddress(origDst)
   const way: Way = { workload, service: target.service, reason, tunnel: 'waypoint', port, authority, expect }
   return start(way, service, address, origDst.address)
-}
-
-function firstOf<T>(makers: readonly (() => T | undefined)[]): T | undefined {
-  for (const make of makers) {
-    const made = make()
-    if (made !== undefined) return made
-  }
-  return undefined
 }
 
 type Remote = Readonly<{
