@@ -48,7 +48,11 @@ const cases: [string, string, string, Extra?][] = [
   ['another pod', '10.0.0.2:8080', '400 ip mismatch', { workloads: [other] }],
   ['a service of its own, by VIP', '10.96.0.1:80', '400 ip mismatch', { services: [service] }],
   ['loopback', '127.0.0.1:8080', '400 ip mismatch'],
-  ['an IPv4 address written as IPv6 is that address', '[::ffff:10.0.0.1]:80', '10.0.0.1 80'],
+  [
+    'an IPv4 address written as IPv6 is nobody, as ztunnel has it',
+    '[::ffff:10.0.0.1]:80',
+    '400 invalid destination',
+  ],
   ...[15001, 15006, 15008].map((port): [string, string, string] => [
     `our own port ${port}`,
     `10.0.0.1:${port}`,
