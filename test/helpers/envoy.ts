@@ -40,7 +40,7 @@ export async function findEnvoy(): Promise<{ binary: string } | { missing: strin
     await promisify(execFile)(binary, ['--version'], { timeout: 10_000 })
     return { binary }
   } catch (error) {
-    return { missing: `no Envoy ${version} to be had: ${messageOf(error).split('\n').at(-1)}` }
+    return { missing: `no Envoy ${version} to be had: ${messageOf(error).trim().split('\n').at(-1)}` }
   }
 }
 
@@ -59,7 +59,7 @@ export type Envoy = AsyncDisposable &
   }>
 
 /** Files that the configuration may name: logs by name. */
-export type Folder = Readonly<{ log(name: string): string }>
+export type Folder = Readonly<{ log: (name: string) => string }>
 
 /** Starts Envoy with what `configure` says, in `netns` if given, and waits until it listens. */
 export async function startEnvoy(

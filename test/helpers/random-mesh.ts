@@ -69,7 +69,7 @@ export const workloads = (n: number): fc.Arbitrary<WorkloadDraft> =>
 const { REGION, ZONE, NODE, CLUSTER, NETWORK } = wire.LoadBalancing_Scope
 const loadBalancing = fc.record({
   mode: fc.constantFrom(0, 1, 2, 2, 2, 3) as fc.Arbitrary<wire.LoadBalancing_Mode>,
-  routingPreference: fc.constantFrom(
+  routingPreference: fc.constantFrom<wire.LoadBalancing_Scope[]>(
     [],
     [NODE],
     [ZONE, NODE],
