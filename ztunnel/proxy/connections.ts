@@ -2,6 +2,7 @@ import { formatAddress, MeshError, type SocketAddress } from '#base'
 import { type Applicable, applicableOf, type Connection, decide, type Decision, policiesFor } from '#policy'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
 import { follow } from './follow.ts'
+import type { ReportVerdict } from './policy-report.ts'
 
 /** An open connection that can be looked at and ended. */
 export type Tracked = Disposable &
@@ -57,8 +58,14 @@ export class Connections {
   readonly #pods = new Map<string, Pod>()
   /** Pods whose connections are being judged again, and how far that is. */
   readonly #due = new Map<Pod, Iterator<Open>>()
+  readonly #report: ReportVerdict
   #running = false
   #size = 0
+
+  /** `report` is told each first verdict about a connection. */
+  constructor(report: ReportVerdict = () => undefined) {
+    this.#report = report
+  }
 
   /** Registers a connection; do it before its first decision, so that no policy change falls in between. */
   open(entry: Entry, parent: AbortSignal): Tracked {
@@ -91,6 +98,12 @@ export class Connections {
 
   /** The verdict about a connection to a pod, by the policies held now. */
   judge(podUid: string, state: MeshState, local: Workload, connection: Connection): Decision {
+    const decision = this.#judge(podUid, state, local, connection)
+    this.#report(decision, connection)
+    return decision
+  }
+
+  #judge(podUid: string, state: MeshState, local: Workload, connection: Connection): Decision {
     const pod = this.#pods.get(podUid)
     if (!pod) {
       return decide(policiesFor(state.policies, local), connection)

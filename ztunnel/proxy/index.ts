@@ -10,6 +10,7 @@ export {
 } from './admission.ts'
 /** Every open connection, to be judged again when the mesh changes. */
 export { Connections } from './connections.ts'
+export { policyReport } from './policy-report.ts'
 /** ztunnel's traffic metrics. */
 export { proxyMetrics, type ProxyMetrics } from './metrics.ts'
 /** What outbound connections share: names that were looked up, endpoints that were down a moment ago. */
