@@ -32,6 +32,8 @@ export type WorldNode = Readonly<{
 export class MeshWorld {
   readonly ca: TestCa = createTestCa()
   readonly network: FakeNetwork
+  /** Certificates that were issued so far, per identity. */
+  readonly issued = new Map<string, number>()
   readonly #nodes: WorldNode[] = []
   readonly #directory = mkdtempSync(join(tmpdir(), 'lateen-world-'))
 
@@ -61,11 +63,15 @@ export class MeshWorld {
       READINESS_PORT: '0',
       RELEASE_GRACE: '0ms',
       ZTUNNEL_WORKER_THREADS: '1',
+      LOG_FORMAT: 'json',
       ...env,
     })
     const lines: LogLine[] = []
     const logs = startLogging({ format: 'json', write: (line) => lines.push(JSON.parse(line)) })
-    const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => this.ca.sign(csr, id)
+    const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => {
+      this.issued.set(id, (this.issued.get(id) ?? 0) + 1)
+      return this.ca.sign(csr, id)
+    }
     const ztunnel = await startZtunnel(config, { logs, sign, spawn: spawnWith(logs), podRetryMs: 100 })
     const stream = await xds.stream()
     const push =

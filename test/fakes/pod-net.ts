@@ -40,6 +40,8 @@ export type PodNet = Readonly<{
   v6: string
   capture(): void
   release(): void
+  /** What waits in the queue of a listener that closes goes to another one of the same port, as the node agent sets it. */
+  migrateRequests(): void
 }>
 
 /** A switch with pods on it, each in its own namespace; everything is gone after dispose. */
@@ -101,6 +103,10 @@ export class FakeNetwork {
       },
       release: () => {
         run('nsenter', [`--net=/run/netns/${ns}`, 'nft', 'flush', 'ruleset'])
+      },
+      migrateRequests: () => {
+        const setting = '/proc/sys/net/ipv4/tcp_migrate_req'
+        run('nsenter', [`--net=/run/netns/${ns}`, 'sh', '-c', `echo 1 > ${setting}`])
       },
     }
   }
