@@ -28,19 +28,20 @@ export const trustOf = ({ config, certificates, metrics, log, signal }: TrustPar
 export type RootParts = Readonly<{
   config: Pick<Config, 'ca'>
   certificates: Readonly<{ refreshAll(): void }>
-  log: Logger
+  log: Pick<Logger, 'info'>
   signal: AbortSignal
+  debounceMs?: number
 }>
 
 /**
  * Workloads believe in the roots that came with their certificates. When the mesh's roots change, all of them are
  * fetched anew at once: a root that was taken away must not be believed until half-life.
  */
-export function renewOnNewRoots({ config, certificates, log, signal }: RootParts): void {
+export function renewOnNewRoots({ config, certificates, log, ...rest }: RootParts): void {
   const path = config.ca.rootPath
   const changed = () => {
     log.info('the roots of the mesh have changed, certificates are renewed', { path })
     certificates.refreshAll()
   }
-  watchFile({ path, changed, signal })
+  watchFile({ path, changed, ...rest })
 }
