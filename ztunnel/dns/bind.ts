@@ -9,3 +9,10 @@ export type Bind = Readonly<{
   family: 'ipv4' | 'ipv6'
   address: SocketAddress
 }>
+
+/** One socket that is asked. Disposing it ends everything at once. */
+export type DnsServer = AsyncDisposable &
+  Readonly<{
+    /** Takes no more questions, answers those that it has, and closes. */
+    drain(): Promise<void>
+  }>

@@ -2,7 +2,7 @@ import { ip, MeshError, type SocketAddress } from '#base'
 import { type Netns, tcpSocket, udpSocket } from '#linux'
 import type { Logger } from '#telemetry'
 import type { MeshState, PodName } from '../state/index.ts'
-import type { Bind } from './bind.ts'
+import type { Bind, DnsServer } from './bind.ts'
 import { InFlight, maxInFlightPerPod, Rate } from './budget.ts'
 import { maxAttempts } from './forward.ts'
 import type { Resolver } from './handle.ts'
@@ -52,30 +52,40 @@ export type DnsProxyOptions = Readonly<{
   search?: readonly string[]
 }>
 
+/** The DNS servers of one pod. */
+export type DnsProxy = DnsServer
+
 const proxyPort = 15053
 
 /** Answers the pod's questions on 15053, over UDP and TCP. All sockets are bound when it resolves, none is left when it rejects. */
-export async function startDnsProxy(options: DnsProxyOptions): Promise<AsyncDisposable> {
+export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy> {
   const { context, pod, netns } = options
   const { mark, config } = context
   await using stack = new AsyncDisposableStack()
   const gone = new AbortController()
   const resolver = resolverOf(options, gone.signal)
   const askedBy = () => undefined
+  const servers: DnsServer[] = []
   const admit = (fd: number | undefined) => context.admission.take(1, pod.uid, fd)
   for (const { address, optional } of addressesOf(config)) {
     const family = address.address.includes(':') ? 'ipv6' : 'ipv4'
     const bind: Bind = { netns, mark, family, address }
     try {
-      stack.use(serveUdp({ ...bind, resolver, askedBy }))
-      stack.use(await serveTcp({ ...bind, resolver, admit }))
+      servers.push(stack.use(serveUdp({ ...bind, resolver, askedBy })))
+      servers.push(stack.use(await serveTcp({ ...bind, resolver, admit })))
     } catch (error) {
       if (!optional || !isWithoutFamily(error)) throw error
     }
   }
   // Disposed first: what waits for an upstream is given up, and is not answered any more.
   stack.defer(() => gone.abort(new MeshError('draining', { message: 'the pod is gone' })))
-  return stack.move()
+  const owned = stack.move()
+  return {
+    drain: async () => {
+      await Promise.all(servers.map((server) => server.drain()))
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }
 
 function resolverOf({ context, pod, netns, search }: DnsProxyOptions, signal: AbortSignal): Resolver {

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import type { SocketAddress } from '#base'
 import { bindSocket, closeFd, originalDst, tcpSocket } from '#linux'
-import type { Bind } from './bind.ts'
+import type { Bind, DnsServer } from './bind.ts'
 import { handleMessage, type Resolver } from './handle.ts'
 
 /** Resolvers use one or two connections; the rest of a pod's is some fault, or a flood. */
@@ -16,19 +16,18 @@ export type TcpServerOptions = Bind &
   Readonly<{ resolver: Resolver; admit: (fd: number | undefined) => Disposable | undefined }>
 
 /** Answers connections on one loopback address of the pod. */
-export async function serveTcp(options: TcpServerOptions): Promise<AsyncDisposable> {
+export async function serveTcp(options: TcpServerOptions): Promise<DnsServer> {
   const { netns, mark, address, family, resolver, admit } = options
-  const open = new Set<Socket>()
+  const open = new Map<Socket, { end(): void }>()
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on('error', () => undefined) // ends in 'close'
     const room = open.size < maxConnections ? admit(fdOf(socket)) : undefined
     if (!room) return void socket.resetAndDestroy()
-    open.add(socket)
     socket.on('close', () => {
       open.delete(socket)
       room[Symbol.dispose]()
     })
-    answerStream(socket, resolver)
+    open.set(socket, answerStream(socket, resolver))
   })
   server.on('error', (error) => resolver.log.debug('DNS listener failed', { error: error.message }))
   const fd = tcpSocket({ netns, family, mark, reusePort: true, reuseAddress: true, v6only: true })
@@ -40,10 +39,16 @@ export async function serveTcp(options: TcpServerOptions): Promise<AsyncDisposab
   }
   server.listen({ fd, backlog })
   await once(server, 'listening')
+  const closed = new Promise<void>((done) => server.once('close', done))
   return {
+    drain: async () => {
+      server.close()
+      for (const stream of open.values()) stream.end()
+      await closed
+    },
     [Symbol.asyncDispose]: async () => {
-      const closed = new Promise((done) => server.close(done))
-      for (const socket of open) socket.destroy()
+      server.close()
+      for (const socket of open.keys()) socket.destroy()
       await closed
     },
   }
@@ -62,8 +67,11 @@ function askedOn(socket: Socket): SocketAddress | undefined {
   return fd === undefined ? undefined : originalDst(fd)
 }
 
-/** Each message has its length in front. Answers go out as they come; a client that does not read them is not read. */
-function answerStream(socket: Socket, resolver: Resolver): void {
+/**
+ * Each message has its length in front. Answers go out as they come; a client that does not read them is not read.
+ * `end` takes no further question.
+ */
+function answerStream(socket: Socket, resolver: Resolver): { end(): void } {
   const { idleMs } = resolver.times
   let held: Buffer = Buffer.alloc(0)
   let begun = performance.now()
@@ -81,7 +89,7 @@ function answerStream(socket: Socket, resolver: Resolver): void {
   }
   const isFull = () => waiting >= maxPipelined || socket.writableNeedDrain
   const take = () => {
-    while (held.length >= 2 && !isFull()) {
+    while (held.length >= 2 && !isFull() && !socket.destroyed) {
       const end = 2 + held.readUInt16BE(0)
       if (end - 2 > maxQuestionBytes) return void socket.destroy()
       if (held.length < end) break
@@ -108,10 +116,11 @@ function answerStream(socket: Socket, resolver: Resolver): void {
   socket.setNoDelay(true)
   socket.setTimeout(idleMs, () => socket.destroy())
   socket.on('drain', take)
-  socket.on('end', () => {
+  const end = () => {
     ended = true
     take()
-  })
+  }
+  socket.on('end', end)
   socket.on('data', (chunk: Buffer) => {
     // Byte by byte is not idle, but it is not a question either.
     if (held.length > 0 && performance.now() - begun > idleMs) return void socket.destroy()
@@ -119,4 +128,5 @@ function answerStream(socket: Socket, resolver: Resolver): void {
     held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
     take()
   })
+  return { end }
 }

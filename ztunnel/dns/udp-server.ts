@@ -1,11 +1,18 @@
-import { createSocket, type RemoteInfo } from 'node:dgram'
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import { once } from 'node:events'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseIp, type SocketAddress } from '#base'
 import { bindSocket, closeFd, udpSocket } from '#linux'
+import type { Bind, DnsServer } from './bind.ts'
 import { handleMessage, type Resolver } from './handle.ts'
-import type { Bind } from './bind.ts'
 
 /** Replies that the kernel has not taken yet; further ones are dropped, and the client asks again. */
 const maxUnsent = 1_024
+/** Turns of the loop without a datagram after which a socket's queue counts as read. */
+const quietTurns = 2
+/** Turns spent on reading the queue, at most: it is no longer filled. */
+const maxTurns = 1_000
+const discardPort = 9
 
 export type UdpServerOptions = Bind &
   Readonly<{
@@ -15,40 +22,81 @@ export type UdpServerOptions = Bind &
   }>
 
 /** Answers datagrams on one loopback address of the pod. */
-export function serveUdp({
-  netns,
-  mark,
-  address,
-  family,
-  resolver,
-  askedBy,
-}: UdpServerOptions): AsyncDisposable {
-  const fd = udpSocket({ netns, family, mark, reusePort: true, v6only: true })
-  const socket = createSocket(family === 'ipv6' ? 'udp6' : 'udp4')
-  try {
-    bindSocket(fd, address)
-    socket.bind({ fd, exclusive: true })
-  } catch (error) {
-    socket.close()
-    closeFd(fd)
-    throw error
-  }
-  const send = (reply: Buffer | undefined, { port, address: to }: RemoteInfo) => {
+export function serveUdp(options: UdpServerOptions): DnsServer {
+  const { address, resolver, askedBy } = options
+  const socket = boundSocket(options)
+  let waiting = 0
+  let settled = () => {}
+  let received = 0
+  /** While draining: replies that wait until they can be sent all at once. */
+  let late: (readonly [Buffer, RemoteInfo])[] | undefined
+  const send = (reply: Buffer | undefined, from: RemoteInfo) => {
     if (!reply || resolver.signal.aborted || socket.getSendQueueCount() >= maxUnsent) return
-    socket.send(reply, port, to, () => undefined) // a client that is gone by now is none of our business
+    if (late) late.push([reply, from])
+    else socket.send(reply, from.port, from.address, () => undefined) // a client that is gone is none of our business
   }
   socket.on('error', (error) => resolver.log.debug('DNS socket failed', { error: error.message }))
   socket.on('message', (bytes, from) => {
+    received++
     if (!resolver.rate.allows()) return resolver.metrics.refused('rate')
     const asked = () => {
       const client = parseIp(from.address)
       return client === undefined ? undefined : askedBy({ address: client, port: from.port })
     }
     const reply = handleMessage(resolver, { bytes, transport: 'udp', asked })
-    if (reply instanceof Promise) void reply.then((late) => send(late, from))
-    else send(reply, from)
+    if (!(reply instanceof Promise)) return send(reply, from)
+    waiting++
+    void reply.then((later) => {
+      send(later, from)
+      if (--waiting === 0) settled()
+    })
   })
+  let open = true
+  const close = async () => {
+    if (!open) return
+    open = false
+    await new Promise<void>((done) => socket.close(done))
+  }
   return {
-    [Symbol.asyncDispose]: () => new Promise((done) => socket.close(done)),
+    drain: async () => {
+      if (!open) return
+      // Connected to nobody, it gets no further datagram: those go to the sockets of our successor, if there is one.
+      // A socket that just closed would lose what it has not read, and a resolver would wait five seconds.
+      late = []
+      socket.connect(discardPort, address.address)
+      await once(socket, 'connect')
+      for (let turn = 0, quiet = 0; quiet < quietTurns && turn < maxTurns; turn++) {
+        const before = received
+        await nextTurn()
+        quiet = received === before ? quiet + 1 : 0
+      }
+      const all = new Promise<void>((done) => (settled = done))
+      if (waiting > 0) await all
+      if (!open) return
+      socket.disconnect()
+      const replies = late
+      late = undefined
+      for (const [reply, from] of replies) send(reply, from)
+      await close()
+    },
+    [Symbol.asyncDispose]: close,
+  }
+}
+
+function boundSocket({ netns, mark, address, family }: Bind): Socket {
+  const fd = udpSocket({ netns, family, mark, reusePort: true, v6only: true })
+  const socket = createSocket({
+    type: family === 'ipv6' ? 'udp6' : 'udp4',
+    // Only addresses are ever looked up, and at once: a reply leaves in the turn in which it is made.
+    lookup: (host, _, found) => found(null, host, family === 'ipv6' ? 6 : 4),
+  })
+  try {
+    bindSocket(fd, address)
+    socket.bind({ fd, exclusive: true })
+    return socket
+  } catch (error) {
+    socket.close()
+    closeFd(fd)
+    throw error
   }
 }

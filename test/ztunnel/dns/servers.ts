@@ -91,7 +91,7 @@ export async function proxy(
   const registry = new Registry()
   const state = new MeshState('node')
   state.apply({ services: services.map((draft) => parseService(serviceWire(draft))) })
-  const address = { address: ip('127.0.0.1'), port: await freePort() }
+  const address = change.config?.address ?? { address: ip('127.0.0.1'), port: await freePort() }
   const taken = new InFlight(1_000)
   const context: DnsContext = {
     state,
@@ -114,6 +114,7 @@ export async function proxy(
     registry,
     context,
     descriptors: () => taken.count,
+    drain: () => running.drain(),
     [Symbol.asyncDispose]: () => running[Symbol.asyncDispose](),
   }
 }
