@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { z } from 'zod'
-import { MeshError } from '#base'
+import { MeshError, parseAddress } from '#base'
 import type { HboneLimits } from '#hbone'
 
 /** `5m`, `30s`, `500ms` as milliseconds. */
@@ -21,6 +21,13 @@ const target = z
   .string()
   .transform((text) => text.replace(/^https?:\/\//, '').replace(/\/$/, ''))
   .refine((text) => /^.+:\d+$/.test(text), 'expected host:port')
+
+/** An IP address with a port, or `localhost` with one. */
+const listenAddress = z.string().transform((text, context) => {
+  const address = parseAddress(text.replace(/^localhost:/, '127.0.0.1:'))
+  if (!address) context.addIssue('expected an IP address with a port')
+  return address ?? z.NEVER
+})
 
 const istiod = 'istiod.istio-system.svc:15012'
 const Env = z.object({
@@ -45,6 +52,12 @@ const Env = z.object({
   INPOD_UDS: z.string().default('/var/run/ztunnel/ztunnel.sock'),
   PACKET_MARK: count(1, 0xffff_ffff).default(0x539),
   ENABLE_ORIG_SRC: flag.default(true),
+  CLUSTER_DOMAIN: z.string().default('cluster.local'),
+  IPV6_ENABLED: flag.default(true),
+  PREFERED_SERVICE_NAMESPACE: z.string().optional(),
+  /** As Istio's proxy metadata, so also under its name with `ISTIO_META_`. */
+  DNS_CAPTURE: flag.default(true),
+  DNS_PROXY_ADDR: listenAddress.optional(),
   /** Ours: MeshConfig's outboundTrafficPolicy.mode, what becomes of destinations that nobody has told us about. */
   OUTBOUND_TRAFFIC_POLICY: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).default('ALLOW_ANY'),
   HTTP2_STREAM_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
@@ -61,6 +74,7 @@ const Env = z.object({
   RELEASE_GRACE: duration.default(3_000),
   RUST_LOG: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
+  AUTHZ_POLICY_INFO_LOGGING: flag.default(false),
   ADMIN_PORT: port.default(15000),
   STATS_PORT: port.default(15020),
   READINESS_PORT: port.default(15021),
@@ -75,7 +89,10 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
   const given = Object.fromEntries(
     Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
   )
-  const parsed = Env.safeParse(given)
+  const metadata = Object.fromEntries(
+    ['DNS_CAPTURE', 'DNS_PROXY_ADDR'].map((name) => [name, given[`ISTIO_META_${name}`] ?? given[name]]),
+  )
+  const parsed = Env.safeParse({ ...given, ...metadata })
   if (!parsed.success) {
     const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
     throw new MeshError('bad-config', { message: `bad environment: ${problems.join('; ')}` })
@@ -96,12 +113,14 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     mark: e.PACKET_MARK,
     keepSource: e.ENABLE_ORIG_SRC,
     registryOnly: e.OUTBOUND_TRAFFIC_POLICY === 'REGISTRY_ONLY',
+    dns: dnsOf(e),
     hbone: hboneLimits(e),
     drainMs: drainMs(e),
     workers: workerCount(e.ZTUNNEL_WORKER_THREADS),
     workerHeapMb: e.WORKER_HEAP_MB,
     releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
+    policyInfoLogs: e.AUTHZ_POLICY_INFO_LOGGING,
     ports: { admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
     node: {
       id: `ztunnel~${e.INSTANCE_IP}~${e.POD_NAME}.${e.POD_NAMESPACE}~${e.POD_NAMESPACE}.svc.cluster.local`,
@@ -117,6 +136,17 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
   }
 }
+
+/** The DNS proxy of every pod; undefined where none is wanted. */
+const dnsOf = (e: Env) =>
+  e.DNS_CAPTURE
+    ? {
+        domain: e.CLUSTER_DOMAIN.toLowerCase().replace(/\.$/, ''),
+        preferredNamespace: e.PREFERED_SERVICE_NAMESPACE,
+        ipv6: e.IPV6_ENABLED,
+        address: e.DNS_PROXY_ADDR,
+      }
+    : undefined
 
 const istioMeta = (given: Readonly<Record<string, string | undefined>>) =>
   Object.fromEntries(

@@ -2,6 +2,7 @@ import type { Server, Socket } from 'node:net'
 import { MeshError } from '#base'
 import { HbonePool } from '#hbone'
 import type { Netns } from '#linux'
+import { type DnsContext, type DnsProxy, startDnsProxy } from '../dns/index.ts'
 import {
   fdOf,
   handleHbone,
@@ -16,6 +17,8 @@ import { listenInPod } from './listeners.ts'
 
 export type PodProxyOptions = Readonly<{
   context: ProxyContext
+  /** Undefined where pods have no DNS proxy. */
+  dns: DnsContext | undefined
   pod: PodContext['pod']
   /** Owned by the proxy once it has started. */
   netns: Netns
@@ -48,9 +51,9 @@ function refuseSocket(socket: Socket): void {
   socket.resetAndDestroy()
 }
 
-/** Opens a pod's three listeners; all are bound when it resolves, none is left when it rejects. */
+/** Opens a pod's listeners; all are bound when it resolves, none is left when it rejects. */
 export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy> {
-  const { context, pod, netns } = options
+  const { context, dns, pod, netns } = options
   const gone = new AbortController()
   const draining = new AbortController()
   const pool = new HbonePool({ limits: context.limits, trust: context.trust, signal: gone.signal })
@@ -61,6 +64,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const ctx: PodContext = { ...context, ...signals, access, pod, netns, pool, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
+  let names: DnsProxy | undefined
   const accept = ({ reporter, descriptors, proxy }: Kind) => {
     return (socket: Socket) => {
       const room = draining.signal.aborted
@@ -83,13 +87,14 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
     draining.abort()
     gone.abort(new MeshError('draining', { message: 'the pod is gone' }))
     await pool[Symbol.asyncDispose]()
-    await Promise.all([stop(), ...busy])
+    await Promise.all([stop(), names?.[Symbol.asyncDispose](), ...busy])
   }
   try {
     const listener = { netns, mark: context.mark, transparent: context.keepSource }
     servers.push(await listenInPod(hbonePort, listener, accept(hbone)))
     servers.push(await listenInPod(inboundPlaintextPort, listener, accept(plaintext)))
     servers.push(await listenInPod(outboundPort, listener, accept(outbound)))
+    if (dns) names = await startDnsProxy({ context: dns, pod, netns })
   } catch (error) {
     await endAll()
     throw error
@@ -107,7 +112,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
     drain: async () => {
       draining.abort()
       pool.drain()
-      await Promise.all([stop(), ...busy])
+      await Promise.all([stop(), names?.drain(), ...busy])
     },
   }
 }

@@ -3,6 +3,7 @@ import { identityMetrics } from '#identity'
 import { type LogControl, Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import type { Handler } from '#xds'
+import { type DnsContext, dnsMetrics, followResolvConf, InFlight, maxInFlight } from '../dns/index.ts'
 import { startPodProxy } from '../inpod/index.ts'
 import { watchLoop } from '../loop-delay.ts'
 import {
@@ -11,6 +12,7 @@ import {
   admissionMetrics,
   Connections,
   createRouting,
+  policyReport,
   type ProxyContext,
   proxyMetrics,
 } from '../proxy/index.ts'
@@ -40,7 +42,10 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
   const registry = new Registry()
   const stopWatching = watchLoop(registry, beat)
   const state = new MeshState(config.nodeName)
-  const connections = new Connections()
+  const policyLog = parts.logs.root('ztunnel').child('rbac')
+  const connections = new Connections(
+    policyReport({ registry, log: policyLog, atInfo: config.policyInfoLogs }),
+  )
   const recheck = recheckOnChange(state, connections)
   const certificates = new CertificateCopies((id) => link.ask('certificate', id, certificateMs))
   const metrics = proxyMetrics(registry)
@@ -69,7 +74,8 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     limits: config.hbone,
     routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
   }
-  const pods = new HeldPods((pod, netns) => startPodProxy({ context, pod, netns }))
+  const dns = dnsContext(context, config.dns, registry, parts.logs)
+  const pods = new HeldPods((pod, netns) => startPodProxy({ context, dns, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
     ready: () => undefined,
     resources: applier(state),
@@ -91,6 +97,33 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
       stopWatching[Symbol.dispose]()
       link.close(new MeshError('draining', { message: 'the worker ends' }))
     },
+  }
+}
+
+const resolvConfPath = '/etc/resolv.conf'
+
+/** What the DNS proxies of this worker's pods share; undefined where they have none. */
+function dnsContext(
+  { state, network, mark, admission, random }: ProxyContext,
+  config: DnsContext['config'] | undefined,
+  registry: Registry,
+  logs: LogControl,
+): DnsContext | undefined {
+  if (!config) return undefined
+  const resolvConf = followResolvConf(resolvConfPath)
+  const inFlight = new InFlight(maxInFlight)
+  const metrics = dnsMetrics(registry)
+  return {
+    state,
+    network,
+    mark,
+    admission,
+    random,
+    config,
+    resolvConf,
+    inFlight,
+    metrics,
+    log: logs.root('dns'),
   }
 }
 
