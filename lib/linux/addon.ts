@@ -11,6 +11,13 @@ export type Addon = Readonly<{
   listen(fd: number, backlog: number): number
   sockname(fd: number): number | readonly [address: string, port: number]
   originalDst(fd: number): number | readonly [address: string, port: number]
+  keepAlive(
+    fd: number,
+    idleSeconds: number,
+    intervalSeconds: number,
+    probes: number,
+    userTimeoutMs: number,
+  ): number
   nsType(fd: number): number
   raiseFileLimit(): number
   dup(fd: number): number

@@ -4,6 +4,8 @@ export {
   bindSocket,
   boundAddress,
   closeFd,
+  type KeepAlive,
+  keepAlive,
   listenSocket,
   originalDst,
   type SocketOptions,

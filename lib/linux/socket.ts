@@ -51,6 +51,26 @@ export function listenSocket(fd: number, backlog: number): void {
   succeed('listen', addon().listen(fd, backlog))
 }
 
+/** When the kernel asks a silent peer whether it is still there, and when it stops asking. */
+export type KeepAlive = Readonly<{
+  idleMs: number
+  intervalMs: number
+  probes: number
+  /** Sent bytes that stay unacknowledged so long break the connection (TCP_USER_TIMEOUT); 0: the system's own limit. */
+  userTimeoutMs: number
+}>
+
+/** Sets keepalive on a TCP socket. What a listener accepts from then on inherits it, at no cost per connection. */
+export function keepAlive(fd: number, { idleMs, intervalMs, probes, userTimeoutMs }: KeepAlive): void {
+  const seconds = (ms: number) => Math.min(Math.max(1, Math.round(ms / 1000)), maxKeepAliveSeconds)
+  const count = Math.min(Math.max(1, probes), maxKeepAliveProbes)
+  succeed('keepalive', addon().keepAlive(fd, seconds(idleMs), seconds(intervalMs), count, userTimeoutMs))
+}
+
+/** What the kernel takes at most. */
+const maxKeepAliveSeconds = 32_767
+const maxKeepAliveProbes = 127
+
 /** getsockname(2). */
 export function boundAddress(fd: number): SocketAddress {
   return toAddress(succeed<readonly [string, number]>('getsockname', addon().sockname(fd)))

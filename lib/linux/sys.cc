@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <node_api.h>
 #include <sched.h>
 #include <stddef.h>
@@ -182,6 +183,22 @@ napi_value Bind(napi_env env, napi_callback_info info) {
 napi_value Listen(napi_env env, napi_callback_info info) {
   Args args(env, info);
   return Result(env, listen(IntOf(env, args.at[0]), IntOf(env, args.at[1])));
+}
+
+/** keepAlive(fd, idleSeconds, intervalSeconds, probes, userTimeoutMs); what a listener has its connections inherit. */
+napi_value KeepAlive(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int fd = IntOf(env, args.at[0]);
+  const struct {
+    int level, name, value;
+  } options[] = {{SOL_SOCKET, SO_KEEPALIVE, 1},
+                 {IPPROTO_TCP, TCP_KEEPIDLE, IntOf(env, args.at[1])},
+                 {IPPROTO_TCP, TCP_KEEPINTVL, IntOf(env, args.at[2])},
+                 {IPPROTO_TCP, TCP_KEEPCNT, IntOf(env, args.at[3])},
+                 {IPPROTO_TCP, TCP_USER_TIMEOUT, IntOf(env, args.at[4])}};  // 0: the system's own
+  for (const auto& option : options)
+    if (setsockopt(fd, option.level, option.name, &option.value, sizeof option.value) != 0) return Int(env, -errno);
+  return Int(env, 0);
 }
 
 /** sockname(fd) -> [address, port] */
@@ -431,7 +448,7 @@ NAPI_MODULE_INIT() {
                {"unixSocket", UnixSocket}, {"accept", Accept},
                {"send", Send},             {"receive", Receive},
                {"pollOpen", PollOpen},     {"pollSet", PollSet},
-               {"pollClose", PollClose}};
+               {"pollClose", PollClose},   {"keepAlive", KeepAlive}};
   for (const auto& entry : table) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function);

@@ -8,6 +8,7 @@ import {
   bindSocket,
   boundAddress,
   closeFd,
+  keepAlive,
   listenSocket,
   netnsFromFd,
   openNetns,
@@ -52,6 +53,26 @@ t.test('sockets in another network namespace', { skip }, async (t) => {
     const fd = tcpSocket({ netns, family: host.includes(':') ? 'ipv6' : 'ipv4', mark })
     return new net.Socket({ fd, allowHalfOpen: true }).connect({ host, port })
   }
+
+  await t.test('what a listener accepts has its keepalive', async (t) => {
+    const fd = tcpSocket({ netns, family: 'ipv6', reusePort: true })
+    keepAlive(fd, { idleMs: 77_000, intervalMs: 5_000, probes: 3, userTimeoutMs: 92_000 })
+    bindSocket(fd, { address: ip('::'), port: 8090 })
+    const server = net.createServer().listen({ fd })
+    await once(server, 'listening')
+    const client = dial('10.9.9.9', 8090)
+    const [accepted] = (await once(server, 'connection')) as [net.Socket]
+    t.teardown(() => {
+      client.destroy()
+      accepted.destroy()
+      server.close()
+    })
+    const shown = inNetns('ss', '-tno', 'sport', '=', ':8090').toString()
+    t.match(shown, /timer:\(keepalive,1min1[0-7]/, shown)
+    t.throws(() => keepAlive(0x7fff_ffff, { idleMs: 1, intervalMs: 1, probes: 1, userTimeoutMs: 0 }), {
+      code: 'syscall-failed',
+    })
+  })
 
   await t.test('a listener made there accepts there, and this thread is still here', async (t) => {
     const server = await listenOn(t, 8080)
