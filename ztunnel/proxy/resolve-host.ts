@@ -21,16 +21,17 @@ const lookupMs = 5_000
 const maxLookups = 256
 
 type Entry = { readonly answer: Promise<HostAnswer>; until: number }
-type Options = Readonly<{ ask?: AskHost; now?: () => number; signal?: AbortSignal }>
+type Options = Readonly<{ ask?: AskHost; now?: () => number }>
 
 /** The addresses of workloads that have a name instead (ztunnel: state.rs resolve_workload_address). */
 export class Hosts {
   readonly #ask: AskHost
   readonly #now: () => number
+  /** In the order in which they were asked. */
   readonly #entries = new Map<string, Entry>()
   #lookups = 0
 
-  constructor({ ask = askNode, now = () => performance.now() }: Options = {}) {
+  constructor({ ask = (...asked) => askNode(...asked), now = () => performance.now() }: Options = {}) {
     this.#ask = ask
     this.#now = now
   }
@@ -82,8 +83,14 @@ export class Hosts {
 }
 
 /** As the servers of our own /etc/resolv.conf say. Names are complete: no search list is tried. */
-const askNode: AskHost = async (hostname, family, signal) => {
+export const askNode = async (
+  hostname: string,
+  family: Family,
+  signal: AbortSignal,
+  prepare?: (resolver: Resolver) => void,
+): Promise<HostAnswer> => {
   const resolver = new Resolver({ timeout: lookupMs / 2, tries: 2 })
+  prepare?.(resolver)
   const cancel = () => resolver.cancel()
   signal.addEventListener('abort', cancel, { once: true })
   try {
