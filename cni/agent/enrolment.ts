@@ -7,6 +7,7 @@ import {
   applyPodRules,
   type Backend,
   type HostRules,
+  migrateRequests,
   type Phase,
   removePodRules,
   verifyPodRules,
@@ -126,6 +127,7 @@ export class Enrolment implements Disposable {
       captured.announced = false // whatever fails from here on: the next capture announces it anew
       await ztunnel.remove(uid)
       await removePodRules(place)
+      await this.#migrateRequests(captured, false)
       this.#drop(captured)
       metrics.events.inc({ type: 'remove' })
       log.info('pod released', { pod: captured.key, uid })
@@ -242,6 +244,7 @@ export class Enrolment implements Disposable {
         },
       )
       captured.verified = true
+      await this.#migrateRequests(captured, true)
     }
     if (phase === 'joining') {
       captured.joinedMs ??= performance.now()
@@ -250,6 +253,19 @@ export class Enrolment implements Disposable {
     if (!isNews) return
     metrics.events.inc({ type: 'add' })
     log.info('pod captured', { pod: captured.key, uid: captured.uid, phase })
+  }
+
+  /** Only a restart of ztunnel needs it: a pod is captured without it as well. */
+  async #migrateRequests({ netns, key }: Captured, on: boolean): Promise<void> {
+    const { log, signal } = this.#o
+    try {
+      if (await migrateRequests(netns, on, signal)) return
+      log.debug('the kernel cannot migrate connection requests', { pod: key })
+    } catch (error) {
+      signal.throwIfAborted()
+      const why = 'a restart of ztunnel may reset connections that have just begun'
+      log.warn('tcp_migrate_req could not be set', { pod: key, error: messageOf(error), why })
+    }
   }
 
   /** A pod that we hold no entry of but that carries the annotation: an earlier agent's. undefined when its network is gone. */
