@@ -4,6 +4,8 @@ import type { WorkloadCertificate } from './workload-certificate.ts'
 const jitter = 0.1
 /** A CA that gives its certificates this little time is asked no faster. */
 const fastestRefreshMs = 1_000
+/** Nor more often than this part of a lifetime: a certificate that looks old when it comes shows a wrong clock. */
+const leastPart = 0.05
 
 type Validity = Pick<WorkloadCertificate, 'notBefore' | 'notAfter'>
 
@@ -18,7 +20,9 @@ export function refreshInMs(certificate: Validity, now: number, random: () => nu
   const life = lifeOf(certificate)
   const spread = life * jitter * random()
   const until = certificate.notBefore.getTime() + life / 2 - spread - now
-  return Math.max(fastestRefreshMs, Math.min(until, life / 2 - spread))
+  const left = certificate.notAfter.getTime() - now
+  const least = Math.max(fastestRefreshMs, Math.min(life * leastPart, left / 2))
+  return Math.max(least, Math.min(until, life / 2 - spread))
 }
 
 /** Below this part of its life a certificate that has not been renewed is an alarm. */
