@@ -5,6 +5,7 @@ import {
   type LogControl,
   type Logger,
   logMetrics,
+  type MetricSource,
   metricsRoute,
   Readiness,
   readinessRoute,
@@ -38,7 +39,7 @@ export type Parts = Readonly<{
 }>
 
 /** Every metric of the process, those of its data workers included. */
-type Metrics = Pick<Registry, 'contentType' | 'metrics'>
+type Metrics = Pick<Registry, 'metrics'> & MetricSource
 
 /** A running ztunnel. Disposing it ends every connection at once. */
 export type Ztunnel = AsyncDisposable &
@@ -134,22 +135,28 @@ const identitiesOf = (certificates: Certificates, workers: Workers) => ({
   },
 })
 
-const allMetrics = (own: Registry, workers: Workers): Metrics => ({
-  contentType: own.contentType,
-  metrics: async () => sumMetrics([await own.getMetricsAsJSON(), ...(await workers.metrics())]).metrics(),
-})
+function allMetrics(own: Registry, workers: Workers): Metrics {
+  const sum = async () => sumMetrics([await own.getMetricsAsJSON(), ...(await workers.metrics())])
+  return {
+    metrics: async () => (await sum()).metrics(),
+    getMetricsAsJSON: async () => (await sum()).getMetricsAsJSON(),
+  }
+}
 
 /** The graceful end: whoever asks for it is answered when it is over. */
 function endingOf(workers: Workers, pods: Pods, drainMs: number) {
   const asked = Promise.withResolvers<void>()
   const drained = Promise.withResolvers<void>()
+  const leaving = new AbortController()
   return {
     asked: asked.promise,
     quit: () => {
       asked.resolve()
       return drained.promise
     },
+    leaving: leaving.signal,
     drain: async () => {
+      leaving.abort()
       workers.drain()
       await within(pods.drain(), drainMs)
       drained.resolve()
@@ -197,7 +204,7 @@ async function openServers(
   const metrics = metricsRoute(registry)
   const admin = stack.use(await serveAdmin(ports.admin, adminRoutes(parts)))
   const stats = stack.use(
-    await serveHttp({ port: ports.stats }, { 'GET /metrics': metrics, 'GET /stats/prometheus': metrics }),
+    await serveHttp({ port: ports.stats }, { '/metrics': metrics, '/stats/prometheus': metrics }),
   )
   const ready = stack.use(
     await serveHttp({ port: ports.readiness }, { 'GET /healthz/ready': readinessRoute(readiness) }),

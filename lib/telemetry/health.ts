@@ -1,7 +1,7 @@
-import { createServer, type Server } from 'node:http'
 import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
 import type { Socket } from 'node:net'
-import type { Registry } from 'prom-client'
+import { messageOf } from '#base'
 
 /** Names of start-up tasks that must be done before the process is ready. */
 export class Readiness {
@@ -21,9 +21,13 @@ export class Readiness {
   }
 }
 
-type Route = () =>
-  | Promise<{ status: number; type?: string; body: string }>
-  | { status: number; type?: string; body: string }
+export type Answer = Readonly<{
+  status: number
+  type?: string
+  body: string | Uint8Array
+  headers?: Readonly<Record<string, string>>
+}>
+export type Route = (headers: IncomingHttpHeaders) => Answer | Promise<Answer>
 
 /** Scrapers and probes are few; whoever else finds the port must not take the descriptors that the mesh needs. */
 const maxConnections = 256
@@ -39,26 +43,18 @@ function giveWay(server: Server): void {
   })
 }
 
-/** `{ 'GET /metrics': … }` on one port; anything else is 404. Closes with the process or by dispose. */
+/** `{ 'GET /metrics': … }`, or `{ '/metrics': … }` for any method; anything else is 404. Closes by dispose. */
 export async function serveHttp(
   address: { port: number; host?: string },
   routes: Readonly<Record<string, Route>>,
 ): Promise<AsyncDisposable & { port: number }> {
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
-    const path = (request.url ?? '/').split('?')[0]
-    const route = routes[`${request.method} ${path}`]
-    void (async () => {
-      try {
-        const {
-          status,
-          type = 'text/plain; charset=utf-8',
-          body,
-        } = (await route?.()) ?? { status: 404, body: 'not found\n' }
-        response.writeHead(status, { 'content-type': type }).end(body)
-      } catch (error) {
-        response.writeHead(500).end(`${error instanceof Error ? error.message : 'error'}\n`)
-      }
-    })()
+    request.resume() // nothing of ours has a body
+    const path = (request.url ?? '/').split('?')[0] ?? '/'
+    const route = routes[`${request.method} ${path}`] ?? (path.startsWith('/') ? routes[path] : undefined)
+    void answer(route, request.headers).then(({ status, type, body, headers }) =>
+      response.writeHead(status, { 'content-type': type ?? plain, ...headers }).end(body),
+    )
   })
   giveWay(server)
   server.listen(address)
@@ -70,15 +66,20 @@ export async function serveHttp(
   }
 }
 
+const plain = 'text/plain; charset=utf-8'
+
+async function answer(route: Route | undefined, headers: IncomingHttpHeaders): Promise<Answer> {
+  try {
+    return (await route?.(headers)) ?? { status: 404, body: 'not found\n' }
+  } catch (error) {
+    return { status: 500, body: `${messageOf(error)}\n` }
+  }
+}
+
 async function close(server: Server): Promise<void> {
   server.closeAllConnections()
   await new Promise((done) => server.close(done))
 }
-
-/** The route of a Prometheus scrape. */
-export const metricsRoute =
-  (registry: Pick<Registry, 'contentType' | 'metrics'>): Route =>
-  async () => ({ status: 200, type: registry.contentType, body: await registry.metrics() })
 
 /** 200 `ready`, or 500 with the names of what is still pending (ztunnel: 15021 /healthz/ready). */
 export const readinessRoute =

@@ -64,9 +64,10 @@ t.test('a log whose reader is stopped holds 4 MiB, and tells what is missing whe
   cat.kill('SIGCONT')
   await ask(0, true)
   const { dropped } = await ask(1, true)
+  const catClosed = once(cat, 'close')
   cat.stdin.destroy()
   t.equal(await ends(child), 0)
-  await once(cat, 'close')
+  await catClosed
   const lines = parsed(text)
   const missing = lines.filter(({ message }) => message === 'lines dropped')
   t.equal(
