@@ -2,6 +2,9 @@ import { type MemoryBudget, readBytes, releaseSlab, sizeFor, takeSlab } from './
 
 type Chunk = { readonly buffer: Buffer; used: number }
 
+/** A chunk is not more than this many times as large as what is known to go into it. */
+const largestSpare = 16
+
 /** Bytes that were taken out of a queue to be written; `release` them when the write is over. */
 export type Batch = Readonly<{ views: readonly Buffer[]; bytes: number; chunks: readonly Chunk[] }>
 
@@ -39,7 +42,9 @@ export class ByteQueue {
 
   #allocate(atLeast: number): Buffer | undefined {
     // A piece larger than a slab does not come from TLS; whoever sends one gets a buffer of its own.
-    const size = atLeast > readBytes ? atLeast : sizeFor(Math.max(this.#nextSize, atLeast))
+    const exact = atLeast > readBytes ? atLeast : sizeFor(atLeast)
+    const hoped = Math.min(this.#nextSize, largestSpare * Math.max(atLeast, this.bytes))
+    const size = this.#budget.ample ? Math.max(exact, sizeFor(hoped)) : exact
     if (!this.#budget.take(size)) return undefined
     this.#nextSize = Math.min(readBytes, size * 2)
     return takeSlab(size)

@@ -23,7 +23,11 @@ export async function openTunnel(
   try {
     const { status, headers: answered } = await answerOf(tunnel, answerMs, signal)
     if (status !== 200)
-      throw new MeshError('http-status', { message: `http status: ${status}`, cause: { status }, unsent: true })
+      throw new MeshError('http-status', {
+        message: `http status: ${status}`,
+        cause: { status },
+        unsent: true,
+      })
     tunnel.responseHeaders = answered
     return tunnel
   } catch (error) {

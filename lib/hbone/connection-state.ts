@@ -19,6 +19,9 @@ export type ConnectionEvents = {
 
 export type Role = 'server' | 'client'
 
+/** By how much a stream's window grows at a time: what stands still from the start stays small. */
+const growth = 4
+
 /** What sending and receiving share: windows, streams, output, and the ways in which all of it ends. */
 export class ConnectionState {
   readonly role: Role
@@ -40,8 +43,10 @@ export class ConnectionState {
   failed = false
   /** Received bytes that have not been given back. */
   held = 0
-  /** Connection credit that is kept back while too much is held. */
-  #owed = 0
+  /** Header fields of the requests that are open. */
+  heldHeaders = 0
+  /** The sum of the streams' windows. */
+  #promised = 0
   #output: Buffer[] = []
   readonly #now: () => number
 
@@ -66,18 +71,38 @@ export class ConnectionState {
     return parts.length === 1 ? parts[0] : Buffer.concat(parts)
   }
 
-  /** True while too much is held for the peer to be given more room. */
+  /** True while so much is held that there is little room for others. */
   get starved(): boolean {
     return this.held > this.limits.maxHeldBytes
   }
 
-  /** What we let a peer send on a new stream; before it knows our setting it goes by the default. */
-  get streamWindow(): number {
-    return Math.max(this.limits.streamWindow, defaultWindow)
+  /** What a peer may send on a new stream. */
+  get firstWindow(): number {
+    return Math.min(this.limits.firstStreamWindow, this.limits.streamWindow)
   }
 
-  newStream(id: number): Stream {
-    return new Stream(id, this.peerInitialWindow, this.streamWindow, this.#now())
+  newStream(id: number, headerBytes = 0): Stream {
+    // Before the peer knows our setting it goes by the default.
+    const window = new ReceiveWindow(this.firstWindow, Math.max(this.firstWindow, defaultWindow))
+    this.#promised += window.size
+    this.heldHeaders += headerBytes
+    return new Stream(id, this.peerInitialWindow, window, headerBytes, this.#now())
+  }
+
+  #remove(stream: Stream): void {
+    if (stream.closed) return
+    this.table.remove(stream)
+    this.heldHeaders -= stream.headerBytes
+    if (!stream.remoteEnded) this.#promised -= stream.receiveWindow.size
+  }
+
+  /**
+   * How large a stream's window may be that has just taken its bytes: half of what the others leave of the connection's,
+   * so that equals get equal shares and there is always one share more.
+   */
+  #wantedWindow({ receiveWindow: { size } }: Stream): number {
+    const share = (this.receiveWindow.size - (this.#promised - size)) / 2
+    return Math.floor(Math.max(this.firstWindow, Math.min(share, size * growth, this.limits.streamWindow)))
   }
 
   /** Of the streams that have stood still for `ms`, the one that holds most. */
@@ -90,12 +115,10 @@ export class ConnectionState {
     return worst
   }
 
-  /** DATA has been taken in: the connection's room is given back at once, unless too much waits for readers. */
+  /** DATA has been taken in. */
   hold(stream: Stream, n: number): void {
     stream.held += n
     this.held += n
-    if (this.starved) this.#owed += n
-    else this.credit(n)
   }
 
   /** Received bytes have left our hands: the peer may send as many more. */
@@ -105,31 +128,31 @@ export class ConnectionState {
     stream.movedAt = this.#now()
     this.held -= n
     if (!stream.closed && !stream.remoteEnded) {
-      const more = stream.receiveWindow.credit(n)
+      const window = stream.receiveWindow
+      const before = window.size
+      const more = window.credit(n, this.#wantedWindow(stream))
+      this.#promised += window.size - before
       if (more > 0) this.write(windowFrame(stream.id, more))
     }
-    if (this.#owed > 0 && !this.starved) {
-      const owed = this.#owed
-      this.#owed = 0
-      this.credit(owed)
-    }
+    this.credit(n)
   }
 
   /** Room of the connection alone. */
   credit(n: number): void {
     if (this.failed) return
-    const more = this.receiveWindow.credit(n)
+    const more = this.receiveWindow.creditShared(n)
     if (more > 0) this.write(windowFrame(0, more))
   }
 
   localEnd(stream: Stream): void {
     stream.localEnded = true
-    if (stream.remoteEnded) this.table.remove(stream)
+    if (stream.remoteEnded) this.#remove(stream)
   }
 
   remoteEnd(stream: Stream): void {
+    if (!stream.remoteEnded) this.#promised -= stream.receiveWindow.size
     stream.remoteEnded = true
-    if (stream.localEnded) this.table.remove(stream)
+    if (stream.localEnded) this.#remove(stream)
     stream.listener?.ended()
   }
 
@@ -137,13 +160,13 @@ export class ConnectionState {
   reset(stream: Stream, code: number): void {
     if (stream.closed) return
     this.write(rstFrame(stream.id, code))
-    this.table.remove(stream)
+    this.#remove(stream)
     this.table.rememberReset(stream.id)
   }
 
   /** A stream that somebody else has ended. */
   drop(stream: Stream, code: number): void {
-    this.table.remove(stream)
+    this.#remove(stream)
     stream.listener?.reset(code, true)
   }
 

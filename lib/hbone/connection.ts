@@ -31,12 +31,12 @@ export class Connection {
     this.#begin(role, limits)
   }
 
-  #begin(role: Role, { maxStreams, streamWindow, maxFrameBytes, maxHeaderBytes }: HboneLimits): void {
+  #begin(role: Role, { maxStreams, maxFrameBytes, maxHeaderBytes }: HboneLimits): void {
     if (role === 'client') this.#state.write(preface)
     this.#state.write(
       settingsFrame([
         role === 'client' ? [setting.enablePush, 0] : [setting.maxConcurrentStreams, maxStreams],
-        [setting.initialWindowSize, streamWindow],
+        [setting.initialWindowSize, this.#state.firstWindow],
         [setting.maxFrameSize, maxFrameBytes],
         [setting.maxHeaderListSize, maxHeaderBytes],
       ]),
@@ -52,7 +52,7 @@ export class Connection {
   get held(): number {
     return this.#state.held
   }
-  /** True while too much is held for the peer to be given more room. */
+  /** True while so much is held that there is little room for others. */
   get starved(): boolean {
     return this.#state.starved
   }

@@ -11,7 +11,15 @@ import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
  * an idle TLS socket is encrypted before it returns, and any other is copied.
  */
 const landing = Buffer.allocUnsafeSlow(readBytes)
-const landingView = landing.subarray(headerBytes)
+/** With its header what is read still fits a slab of this size: 16, 32, 64, 128 or 256 KiB. */
+const views = [14, 15, 16, 17, 18].map((bits) => landing.subarray(headerBytes, 1 << bits))
+/**
+ * What the tunnels of one connection may read before its peer has taken any of it: the more there are, the less each
+ * reads at a time.
+ */
+const maxUnsentPerConnection = 4 << 20
+const viewFor = (tunnels: number): Buffer =>
+  views[Math.min(4, Math.max(0, 17 - Math.clz32(maxUnsentPerConnection / Math.max(1, tunnels))))] ?? landing
 /** With its header it still fits a slab. */
 const maxPayload = readBytes - headerBytes
 /** A read below this is an exchange of messages rather than a stream. */
@@ -72,7 +80,9 @@ class Forward implements TunnelUser {
     if (app.destroyed) return this.#onAppClose()
     this.#signal.addEventListener('abort', this.#onAbort, { once: true })
     this.#tunnel.use(this)
-    if (!this.#over) readInto(app, landingView, (n, buffer) => this.#onRead(n, buffer))
+    if (this.#over) return
+    const next = () => viewFor(this.#tunnel.session.connection.streamCount)
+    readInto(app, next(), (n, buffer) => this.#onRead(n, buffer), next)
     // An application that has said nothing and ended, before we looked at it, says so no more.
     if (app.readableEnded) this.#onAppEnd()
   }
@@ -87,22 +97,25 @@ class Forward implements TunnelUser {
   #onRead(n: number, buffer: Buffer): boolean {
     this.#fromApp += n
     if (this.#over) return false
-    if (this.#sending || n > this.#tunnel.sendable || n > maxPayload) {
-      this.#keep(buffer, n)
+    const now = this.#sending ? 0 : Math.min(n, this.#tunnel.sendable, maxPayload)
+    if (now < n) this.#keep(buffer, now, n)
+    if (now > 0) {
+      if (buffer.buffer !== landing.buffer) buffer.copy(landing, headerBytes, 0, now)
+      this.#send(now)
+    }
+    if (now < n) {
       this.#paused = true
-      if (!this.#sending) this.#sendPending()
       return false
     }
-    if (buffer !== landingView) buffer.copy(landing, headerBytes, 0, n)
-    this.#send(n)
     // Stopping and starting costs two system calls; a small read seldom finds the write of the one before unfinished.
-    this.#paused = n >= smallBytes
+    this.#paused = n >= smallBytes || n === buffer.length
     return !this.#paused
   }
 
-  #keep(buffer: Buffer, n: number): void {
+  #keep(buffer: Buffer, from: number, to: number): void {
+    const n = to - from
     const slab = n > readBytes ? Buffer.allocUnsafe(n) : takeSlab(sizeFor(n))
-    buffer.copy(slab, 0, 0, n)
+    buffer.copy(slab, 0, from, to)
     this.#pending = { slab, from: 0, to: n }
   }
 

@@ -4,16 +4,25 @@ export type HboneLimits = Readonly<{
   maxStreams: number
   /** Streams that our pool puts on one connection, if the peer allows as many (ztunnel: 100). */
   maxPooledStreams: number
-  /** Flow control windows that we advertise (ztunnel: 4 MiB and 16 MiB). */
+  /**
+   * The flow control window of a stream: what it begins with, and what it may grow to while its bytes are taken. The
+   * streams of a connection share the connection's window, so who stands still never gets all of it.
+   */
+  firstStreamWindow: number
   streamWindow: number
+  /** All that a peer can make us hold: its bytes are credited when they have left our hands. */
   connectionWindow: number
   /** Largest DATA frame that we let the peer send; payloads are never collected, so it costs no memory. */
   maxFrameBytes: number
   /** One header block, compressed or decoded with 32 bytes added per field. */
   maxHeaderBytes: number
   maxHeaderFields: number
-  /** Received bytes that may wait for slow readers of one connection before its window stays closed. */
+  /** With more than this waiting for slow readers of one connection, those that stand still are reset. */
   maxHeldBytes: number
+  /** Memory for what waits, which comes in pieces larger than the bytes; a tunnel that gets none is reset. */
+  maxBufferBytes: number
+  /** Header fields of one connection's open requests. */
+  maxHeldHeaderBytes: number
   /** Control bytes (acknowledgements, credit) that may wait for a peer that does not read. */
   maxUnsentControlBytes: number
   /** PING, SETTINGS, PRIORITY, unknown, useless WINDOW_UPDATE and empty DATA frames per `controlWindowMs`. */
@@ -37,16 +46,22 @@ export type HboneLimits = Readonly<{
   peerExpiryGraceMs: number
 }>
 
-/** Istio's numbers where it has one (facts: ztunnel.md §2.3, §2.6; security.md §4.1, ID-4). */
+/**
+ * Istio's numbers where it has one (facts: ztunnel.md §2.3, §2.6; security.md §4.1, ID-4). Its windows of 4 and 16 MiB
+ * bound no memory; ours are such that one peer holds less than 16 MiB.
+ */
 export const defaultLimits: HboneLimits = {
   maxStreams: 200,
   maxPooledStreams: 100,
+  firstStreamWindow: 32 << 10,
   streamWindow: 4 << 20,
-  connectionWindow: 16 << 20,
+  connectionWindow: 8 << 20,
   maxFrameBytes: 1 << 20,
   maxHeaderBytes: 64 << 10,
   maxHeaderFields: 100,
-  maxHeldBytes: 32 << 20,
+  maxHeldBytes: 7 << 20,
+  maxBufferBytes: 14 << 20,
+  maxHeldHeaderBytes: 1 << 20,
   maxUnsentControlBytes: 64 << 10,
   maxControlFrames: 1000,
   controlWindowMs: 10_000,

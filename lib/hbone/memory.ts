@@ -27,23 +27,30 @@ export const releaseSlab = (slab: Buffer): void => {
   if (pool && pool.length * slab.length < maxPooledBytes) pool.push(slab)
 }
 
-/** A count of bytes with a ceiling. */
+/** A count of bytes with a ceiling, and perhaps with a share in another's. */
 export class MemoryBudget {
   readonly #limit: number
+  readonly #shared: MemoryBudget | undefined
   #used = 0
-  constructor(limit: number) {
+  constructor(limit: number, shared?: MemoryBudget) {
     this.#limit = limit
+    this.#shared = shared
   }
   get used(): number {
     return this.#used
   }
+  /** True while more than half is left: memory may be spent for speed. */
+  get ample(): boolean {
+    return this.#used * 2 < this.#limit && (this.#shared?.ample ?? true)
+  }
   take(n: number): boolean {
-    if (this.#used + n > this.#limit) return false
+    if (this.#used + n > this.#limit || this.#shared?.take(n) === false) return false
     this.#used += n
     return true
   }
   give(n: number): void {
     this.#used -= n
+    this.#shared?.give(n)
   }
 }
 

@@ -280,8 +280,10 @@ export class Receiver implements FrameSink {
     const request =
       decoded.kind === 'fields' ? parseRequest(decoded.fields, endStream) : { malformed: 'too many fields' }
     const malformed = 'malformed' in request
-    const stream = this.#state.newStream(id)
-    const full = this.#state.draining || this.#state.table.open.size >= this.#state.limits.maxStreams
+    const { limits, table, draining } = this.#state
+    const stream = this.#state.newStream(id, decoded.kind === 'fields' ? decoded.bytes : 0)
+    const full =
+      draining || table.open.size >= limits.maxStreams || this.#state.heldHeaders > limits.maxHeldHeaderBytes
     this.#state.table.add(stream)
     if (malformed || full) {
       this.#state.reset(stream, malformed ? errorCode.protocolError : errorCode.refusedStream)

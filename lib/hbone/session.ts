@@ -5,7 +5,7 @@ import { Connection, type ConnectionEvents } from './connection.ts'
 import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
 import { resetError } from './h2-error.ts'
 import type { HboneLimits } from './limits.ts'
-import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
+import { MemoryBudget, processBudget, readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Stream } from './stream.ts'
 
@@ -26,6 +26,8 @@ export type SessionOptions = Readonly<{
 
 /** One TLS record is at most 16 KiB; all sessions decrypt into this buffer and are done with it when they return. */
 const decrypted = Buffer.allocUnsafeSlow(64 << 10)
+/** How long a peer that broke the rules may take to read why. */
+const lingerMs = 250
 
 /** An HTTP/2 connection on its TLS socket: moves bytes, keeps time, closes. */
 export class Session {
@@ -33,6 +35,8 @@ export class Session {
   readonly remote: SocketAddress
   readonly connection: Connection
   readonly limits: HboneLimits
+  /** For what waits for this connection's readers. */
+  readonly budget: MemoryBudget
   readonly #tls: TLSSocket
   readonly #closed: (error: unknown) => void
   readonly #peer: Peer
@@ -55,6 +59,7 @@ export class Session {
     this.#peer = o.peer
     this.remote = o.remote
     this.limits = o.limits
+    this.budget = new MemoryBudget(o.limits.maxBufferBytes, processBudget)
     this.#tls = o.tls
     this.#closed = o.closed
     this.#closesUnused = o.closesUnused ?? false
@@ -245,8 +250,9 @@ export class Session {
     this.#error ??= new MeshError('protocol', { message: `HTTP/2 error ${code}: ${reason}` })
     this.flush()
     this.#ended = true
-    this.#tls.end(() => this.#tls.destroy())
-    setTimeout(() => this.#tls.destroy(), 1_000).unref()
+    this.#tls.end()
+    // What the peer sends meanwhile is read and dropped: closing over unread bytes would cost it our GOAWAY.
+    setTimeout(() => this.#tls.destroy(), lingerMs).unref()
   }
 
   destroy(error?: unknown): void {

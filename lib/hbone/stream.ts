@@ -1,5 +1,5 @@
 import type { Response } from './fields.ts'
-import { ReceiveWindow } from './flow.ts'
+import type { ReceiveWindow } from './flow.ts'
 
 /** Whoever uses a stream. Buffers are valid only during the call. */
 export type StreamListener = {
@@ -20,6 +20,8 @@ export class Stream {
   /** May be negative after the peer made its initial window smaller. */
   sendWindow: number
   readonly receiveWindow: ReceiveWindow
+  /** What its request's fields take. */
+  readonly headerBytes: number
   /** Received and not yet given back. */
   held = 0
   /** When bytes last left for a reader. */
@@ -29,10 +31,17 @@ export class Stream {
   remoteEnded = false
   closed = false
 
-  constructor(id: number, sendWindow: number, receiveWindow: number, now: number) {
+  constructor(
+    id: number,
+    sendWindow: number,
+    receiveWindow: ReceiveWindow,
+    headerBytes: number,
+    now: number,
+  ) {
     this.id = id
     this.sendWindow = sendWindow
-    this.receiveWindow = new ReceiveWindow(receiveWindow)
+    this.receiveWindow = receiveWindow
+    this.headerBytes = headerBytes
     this.movedAt = now
   }
 }

@@ -7,7 +7,7 @@ import { tunnelDuplex } from './duplex.ts'
 import type { Response } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
 import { errorCode } from './frames.ts'
-import { processBudget, readBytes } from './memory.ts'
+import { readBytes } from './memory.ts'
 import type { Session } from './session.ts'
 import type { Stream, StreamListener } from './stream.ts'
 import type { Transferred, Tunnel } from './tunnel.ts'
@@ -25,7 +25,7 @@ export type TunnelUser = {
 export class TunnelStream implements StreamListener, Tunnel {
   readonly session: Session
   readonly stream: Stream
-  readonly queue = new ByteQueue(processBudget)
+  readonly queue: ByteQueue
   readonly peer: SpiffeId
   readonly remote: SocketAddress
   #user: TunnelUser | undefined
@@ -37,6 +37,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   constructor(session: Session, stream: Stream) {
     this.session = session
     this.stream = stream
+    this.queue = new ByteQueue(session.budget)
     this.peer = session.peer
     this.remote = session.remote
     stream.listener = this
@@ -54,7 +55,7 @@ export class TunnelStream implements StreamListener, Tunnel {
       if (this.queue.bytes >= readBytes) this.#user?.received()
       this.again()
     } else {
-      // The process has no memory left for readers that stand still; this one's loss is everybody's gain.
+      // No memory is left for readers that stand still; this one's loss is everybody's gain.
       this.session.connection.consumed(this.stream, end - start)
       this.#resetBoth(errorCode.enhanceYourCalm)
     }

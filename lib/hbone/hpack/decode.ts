@@ -3,7 +3,8 @@ import { staticTable } from './static-table.ts'
 
 export type Field = readonly [name: string, value: string]
 export type Decoded =
-  | { kind: 'fields'; fields: readonly Field[] }
+  /** `bytes` counts 32 for every field beside its text. */
+  | { kind: 'fields'; fields: readonly Field[]; bytes: number }
   /** Well-formed, but more than the limits allow; the dynamic table is still in step with the peer. */
   | { kind: 'too-large' }
   | { kind: 'malformed'; reason: string }
@@ -54,7 +55,9 @@ export class HpackDecoder {
       // Decoding goes on without keeping anything: the table must stay in step.
       if (total <= maxBytes && count <= maxFields) fields.push(field)
     }
-    return total <= maxBytes && count <= maxFields ? { kind: 'fields', fields } : { kind: 'too-large' }
+    return total <= maxBytes && count <= maxFields
+      ? { kind: 'fields', fields, bytes: total }
+      : { kind: 'too-large' }
   }
 
   /** One representation (RFC 7541 §6); undefined for a change of the table's size. */

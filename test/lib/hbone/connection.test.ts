@@ -66,10 +66,11 @@ t.test('a peer that sends more than its stream may is cut off', async (t) => {
   const [stream] = peer.streams
   if (!stream?.listener) return t.fail('no stream')
   stream.listener.bytes = () => undefined
-  peer.feed(many(4, () => data(1, 1 << 20)))
+  // What a peer may send that has not read our SETTINGS.
+  peer.feed(many(4, () => data(1, 16_383)))
   t.equal(peer.failure(), undefined)
-  t.equal(peer.connection.held, 4 << 20)
-  wants(t, peer, peer.feed(data(1, 1)), flowControlError)
+  t.equal(peer.connection.held, 65_532)
+  wants(t, peer, peer.feed(data(1, 4)), flowControlError)
 })
 
 t.test('a hundred malformed requests are enough', async (t) => {
@@ -125,31 +126,129 @@ t.test('bytes may be cut anywhere', async () => {
   )
 })
 
+const updates = (out: ReturnType<Peer['feed']>) =>
+  out
+    .filter((one) => one.type === type.windowUpdate)
+    .map(({ id, payload }): [number, number] => [id, payload.readUInt32BE()])
+/** Streams whose readers stand still. */
+const mute = (peer: Peer) => {
+  for (const stream of peer.streams) if (stream.listener) stream.listener.bytes = () => undefined
+}
+const mib = 1 << 20
+
 t.test('credit is returned at half a window, and only after the bytes were consumed', async (t) => {
-  const peer = peerOf('server', { streamWindow: 100_000, connectionWindow: 200_000 })
+  const fixed = { firstStreamWindow: 100_000, streamWindow: 100_000, connectionWindow: 200_000 }
+  const peer = peerOf('server', fixed)
   peer.feed(hello, headers(1))
   t.strictSame(peer.feed(data(1, 40_000)), [])
-  const out = peer.feed(data(1, 20_000))
-  t.strictSame(
-    out.map(({ type: kind, id, payload }) => [kind, id, payload.readUInt32BE()]),
-    [[type.windowUpdate, 1, 60_000]],
+  t.strictSame(updates(peer.feed(data(1, 20_000))), [
+    [1, 60_000],
+    [0, 60_000],
+  ])
+  mute(peer)
+  t.strictSame(peer.feed(data(1, 100_000)), [], 'no credit for what has not been read')
+  peer.connection.consumed(peer.streams[0]!, 100_000)
+  t.strictSame(updates(peer.feed()), [
+    [1, 100_000],
+    [0, 100_000],
+  ])
+})
+
+t.test('a window grows while its bytes are taken, up to the largest', async (t) => {
+  const peer = peerOf('server')
+  peer.feed(hello, headers(1))
+  const sizes = [16_384, 65_536, 262_144, mib].map((n) => {
+    peer.feed(data(1, n))
+    return peer.streams[0]?.receiveWindow.size
+  })
+  t.strictSame(sizes, [128 << 10, 512 << 10, 2 * mib, 4 * mib])
+  peer.feed(...Array.from({ length: 8 }, () => data(1, mib)))
+  t.equal(peer.streams[0]?.receiveWindow.size, 4 * mib)
+  t.equal(peer.failure(), undefined)
+})
+
+t.test('what stands still from the start is never given more than the first window', async (t) => {
+  const peer = peerOf('server')
+  peer.feed(hello, headers(1))
+  mute(peer)
+  t.strictSame(updates(peer.feed(data(1, 32_768))), [])
+  t.equal(peer.streams[0]?.receiveWindow.size, 32_768)
+})
+
+t.test('streams that all want much get equal shares, and there is one share more', async (t) => {
+  const peer = peerOf('server')
+  const ids = Array.from({ length: 10 }, (_, i) => 2 * i + 1)
+  peer.feed(hello, ...ids.map((id) => headers(id)))
+  for (let round = 0; round < 200; round++) {
+    for (const stream of peer.streams) {
+      const n = Math.ceil(stream.receiveWindow.size / 2)
+      peer.feed(...Array.from({ length: Math.ceil(n / mib) }, () => data(stream.id, Math.min(mib, n))))
+    }
+  }
+  t.equal(peer.failure(), undefined)
+  const sizes = peer.streams.map(({ receiveWindow }) => receiveWindow.size)
+  const share = (8 * mib) / 11
+  t.ok(
+    sizes.every((size) => Math.abs(size - share) < share / 10),
+    `${sizes.join()} of ${share}`,
   )
 })
 
-t.test('a connection that holds too much gets no more room until it has given some away', async (t) => {
-  const limits = { connectionWindow: 100_000, streamWindow: 1 << 20, maxHeldBytes: 150_000 }
-  const peer = peerOf('server', limits)
-  peer.feed(hello, headers(1))
-  const [stream] = peer.streams
-  if (!stream) return t.fail('no stream')
-  stream.listener = { ...stream.listener!, bytes: () => undefined }
-  const credit = (out: ReturnType<Peer['feed']>) =>
-    out.filter(({ id }) => id === 0).reduce((sum, { payload }) => sum + payload.readUInt32BE(), 0)
-  t.equal(credit(peer.feed(data(1, 90_000))), 90_000)
-  t.equal(credit(peer.feed(data(1, 90_000))), 0)
-  t.ok(peer.connection.starved)
-  peer.connection.consumed(stream, 90_000)
-  t.equal(credit(peer.feed()), 90_000)
+t.test('two hundred streams that stand still leave room for the connection to go on', async (t) => {
+  const peer = peerOf('server')
+  peer.feed(hello, ...Array.from({ length: 199 }, (_, i) => headers(2 * i + 1)))
+  mute(peer)
+  for (const { id } of peer.streams) peer.feed(data(id, 32_768))
+  t.equal(peer.connection.held, 199 * 32_768)
+  t.notOk(peer.connection.starved)
+  peer.feed(headers(1001))
+  for (let i = 0; i < 1000; i++) peer.feed(data(1001, 16_384))
+  t.equal(peer.failure(), undefined, 'the fast one has had credit for 16 MiB')
+  t.equal(peer.received(), 1000 * 16_384)
+})
+
+t.test('a shared window that is nearly closed is opened soon', async (t) => {
+  const peer = peerOf('server', { connectionWindow: mib, firstStreamWindow: mib, streamWindow: mib })
+  peer.feed(hello, headers(1), headers(3))
+  const [stalled] = peer.streams
+  if (!stalled?.listener) return t.fail('no stream')
+  stalled.listener.bytes = () => undefined
+  peer.feed(data(1, 850_000))
+  t.strictSame(
+    updates(peer.feed(data(3, 100_000))).filter(([id]) => id === 0),
+    [[0, 100_000]],
+  )
+})
+
+t.test('one peer is held to the connection window, however many streams it uses', async (t) => {
+  const peer = peerOf('server', { maxStreams: 1000 })
+  peer.feed(hello, ...Array.from({ length: 300 }, (_, i) => headers(2 * i + 1)))
+  mute(peer)
+  for (const { id } of peer.streams) {
+    if (peer.failure()) break
+    peer.feed(data(id, 60_000))
+    t.ok(peer.connection.held <= 8 * mib)
+  }
+  t.equal(peer.failure()?.code, flowControlError)
+})
+
+t.test('fields of open requests are bounded per connection', async (t) => {
+  const peer = peerOf('server')
+  const large = hpackEncode([
+    [':method', 'CONNECT'],
+    [':authority', 'a:1'],
+    ['baggage', 'v'.repeat(60_000)],
+  ])
+  peer.feed(hello)
+  const out = peer.feed(...Array.from({ length: 20 }, (_, i) => headers(2 * i + 1, 0, large)))
+  t.equal(peer.streams.length, 17)
+  t.strictSame(
+    out.filter((one) => one.type === type.rstStream).map(({ payload }) => payload.readUInt32BE()),
+    [7, 7, 7],
+  )
+  peer.feed(rst(1))
+  peer.feed(headers(101, 0, large))
+  t.equal(peer.streams.length, 18, 'room that was given back is used')
 })
 
 t.test('where stalled readers leave no room, the worst of them is reset', async (t) => {
