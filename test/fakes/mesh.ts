@@ -54,10 +54,12 @@ export type ServiceDraft = Partial<Omit<wire.Service, 'addresses' | 'ports' | 'w
   vips?: readonly string[]
   ports?: Readonly<Record<number, number>>
   waypoint?: string
+  /** Of the VIPs. */
+  network?: string
 }
 
 export function serviceWire(draft: ServiceDraft): wire.Service {
-  const { vips = [], ports: map = {}, waypoint, ...rest } = draft
+  const { vips = [], ports: map = {}, waypoint, network = '', ...rest } = draft
   const namespace = draft.namespace ?? 'demo'
   return {
     ...emptyService(),
@@ -67,7 +69,7 @@ export function serviceWire(draft: ServiceDraft): wire.Service {
     addresses: vips.map((vip) => {
       const [address = '', length] = vip.split('/')
       return {
-        network: '',
+        network,
         address: bytesOf(address),
         ...(length === undefined ? {} : { length: Number(length) }),
       }

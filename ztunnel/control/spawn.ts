@@ -1,6 +1,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { messageOf } from '#base'
 import type { LogControl } from '#telemetry'
+import type { AskHost } from '../proxy/index.ts'
 import { type Port, serveControl, type ThreadStart, type WorkerStart } from '../worker/index.ts'
 
 /** A worker that was brought to life. */
@@ -43,10 +44,10 @@ export const spawnThread =
 
 /** In this very thread, for tests: the same messages, nothing isolated. */
 export const spawnInline =
-  (logs: LogControl, random?: () => number): Spawn =>
+  (logs: LogControl, random?: () => number, askHost?: AskHost): Spawn =>
   (start) => {
     const { port1, port2 } = new MessageChannel()
-    const worker = serveControl(port2, start, { logs, random })
+    const worker = serveControl(port2, start, { logs, random, askHost })
     const ended = Promise.withResolvers<string>()
     return {
       port: port1,
