@@ -112,7 +112,8 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const connections = () => workers.connections()
   const admin = { config, state, pods, connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
-  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, stop })
+  const { leaving } = ending
+  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, leaving, stop })
   const owned = stack.move()
   return {
     state,
@@ -172,19 +173,21 @@ type Feeds = Readonly<{
   registry: Registry
   readiness: Readiness
   log: Logger
+  leaving: AbortSignal
   stop: AbortController
 }>
 
 /** The control plane, and when the mesh is known the node agent: before that every connection would be a stranger. */
 function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
-  const { config, state, pods, workers, registry, readiness, log, stop } = o
+  const { config, state, pods, workers, registry, readiness, log, leaving, stop } = o
   const { signal } = stop
   const options = xdsOptions(config, state, registry, (batch) => workers.publish(batch))
   const subscription = subscribe({ ...options, signal, log: log.child('xds') })
   let following: Promise<void> | undefined
   void subscription.synced.then(() => {
     readiness.done(stateTask)
-    following = followAgent({ path: config.agentSocket, pods, log: log.child('inpod'), signal })
+    const options = { path: config.agentSocket, pods, log: log.child('inpod'), leaving, signal }
+    following = followAgent(options)
   })
   // First of all at the end: nothing more is heard, so that what is closed next stays closed.
   stack.defer(async () => {

@@ -22,6 +22,7 @@ function world(o: { releaseMs: number; start?: (netns: Netns) => Promise<void> }
     const proxy: PodProxy = {
       pod: of,
       netns: ns,
+      stopAccepting: async () => undefined,
       drain: async () => undefined,
       released: () => undefined,
       close: async () => {

@@ -68,6 +68,7 @@ export class PlacedPods {
   #proxyOf(placed: Placed): PodProxy {
     const { handle, pod, netns } = placed
     const all = (ask: (one: Attached) => Promise<unknown>) => Promise.allSettled(this.#living().map(ask))
+    const stopAccepting = async () => void (await all((one) => one.link.ask('stop-accepting', { handle })))
     return {
       pod,
       netns,
@@ -75,7 +76,12 @@ export class PlacedPods {
         placed.released = released
         void all((one) => one.link.ask('release-pod', { handle, released }))
       },
-      drain: async () => void (await all((one) => one.link.ask('drain-pod', { handle }))),
+      stopAccepting,
+      drain: async () => {
+        // First everywhere: a peer that is told to go comes back at once, and must not meet a worker that is next.
+        await stopAccepting()
+        await all((one) => one.link.ask('drain-pod', { handle }))
+      },
       close: async () => {
         await this.#stop(placed)
         netns[Symbol.dispose]()

@@ -28,7 +28,9 @@ export type PodProxyOptions = Readonly<{
 export type PodProxy = Readonly<{
   pod: PodContext['pod']
   netns: Netns
-  /** Stops accepting and tells tunnels to end; resolves when the last connection has. */
+  /** Stops listening. What was accepted is served. */
+  stopAccepting(): Promise<void>
+  /** Tells tunnels to end as well; resolves when the last connection has. */
   drain(): Promise<void>
   /** Says whether the pod's rules are gone (a released pod) or in place. */
   released(released: boolean): void
@@ -67,7 +69,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   let names: DnsProxy | undefined
   const accept = ({ reporter, descriptors, proxy }: Kind) => {
     return (socket: Socket) => {
-      const room = draining.signal.aborted
+      const room = gone.signal.aborted
         ? undefined
         : context.admission.take(descriptors, pod.uid, fdOf(socket))
       if (!room) return refuseSocket(socket)
@@ -80,14 +82,15 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
       busy.add(task)
     }
   }
-  const stop = async () => {
-    await Promise.all(servers.map((server) => new Promise((done) => server.close(done))))
+  const stop = () => {
+    for (const server of servers.splice(0)) server.close()
   }
   const endAll = async () => {
     draining.abort()
     gone.abort(new MeshError('draining', { message: 'the pod is gone' }))
+    stop()
     await pool[Symbol.asyncDispose]()
-    await Promise.all([stop(), names?.[Symbol.asyncDispose](), ...busy])
+    await Promise.all([names?.[Symbol.asyncDispose](), ...busy])
   }
   try {
     const listener = { netns, mark: context.mark, transparent: context.keepSource }
@@ -110,9 +113,11 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
       netns[Symbol.dispose]()
     },
     drain: async () => {
+    stopAccepting: async () => stop(),
       draining.abort()
+      stop()
       pool.drain()
-      await Promise.all([stop(), names?.drain(), ...busy])
+      await Promise.all([names?.drain(), ...busy])
     },
   }
 }

@@ -39,6 +39,7 @@ export class Pods {
   readonly #leaving = new Map<PodProxy, AbortController>()
   /** Named by the snapshot that is being received; undefined once it is complete. */
   #snapshot: Set<string> | undefined = new Set()
+  #draining = false
 
   constructor(options: PodsOptions) {
     this.#options = options
@@ -54,6 +55,10 @@ export class Pods {
   /** Takes over the namespace. Throws when the listeners could not be opened; it is then tried again until `remove`. */
   async add(pod: Pod, netns: Netns): Promise<void> {
     this.#snapshot?.add(pod.uid)
+    if (this.#draining) {
+      netns[Symbol.dispose]()
+      throw new MeshError('draining', { message: 'ztunnel is shutting down' })
+    }
     const running = this.#up.get(pod.uid) ?? this.#comeBack(pod.uid, netns)
     if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
     if (running) {
@@ -92,6 +97,7 @@ export class Pods {
 
   /** Stops accepting everywhere; resolves when the last connection has ended. */
   async drain(): Promise<void> {
+    this.#draining = true
     await Promise.all([...this.#up.values()].map((proxy) => proxy.drain()))
   }
   async [Symbol.asyncDispose](): Promise<void> {

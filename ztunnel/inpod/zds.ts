@@ -9,6 +9,8 @@ export type ZdsOptions = Readonly<{
   path: string
   pods: Pods
   log: Logger
+  /** We are leaving: a connection that ends is not made anew, or the agent would take us for the newest ztunnel. */
+  leaving: AbortSignal
   signal: AbortSignal
 }>
 
@@ -19,9 +21,9 @@ const capMs = 1_000
 const maxWaiting = 16
 
 /** Follows the node agent for as long as `signal` allows: snapshot, then changes; each is acked when it is done. */
-export async function followAgent({ path, pods, log, signal }: ZdsOptions): Promise<void> {
+export async function followAgent({ path, pods, log, leaving, signal }: ZdsOptions): Promise<void> {
   let said = ''
-  for (let failures = 1; !signal.aborted; failures++) {
+  for (let failures = 1; !signal.aborted && !leaving.aborted; failures++) {
     try {
       using peer = connectSeqpacket(path)
       log.info('connected to the node agent', { path })

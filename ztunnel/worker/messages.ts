@@ -41,6 +41,8 @@ export type WorkerCalls = {
     answer: undefined
   }
   'release-pod': { ask: Readonly<{ handle: PodHandle; released: boolean }>; answer: undefined }
+  /** Answered when it listens no more; what it has accepted goes on. */
+  'stop-accepting': { ask: Readonly<{ handle: PodHandle }>; answer: undefined }
   /** Answered when its last connection has ended. */
   'drain-pod': { ask: Readonly<{ handle: PodHandle }>; answer: undefined }
   /** Answered when nothing of it is left. */

@@ -38,6 +38,11 @@ export class HeldPods {
     this.#up.get(handle)?.released(released)
   }
 
+  async stopAccepting({ handle }: WorkerCalls['stop-accepting']['ask']): Promise<undefined> {
+    await (await this.#held.get(handle))?.stopAccepting()
+    return undefined
+  }
+
   async drain({ handle }: WorkerCalls['drain-pod']['ask']): Promise<undefined> {
     await (await this.#held.get(handle))?.drain()
     return undefined

@@ -82,6 +82,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     'start-pod': (ask) => pods.start(ask),
     'release-pod': (ask) => pods.release(ask),
     'drain-pod': (ask) => pods.drain(ask),
+    'stop-accepting': (ask) => pods.stopAccepting(ask),
     'stop-pod': (ask) => pods.stop(ask),
     renewed: (certificate) => certificates.renewed(certificate),
     forgotten: (id) => certificates.forgotten(id),

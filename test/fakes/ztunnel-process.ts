@@ -1,0 +1,191 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import grpc from '@grpc/grpc-js'
+import { parseSpiffeId } from '#identity'
+import { silent } from '#telemetry'
+import { addressTypeUrl, authorizationTypeUrl, ca as wire } from '#wire'
+import { type Announcement, ZdsServer } from '../../cni/agent/zds-server.ts'
+import { FakeXds } from './fake-xds.ts'
+import type { LogLine } from './mesh-world.ts'
+import type { PodNet } from './pod-net.ts'
+import { createTestCa, type TestCa } from './test-ca.ts'
+import { until } from './until.ts'
+
+type Resources = Readonly<Record<string, { version?: string; bytes: Uint8Array }>>
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** A control plane for ztunnels in processes of their own: each that comes is sent everything, and gets what it asks signed. */
+export class ControlPlane {
+  readonly ca: TestCa = createTestCa()
+  readonly directory = mkdtempSync(join(tmpdir(), 'lateen-process-'))
+  readonly #server = new grpc.Server()
+  #resources: Resources = {}
+  #streams = 0
+  #open = true
+  xdsAddress = ''
+  caAddress = ''
+
+  static async start(): Promise<ControlPlane> {
+    const made = new ControlPlane()
+    const { ca, directory } = made
+    writeFileSync(join(directory, 'root.pem'), ca.rootPem)
+    writeFileSync(join(directory, 'token'), 'token')
+    const xds = await FakeXds.start(ca)
+    made.xdsAddress = xds.address
+    void made.#serve(xds)
+    const { certPem, keyPem } = ca.server()
+    made.#server.addService(wire.IstioCertificateServiceService, {
+      createCertificate: made.#sign.bind(made),
+    })
+    const pair = { cert_chain: Buffer.from(certPem), private_key: Buffer.from(keyPem) }
+    const credentials = grpc.ServerCredentials.createSsl(null, [pair])
+    const port = await new Promise<number>((resolve, reject) =>
+      made.#server.bindAsync('127.0.0.1:0', credentials, (error, bound) =>
+        error ? reject(error) : resolve(bound),
+      ),
+    )
+    made.caAddress = `localhost:${port}`
+    return made
+  }
+
+  /** What every ztunnel is told when it comes. */
+  set resources(resources: Resources) {
+    this.#resources = resources
+  }
+
+  async #serve(xds: FakeXds): Promise<void> {
+    while (this.#open) {
+      const stream = await xds.stream(this.#streams + 1)
+      this.#streams++
+      stream.send(addressTypeUrl, this.#resources)
+      stream.send(authorizationTypeUrl, {})
+    }
+  }
+
+  #sign(
+    call: grpc.ServerUnaryCall<wire.IstioCertificateRequest, wire.IstioCertificateResponse>,
+    answer: grpc.sendUnaryData<wire.IstioCertificateResponse>,
+  ): void {
+    const { csr, metadata } = call.request
+    const id = parseSpiffeId(String(metadata?.['ImpersonatedIdentity']))
+    if (!id) return answer({ code: grpc.status.INVALID_ARGUMENT, details: 'no identity' })
+    answer(null, { certChain: this.ca.sign(csr, id) })
+  }
+
+  [Symbol.dispose](): void {
+    this.#open = false
+    this.#server.forceShutdown()
+    rmSync(this.directory, { recursive: true, force: true })
+  }
+}
+
+/** A node agent and the ztunnels of its node, of which there may be two at a time. */
+export class NodeOfProcesses {
+  readonly #plane: ControlPlane
+  readonly #name: string
+  readonly #env: Readonly<Record<string, string>>
+  readonly #zds: ZdsServer
+  readonly #pods: Announcement[] = []
+  readonly #all = new Set<ZtunnelProcess>()
+
+  constructor(plane: ControlPlane, name: string, env: Readonly<Record<string, string>> = {}) {
+    this.#plane = plane
+    this.#name = name
+    this.#env = env
+    this.#zds = new ZdsServer({
+      path: this.#socket,
+      snapshot: () => this.#pods,
+      onAnswer: () => undefined,
+      onConnected: () => undefined,
+      log: silent,
+    })
+  }
+
+  get #socket(): string {
+    return join(this.#plane.directory, `${this.#name}.sock`)
+  }
+
+  /** To be called before the first ztunnel starts. */
+  add({ name, netns }: PodNet): void {
+    const [namespace, serviceAccount] = ['demo', name]
+    this.#pods.push({ uid: `uid-${name}`, name, namespace, serviceAccount, netnsFd: netns.fd })
+  }
+
+  /** Resolves when it is ready. */
+  async start(): Promise<ZtunnelProcess> {
+    const { directory, xdsAddress, caAddress } = this.#plane
+    const child = spawn(process.execPath, ['ztunnel/main.ts'], {
+      cwd: root,
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: {
+        NODE_NAME: this.#name,
+        XDS_ADDRESS: xdsAddress,
+        CA_ADDRESS: caAddress,
+        XDS_ROOT_CA: join(directory, 'root.pem'),
+        CA_ROOT_CA: join(directory, 'root.pem'),
+        AUTH_TOKEN: join(directory, 'token'),
+        INPOD_UDS: this.#socket,
+        ADMIN_PORT: '0',
+        STATS_PORT: '0',
+        READINESS_PORT: '0',
+        LOG_FORMAT: 'json',
+        ZTUNNEL_WORKER_THREADS: '2',
+        ...this.#env,
+      },
+    })
+    const made = new ZtunnelProcess(child)
+    this.#all.add(made)
+    void made.ended.then(() => this.#all.delete(made))
+    await made.ready()
+    return made
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all([...this.#all].map((one) => one.kill('SIGKILL')))
+    this.#zds[Symbol.dispose]()
+  }
+}
+
+/** A ztunnel in a process of its own. */
+export class ZtunnelProcess {
+  readonly lines: LogLine[] = []
+  readonly ended: Promise<number | string>
+  readonly #child: ChildProcess
+
+  constructor(child: ChildProcess) {
+    this.#child = child
+    if (child.stdout)
+      createInterface(child.stdout).on('line', (line) => this.lines.push(JSON.parse(line) as LogLine))
+    this.ended = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string)
+  }
+
+  async ready(): Promise<void> {
+    await until(() => this.port('readiness') !== undefined, 'ztunnel has started', 20_000)
+    const isReady = () =>
+      fetch(`http://127.0.0.1:${this.port('readiness')}/healthz/ready`).then(
+        ({ status }) => status === 200,
+        () => false,
+      )
+    while (!(await isReady())) await new Promise((done) => setTimeout(done, 20))
+  }
+
+  port(which: 'admin' | 'stats' | 'readiness'): number | undefined {
+    const started = this.lines.find(({ message }) => message === 'started')
+    return started && Number(started[which])
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** Its exit code, or the signal that ended it. */
+  kill(signal: 'SIGTERM' | 'SIGKILL' | 'SIGINT'): Promise<number | string> {
+    this.#child.kill(signal)
+    return this.ended
+  }
+}
