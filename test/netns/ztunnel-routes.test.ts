@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import t from 'tap'
 import { messageOf } from '#base'
-import { serveHbone } from '#hbone'
+import { type InboundTunnel, serveHbone } from '#hbone'
 import { spiffeId } from '#identity'
 import { completed, eventually } from '../fakes/mesh-world.ts'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
@@ -151,6 +152,113 @@ t.test(
     t.equal(await call(), `${client.v4} x`, 'without waypoint it goes to the pod again')
   },
 )
+
+t.test(
+  'a waypoint pod that is gone has another; without any the connection is refused',
+  { skip },
+  async (t) => {
+    const nodes = await twoNodes('ztv')
+    const { world, n1, client, server, stranger } = nodes
+    const other = world.network.pod('other', 4)
+    const app = await echoIn(server)
+    let straight = 0
+    app.on('connection', () => straight++)
+    const certificate = world.ca.workload(
+      spiffeId({ trustDomain: 'cluster.local', namespace: 'demo', serviceAccount: 'wp' }),
+    )
+    const waypoints = await Promise.all(
+      [stranger, other].map(({ name, netns }) => {
+        const abort = new AbortController()
+        const onTunnel = (tunnel: InboundTunnel) => {
+          tunnel.accept()
+          const duplex = tunnel.duplex()
+          duplex.on('error', () => undefined)
+          duplex.end(`by ${name}`)
+          duplex.resume()
+        }
+        const serve = (socket: Socket) => serveHbone(socket, { certificate, signal: abort.signal, onTunnel })
+        return listenIn(netns, 15008, serve).then((listener) => ({
+          kill: () => (abort.abort(), listener.close()),
+        }))
+      }),
+    )
+    t.teardown(async () => {
+      app.close()
+      for (const waypoint of waypoints) waypoint.kill()
+      await world[Symbol.asyncDispose]()
+    })
+    const wp = 'demo/wp.demo.svc.cluster.local'
+    const pod = (name: string, address: string) =>
+      workloadResource({
+        name,
+        serviceAccount: 'wp',
+        addresses: [address],
+        services: { [wp]: { 15008: 15008 } },
+      })
+    await n1.push({
+      ...serviceResource({ name: 'web', vips: ['10.96.0.10'], ports: { 80: 8080 }, waypoint: wp }),
+      ...serviceResource({ name: 'wp', ports: { 15008: 15008 } }),
+      ...pod('wp-1', stranger.v4),
+      ...pod('wp-2', other.v4),
+    })
+    const call = async () => {
+      try {
+        return await talk(await connectIn(client.netns, '10.96.0.10', 80), 'x')
+      } catch {
+        return 'refused'
+      }
+    }
+    const calls = async (n: number) => new Set(await Promise.all(Array.from({ length: n }, call)))
+    t.same([...(await calls(40))].toSorted(), ['by other', 'by stranger'], 'both take part')
+    waypoints[0]?.kill()
+    t.same([...(await calls(40))], ['by other'], 'with one left nothing fails')
+    waypoints[1]?.kill()
+    const answers = [...(await calls(10))]
+    t.ok(
+      answers.every((answer) => answer === 'refused' || answer === ''),
+      JSON.stringify(answers),
+    )
+    t.equal(straight, 0, 'and never past the waypoint')
+  },
+)
+
+t.test('REGISTRY_ONLY: what nobody has told us about is refused, with its reason', { skip }, async (t) => {
+  const { world, n1, client, server, stranger } = await twoNodes('ztx', {
+    OUTBOUND_TRAFFIC_POLICY: 'REGISTRY_ONLY',
+  })
+  const app = await echoIn(server)
+  let reached = 0
+  const outside = await listenIn(stranger.netns, 8080, (socket) => {
+    reached++
+    socket.end('from outside')
+  })
+  t.teardown(async () => {
+    app.close()
+    outside.close()
+    await world[Symbol.asyncDispose]()
+  })
+  const call = async (to: string, port: number) => {
+    try {
+      return await talk(await connectIn(client.netns, to, port), 'x')
+    } catch {
+      return 'refused'
+    }
+  }
+  t.equal(await call(server.v4, 8080), `${client.v4} x`)
+  t.equal(await call('10.96.0.10', 80), `${client.v4} x`)
+  t.equal(await call(stranger.v4, 8080), 'refused')
+  t.equal(await call(stranger.v6, 8080), 'refused')
+  t.equal(reached, 0)
+  const refused = () => n1.lines.filter(({ message }) => message === 'connection failed')
+  await eventually(() => refused().length === 2, 'the lines')
+  t.match(refused()[0], {
+    reason: 'outside-registry',
+    'dst.addr': `${stranger.v4}:8080`,
+    error: /REGISTRY_ONLY/,
+  })
+  await n1.push(workloadResource({ name: 'stranger', tunnelProtocol: 0, addresses: [stranger.v4] }))
+  t.equal(await call(stranger.v4, 8080), 'from outside', 'once it is known it is reached')
+})
 
 t.test('bytes arrive complete and in order, both ways at once, on many connections', { skip }, async (t) => {
   const { world, n1, n2, client, server } = await twoNodes('zty')

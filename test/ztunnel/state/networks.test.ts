@@ -365,3 +365,28 @@ t.test('a name that was resolved finishes its route', async (t) => {
     through('192.0.2.7:15008', 'remote-endpoint'),
   )
 })
+
+t.test('a thousand connections to a service of five thousand endpoints look through them once', async (t) => {
+  const many = Array.from({ length: 5_000 }, (_, n) => ({
+    ...near,
+    name: `pod-${n}`,
+    addresses: [`10.1.${n >> 8}.${n & 255}`],
+  }))
+  const state = meshOf(many, [service])
+  let looked = 0
+  const members = state.membersOf.bind(state)
+  state.membersOf = (key) => {
+    looked++
+    return members(key)
+  }
+  const seen = new Set<string>()
+  for (let n = 0; n < 1_000; n++) {
+    const route = ask(state, '10.96.0.1:80', { random: () => n / 1_000 })
+    if ('via' in route) seen.add(route.via.address)
+  }
+  t.equal(seen.size, 1_000)
+  t.equal(looked, 1)
+  state.apply({ removed: ['Kubernetes//Pod/demo/pod-0'] })
+  t.not(textOf(ask(state, '10.96.0.1:80')), 'hbone 10.1.0.0:15008')
+  t.equal(looked, 2, 'and once more after a change')
+})
