@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { MeshError, parseAddress } from '#base'
 import type { HboneLimits } from '#hbone'
+import type { Tuning } from './proxy/index.ts'
 
 /** `5m`, `30s`, `500ms` as milliseconds. */
 const duration = z
@@ -65,6 +66,15 @@ const Env = z.object({
   HTTP2_FRAME_SIZE: count(16_384, (1 << 24) - 1).optional(),
   POOL_MAX_STREAMS_PER_CONNECTION: count(1, 65_535).optional(),
   POOL_UNUSED_RELEASE_TIMEOUT: duration.optional(),
+  KEEPALIVE_ENABLED: flag.default(true),
+  KEEPALIVE_TIME: duration.default(180_000),
+  KEEPALIVE_INTERVAL: duration.default(180_000),
+  KEEPALIVE_RETRIES: count(1, 127).default(9),
+  USER_TIMEOUT_ENABLED: flag.default(false),
+  LOCALHOST_APP_TUNNEL: flag.default(true),
+  ENABLE_RESPONSE_BAGGAGE: flag.default(true),
+  /** Ours: a connection on which nothing moves for so long is ended; by default never. */
+  CONNECTION_IDLE_TIMEOUT: duration.default(0),
   CONNECTION_TERMINATION_DEADLINE: duration.optional(),
   TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
   ZTUNNEL_WORKER_THREADS: threads.optional(),
@@ -115,6 +125,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     registryOnly: e.OUTBOUND_TRAFFIC_POLICY === 'REGISTRY_ONLY',
     dns: dnsOf(e),
     hbone: hboneLimits(e),
+    tuning: tuningOf(e),
     drainMs: drainMs(e),
     workers: workerCount(e.ZTUNNEL_WORKER_THREADS),
     workerHeapMb: e.WORKER_HEAP_MB,
@@ -165,6 +176,24 @@ function hboneLimits(e: Env): Partial<HboneLimits> {
     peerExpiryGraceMs: e.PEER_EXPIRY_GRACE,
   }
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== undefined))
+}
+
+const tuningOf = (e: Env): Tuning => ({
+  baggage: e.ENABLE_RESPONSE_BAGGAGE,
+  loopbackTunnel: e.LOCALHOST_APP_TUNNEL,
+  idleMs: e.CONNECTION_IDLE_TIMEOUT,
+  keepAlive: e.KEEPALIVE_ENABLED ? keepAliveOf(e) : undefined,
+})
+
+/** A user timeout is as long as silence may last (ztunnel: config.rs). */
+const keepAliveOf = (e: Env) => {
+  const { KEEPALIVE_TIME: idleMs, KEEPALIVE_INTERVAL: intervalMs, KEEPALIVE_RETRIES: probes } = e
+  return {
+    idleMs,
+    intervalMs,
+    probes,
+    userTimeoutMs: e.USER_TIMEOUT_ENABLED ? idleMs + probes * intervalMs : 0,
+  }
 }
 
 /** Beyond four a node's traffic seldom gains, and each worker has its own copy of the mesh. */

@@ -87,11 +87,16 @@ t.test('tunnels of a peer with a good certificate', { skip }, async (t) => {
   ]
   for (const [authority, want] of cases) t.equal(await connect(authority), want, authority)
   t.equal(arrived.length, 2, 'only what was accepted reached the app')
-  t.equal(
-    completed(n2).filter(({ level }) => level === 'error').length >= cases.length - 3,
-    true,
-    'each refusal is logged',
+  const refused = n2.lines.filter(({ message, reason }) => message === 'connection failed' && reason)
+  t.equal(refused.length, cases.length - 3, 'each early refusal has its line, with a reason')
+  const reasons = new Set(refused.map(({ reason }) => reason))
+  t.same(
+    reasons,
+    new Set(['ip-mismatch', 'self-call', 'unknown-hostname', 'no-target-port', 'bad-authority']),
   )
+  const [failed] = completed(n2).filter(({ level }) => level === 'error')
+  t.match(failed, { reason: 'connect-failed', 'dst.hbone_addr': `${server.v4}:1` }, 'as has a failed dial')
+  t.equal((await n2.ztunnel.registry.metrics()).match(/^istio_tcp_connections_failed_total\{/gm)?.length, 1)
 })
 
 t.test('peers without a good certificate reach nothing, and harm nobody', { skip }, async (t) => {

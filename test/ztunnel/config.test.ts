@@ -59,6 +59,39 @@ t.test('certificates: how long they live, how peers are judged, which key exchan
   t.throws(() => parseConfig({ ...given, COMPLIANCE_POLICY: 'fips-140-2' }), /COMPLIANCE_POLICY/)
 })
 
+t.test("connections: Istio's defaults, and what may be set", async (t) => {
+  t.same(parseConfig(given).tuning, {
+    baggage: true,
+    loopbackTunnel: true,
+    idleMs: 0,
+    keepAlive: { idleMs: 180_000, intervalMs: 180_000, probes: 9, userTimeoutMs: 0 },
+  })
+  const set = {
+    KEEPALIVE_TIME: '60s',
+    KEEPALIVE_INTERVAL: '5s',
+    KEEPALIVE_RETRIES: '3',
+    USER_TIMEOUT_ENABLED: 'true',
+  }
+  t.same(parseConfig({ ...given, ...set }).tuning.keepAlive, {
+    idleMs: 60_000,
+    intervalMs: 5_000,
+    probes: 3,
+    userTimeoutMs: 75_000,
+  })
+  const off = {
+    KEEPALIVE_ENABLED: 'false',
+    ENABLE_RESPONSE_BAGGAGE: 'false',
+    LOCALHOST_APP_TUNNEL: 'false',
+    CONNECTION_IDLE_TIMEOUT: '1h',
+  }
+  t.same(parseConfig({ ...given, ...off }).tuning, {
+    baggage: false,
+    loopbackTunnel: false,
+    idleMs: 3_600_000,
+    keepAlive: undefined,
+  })
+})
+
 for (const [seconds, want] of [
   ['60', 55_000],
   ['11', 6_000],

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { ip, MeshError } from '#base'
-import { bindSocket, closeFd, type Netns, tcpSocket } from '#linux'
+import { bindSocket, closeFd, type KeepAlive, keepAlive, type Netns, tcpSocket } from '#linux'
 
 /** Connections that may wait to be accepted (ztunnel: 128). */
 const backlog = 128
@@ -11,6 +11,8 @@ export type ListenerOptions = Readonly<{
   mark: number
   /** Accept for addresses that are not ours; needs NET_ADMIN. */
   transparent: boolean
+  /** What accepted connections get. */
+  keepAlive?: KeepAlive | undefined
 }>
 
 /**
@@ -53,7 +55,7 @@ const noAddress = 99
 function boundTo(
   family: 'ipv4' | 'ipv6',
   port: number,
-  { netns, mark, transparent }: ListenerOptions,
+  { netns, mark, transparent, keepAlive: alive }: ListenerOptions,
 ): number {
   const fd = tcpSocket({
     netns,
@@ -65,6 +67,7 @@ function boundTo(
     v6only: false,
   })
   try {
+    if (alive) keepAlive(fd, alive)
     bindSocket(fd, { address: ip(family === 'ipv6' ? '::' : '0.0.0.0'), port })
     return fd
   } catch (error) {

@@ -93,7 +93,8 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
     await Promise.all([names?.[Symbol.asyncDispose](), ...busy])
   }
   try {
-    const listener = { netns, mark: context.mark, transparent: context.keepSource }
+    const { mark, keepSource: transparent, tuning } = context
+    const listener = { netns, mark, transparent, keepAlive: tuning.keepAlive }
     servers.push(await listenInPod(hbonePort, listener, accept(hbone)))
     servers.push(await listenInPod(inboundPlaintextPort, listener, accept(plaintext)))
     servers.push(await listenInPod(outboundPort, listener, accept(outbound)))
@@ -112,10 +113,10 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
       await endAll()
       netns[Symbol.dispose]()
     },
-    drain: async () => {
     stopAccepting: async () => stop(),
-      draining.abort()
+    drain: async () => {
       stop()
+      draining.abort()
       pool.drain()
       await Promise.all([names?.drain(), ...busy])
     },

@@ -9,6 +9,7 @@ import type { Connections } from './connections.ts'
 import { follow } from './follow.ts'
 import type { ProxyMetrics } from './metrics.ts'
 import type { Routing } from './routing.ts'
+import type { Tuning } from './tuning.ts'
 
 /** What every pod's proxy shares. */
 export type ProxyContext = Readonly<{
@@ -29,6 +30,7 @@ export type ProxyContext = Readonly<{
   keepSource: boolean
   random: () => number
   limits: Partial<HboneLimits>
+  tuning: Tuning
   /** What outbound connections share. */
   routing: Routing
 }>

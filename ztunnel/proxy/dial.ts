@@ -1,10 +1,11 @@
 import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { formatAddress, type Ip, isIpv6, MeshError, messageOf, type SocketAddress } from '#base'
-import { bindSocket, closeFd, type Netns, tcpSocket } from '#linux'
+import { bindSocket, closeFd, keepAlive, type Netns, tcpSocket } from '#linux'
 import { hbonePort } from '../state/index.ts'
 import { deadline } from './context.ts'
 import { tame } from './sockets.ts'
+import type { Tuning } from './tuning.ts'
 
 /** ztunnel's connect timeout. */
 const dialMs = 10_000
@@ -12,14 +13,16 @@ const dialMs = 10_000
 type DialOptions = Readonly<{
   netns: Netns
   mark: number
+  tuning: Tuning
   /** Appear under this address instead of the pod's; it need not be local. */
   as?: Ip | undefined
   signal: AbortSignal
 }>
 
 /** Connects from inside a pod's namespace. Nothing has been sent when it fails, so another endpoint may be tried. */
-export async function dial(to: SocketAddress, { netns, mark, as, signal }: DialOptions): Promise<Socket> {
-  const socket = new Socket({ fd: openFd(to, netns, mark, as), allowHalfOpen: true })
+export async function dial(to: SocketAddress, options: DialOptions): Promise<Socket> {
+  const { signal } = options
+  const socket = new Socket({ fd: openFd(to, options), allowHalfOpen: true })
   using limit = deadline(dialMs, signal)
   try {
     tame(socket)
@@ -46,12 +49,13 @@ function dialError(to: SocketAddress, cause: unknown, timedOut: boolean): MeshEr
   return new MeshError(timedOut ? 'timeout' : 'connect-failed', { message, cause, unsent: true })
 }
 
-function openFd(to: SocketAddress, netns: Netns, mark: number, as: Ip | undefined): number {
+function openFd(to: SocketAddress, { netns, mark, tuning, as }: DialOptions): number {
   const family = isIpv6(to.address) ? 'ipv6' : 'ipv4'
   // An address of the other family cannot be shown; nor is it the peer's own address that comes back to itself.
   const spoof = as !== undefined && as !== to.address && isIpv6(as) === isIpv6(to.address)
   const fd = tcpSocket({ netns, family, mark, transparent: spoof, freebind: spoof, latePort: spoof })
   try {
+    if (tuning.keepAlive) keepAlive(fd, tuning.keepAlive)
     if (spoof) bindSocket(fd, { address: as, port: 0 })
     return fd
   } catch (error) {

@@ -2,18 +2,17 @@ import type { Socket } from 'node:net'
 import { destroying, facts, MeshError, type SocketAddress } from '#base'
 import { type InboundTunnel, serveHbone } from '#hbone'
 import { explainDecision } from '#policy'
-import { resolveInbound, type Service, type Workload } from '../state/index.ts'
+import { type InboundTarget, resolveInbound, type Workload } from '../state/index.ts'
 import { noRoom } from './admission.ts'
-import { policiesOf } from './connections.ts'
+import { policiesOf, type Tracked } from './connections.ts'
 import { deadline, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
 import { follow, lifetime } from './follow.ts'
-import { baggageOf, forwardedHost } from './headers.ts'
-import { type ConnectionFacts, logEarlyFailure, recordConnection } from './record.ts'
-import { endsOf, tame } from './sockets.ts'
-
-/** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
-const maxLoggedAuthority = 260
+import { baggageOf } from './headers.ts'
+import { factsOf } from './inbound-facts.ts'
+import { proxyHeader } from './proxy-protocol.ts'
+import { type Ending, logEarlyFailure, recordConnection } from './record.ts'
+import { endsOf, endWhenIdle, tame } from './sockets.ts'
 
 /** A connection of a peer's mesh proxy (15008): mTLS as the pod, then a decision per tunnel. */
 export async function handleHbone(socket: Socket, ctx: PodContext): Promise<void> {
@@ -53,37 +52,42 @@ async function handleTunnel(
   podAddress: SocketAddress,
   ctx: PodContext,
 ): Promise<void> {
+  const denied = (error: unknown, reason?: string) =>
+    logEarlyFailure(ctx.access, 'inbound', { src: tunnel.remote, dst: podAddress }, error, reason)
   try {
-    await proxyInbound(tunnel, podAddress, ctx)
+    if (tunnel.method !== 'CONNECT')
+      throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
+    using setup = deadline(setupMs, ctx.signal)
+    const local = await localWorkload(ctx, setup.signal)
+    using room = ctx.admission.take(1, ctx.pod.uid)
+    if (!room) throw noRoom()
+    const { loopbackTunnel } = ctx.tuning
+    const question = { local, podIp: podAddress.address, network: ctx.network, loopbackTunnel }
+    const target = resolveInbound(ctx.state, question, tunnel.authority)
+    if (target.kind === 'reject') {
+      tunnel.refuse(target.status)
+      const code = target.status === 400 ? 'bad-request' : 'no-upstream'
+      return denied(new MeshError(code, { message: target.message }), target.reason)
+    }
+    await proxyTunnel({ tunnel, podAddress, local, target, ctx, setup })
   } catch (error) {
-    logEarlyFailure(ctx.access, 'inbound', { src: tunnel.remote, dst: podAddress }, error)
+    denied(error)
     refuse(tunnel, error)
   }
 }
 
-async function proxyInbound(
-  tunnel: InboundTunnel,
-  podAddress: SocketAddress,
-  ctx: PodContext,
-): Promise<void> {
-  if (tunnel.method !== 'CONNECT')
-    throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
-  using setup = deadline(setupMs, ctx.signal)
-  const local = await localWorkload(ctx, setup.signal)
-  const question = { local, podIp: podAddress.address, network: ctx.network }
-  using room = ctx.admission.take(1, ctx.pod.uid)
-  if (!room) throw noRoom()
-  const target = resolveInbound(ctx.state, question, tunnel.authority)
+type Accepted = Extract<InboundTarget, { kind: 'accept' }>
+type Proxied = Readonly<{
+  tunnel: InboundTunnel
+  podAddress: SocketAddress
+  local: Workload
+  target: Accepted
+  ctx: PodContext
+  setup: Disposable
+}>
+
+async function proxyTunnel({ tunnel, podAddress, local, target, ctx, setup }: Proxied): Promise<void> {
   const finish = recordConnection(ctx, factsOf(tunnel, podAddress, local, ctx, target))
-  if (target.kind === 'reject') {
-    const code = target.status === 400 ? 'bad-request' : 'no-upstream'
-    finish({ failure: new MeshError(code, { message: target.message }) })
-    return tunnel.refuse(target.status)
-  }
-  if (target.proxyHeader) {
-    finish({ failure: new MeshError('no-upstream', { message: 'the PROXY protocol is not supported' }) })
-    return tunnel.refuse(503)
-  }
   const judged = { source: tunnel.remote.address, peer: tunnel.peer, destination: target.judged }
   using tracked = ctx.connections.open(
     {
@@ -105,12 +109,12 @@ async function proxyInbound(
     return tunnel.refuse(401)
   }
   try {
-    const { netns, mark } = ctx
-    const as = ctx.showsSource() ? tunnel.remote.address : undefined
-    const app = await dial(target.to, { netns, mark, as, signal: tracked.signal })
+    const app = await dialApp(tunnel, target, ctx, tracked.signal)
     using _app = destroying(app) // the peer may have gone while we dialled
     setup[Symbol.dispose]()
-    tunnel.accept({ baggage: baggageOf(local) })
+    tunnel.accept(ctx.tuning.baggage ? { baggage: baggageOf(local) } : {})
+    finish.watch(app, introduce(tunnel, target, app))
+    endWhenIdle(app, ctx.tuning.idleMs, tracked)
     const moved = await tunnel.forward(app, tracked.signal)
     finish(endingOf(moved, tracked))
   } catch (failure) {
@@ -119,12 +123,28 @@ async function proxyInbound(
   }
 }
 
-type Tracked = ReturnType<PodContext['connections']['open']>
+/** The app sees the peer's address, unless it is its own loopback that is dialled. */
+function dialApp(tunnel: InboundTunnel, { to, loopback }: Accepted, ctx: PodContext, signal: AbortSignal) {
+  const { netns, mark, tuning } = ctx
+  const as = !loopback && ctx.showsSource() ? tunnel.remote.address : undefined
+  return dial(to, { netns, mark, tuning, as, signal })
+}
+
+/** Tells the app that wants to know where the connection comes from; returns how many bytes that took. */
+function introduce({ remote, peer }: InboundTunnel, target: Accepted, app: Socket): number {
+  if (!target.proxyHeader) return 0
+  const header = proxyHeader({ source: remote, destination: target.proxyHeader.destination, identity: peer })
+  app.write(header)
+  return header.length
+}
 
 /** The reason of an aborted connection is what counts, not the broken pipe that it caused. */
-export function endingOf(moved: { toApp: number; fromApp: number; error?: unknown }, tracked: Tracked) {
-  const failure: unknown = tracked.signal.aborted ? tracked.signal.reason : undefined
-  const policies = tracked.closedBy()
+export function endingOf(
+  moved: { toApp: number; fromApp: number; error?: unknown },
+  { signal, closedBy }: Pick<Tracked, 'signal' | 'closedBy'>,
+): Ending {
+  const failure: unknown = signal.aborted ? signal.reason : undefined
+  const policies = closedBy()
   return { moved, ...(failure === undefined ? {} : { failure }), ...(policies ? { policies } : {}) }
 }
 
@@ -135,38 +155,4 @@ function refuse(tunnel: InboundTunnel, error: unknown): void {
   } catch {
     tunnel.reset() // it was accepted already, or its connection is gone
   }
-}
-
-function factsOf(
-  tunnel: InboundTunnel,
-  dst: SocketAddress,
-  local: Workload,
-  { state, network }: PodContext,
-  target: ReturnType<typeof resolveInbound>,
-): ConnectionFacts {
-  return {
-    direction: 'inbound',
-    src: tunnel.remote,
-    dst,
-    hboneAddress: tunnel.authority.slice(0, maxLoggedAuthority),
-    source: state.workloadAt(network, tunnel.remote.address),
-    destination: local,
-    sourceId: tunnel.peer,
-    destinationId: local.identity,
-    service: target.kind === 'accept' ? (target.service ?? guessService(tunnel, local, state)) : undefined,
-  }
-}
-
-/** For telemetry only: the service that the peer names if the pod is in it, else the pod's only one. */
-function guessService(
-  tunnel: InboundTunnel,
-  local: Workload,
-  state: PodContext['state'],
-): Service | undefined {
-  const keys = [...local.services.keys()]
-  const host = forwardedHost(tunnel.headers)
-  const named = keys.find((key) => host !== undefined && key.endsWith(`/${host}`))
-  const [only] = keys.length === 1 ? keys : []
-  const key = named ?? only
-  return key && state.service(key)
 }

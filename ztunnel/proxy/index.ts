@@ -20,6 +20,8 @@ export type { AskHost } from './resolve-host.ts'
 export { handleOutbound } from './outbound.ts'
 export { handleHbone } from './inbound.ts'
 export { handlePlaintext } from './passthrough.ts'
+/** What may be set about connections. */
+export { defaultTuning, type Tuning } from './tuning.ts'
 /** The number of a socket's descriptor. */
 export { fdOf } from './sockets.ts'
 /** An access log that strangers cannot flood. */

@@ -12,7 +12,7 @@ import {
 } from '../state/index.ts'
 import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
 import { type ConnectionFacts, logEarlyFailure, recordConnection } from './record.ts'
-import { endsOf, intendedDst, tame } from './sockets.ts'
+import { endsOf, endWhenIdle, intendedDst, tame } from './sockets.ts'
 import { openUpstream, type Upstream } from './upstream.ts'
 
 /** Endpoints that one connection may try while nothing has been sent. */
@@ -133,6 +133,8 @@ async function carry(
   }
   using tracked = ctx.connections.open(trackedEntry(route, ends, ctx), ctx.signal)
   setup[Symbol.dispose]()
+  finish.watch(app)
+  endWhenIdle(app, ctx.tuning.idleMs, tracked)
   const moved = await outcome.upstream.forward(app, tracked.signal)
   finish({ moved })
   if (moved.error !== undefined && !app.destroyed) app.resetAndDestroy()

@@ -2,13 +2,14 @@ import type { Socket } from 'node:net'
 import { formatAddress, MeshError } from '#base'
 import { forwardSockets } from '#hbone'
 import { explainDecision } from '#policy'
-import { ownPorts, type Service, type Workload } from '../state/index.ts'
+import { ownPorts, type Workload } from '../state/index.ts'
 import { policiesOf } from './connections.ts'
 import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
 import { endingOf } from './inbound.ts'
+import { onlyService } from './inbound-facts.ts'
 import { logEarlyFailure, recordConnection } from './record.ts'
-import { endsOf, intendedDst, tame } from './sockets.ts'
+import { endsOf, endWhenIdle, intendedDst, tame } from './sockets.ts'
 
 /** Plaintext that came for the pod (15006): judged without an identity, then forwarded as it is. */
 export async function handlePlaintext(peer: Socket, ctx: PodContext): Promise<void> {
@@ -41,7 +42,7 @@ async function proxyPlaintext(
     dst,
     source: ctx.state.workloadAt(ctx.network, src.address),
     destination: local,
-    service: onlyService(local, ctx),
+    service: onlyService(local, ctx.state),
   })
   const judged = { source: src.address, peer: undefined, destination: dst }
   using tracked = ctx.connections.open(
@@ -64,19 +65,16 @@ async function proxyPlaintext(
     return void peer.resetAndDestroy()
   }
   try {
-    const { netns, mark } = ctx
+    const { netns, mark, tuning } = ctx
     const as = ctx.showsSource() ? src.address : undefined
-    const app = await dial(dst, { netns, mark, as, signal: tracked.signal })
+    const app = await dial(dst, { netns, mark, tuning, as, signal: tracked.signal })
     setup[Symbol.dispose]()
+    finish.watch(app)
+    endWhenIdle(app, tuning.idleMs, tracked)
     const moved = await forwardSockets(peer, app, tracked.signal)
     finish(endingOf(moved, tracked))
   } catch (failure) {
     finish(endingOf({ toApp: 0, fromApp: 0, error: failure }, tracked))
     peer.resetAndDestroy()
   }
-}
-
-function onlyService(local: Workload, { state }: PodContext): Service | undefined {
-  const [key, another] = [...local.services.keys()]
-  return key !== undefined && another === undefined ? state.service(key) : undefined
 }

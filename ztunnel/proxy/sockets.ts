@@ -1,9 +1,7 @@
 import type { Socket } from 'node:net'
-import { MeshError, parseIp, type SocketAddress } from '#base'
+import { maxTimerMs, MeshError, parseIp, type SocketAddress } from '#base'
 import { originalDst } from '#linux'
-
-/** Idle time after which the kernel asks whether a peer is still there (ztunnel: KEEPALIVE_TIME). */
-export const keepAliveMs = 180_000
+import type { Tracked } from './connections.ts'
 
 /** The descriptor of an open TCP socket, which Node has but does not show. */
 export function fdOf(socket: Socket): number | undefined {
@@ -31,9 +29,16 @@ export function intendedDst(socket: Socket, local: SocketAddress): SocketAddress
   return originalDst(fd) ?? local
 }
 
-/** What every accepted or dialled socket gets: no delay, keepalive, and errors that cannot escape. */
+/** What every accepted or dialled socket gets: no delay, and errors that cannot escape. Keepalive comes with its descriptor. */
 export function tame(socket: Socket): void {
   socket.on('error', () => undefined) // whoever uses the socket sees it destroyed; a bare 'error' would be fatal
   socket.setNoDelay(true)
-  socket.setKeepAlive(true, keepAliveMs)
+}
+
+/** Ends a connection whose application neither says nor hears anything for `ms`; 0: never. */
+export function endWhenIdle(app: Socket, ms: number, { end }: Pick<Tracked, 'end'>): void {
+  if (ms === 0) return
+  app.setTimeout(Math.min(ms, maxTimerMs), () =>
+    end(new MeshError('timeout', { message: `nothing moved for ${Math.round(ms / 1000)} s` })),
+  )
 }

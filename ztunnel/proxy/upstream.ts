@@ -24,7 +24,7 @@ export async function openUpstream(route: Going, asking: Asking): Promise<Upstre
   switch (route.kind) {
     case 'passthrough':
     case 'direct': {
-      const upstream = await dial(route.to, { netns: ctx.netns, mark: ctx.mark, signal })
+      const upstream = await dial(route.to, { ...dialing(ctx), signal })
       return { forward: (app, until) => forwardSockets(upstream, app, until) }
     }
     case 'hbone':
@@ -39,12 +39,14 @@ export async function openUpstream(route: Going, asking: Asking): Promise<Upstre
   }
 }
 
+const dialing = ({ netns, mark, tuning }: PodContext) => ({ netns, mark, tuning })
+
 function openTunnel(route: Tunnelled, { ends, source, ctx, signal }: Asking): Promise<OutboundTunnel> {
   const { via, authority, expect, service } = route
   return ctx.pool.connect({
     key: { source: source.identity, expected: expect, to: via, sourceIp: ends.src.address },
     certificate: () => ctx.certificates.get(source.identity, ctx.signal), // others may wait for it too
-    dial: (until) => dial(via, { netns: ctx.netns, mark: ctx.mark, signal: until }),
+    dial: (until) => dial(via, { ...dialing(ctx), signal: until }),
     authority,
     headers: requestHeaders(source, ends.src, service),
     signal,

@@ -72,6 +72,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     keepSource: config.keepSource,
     random: parts.random ?? Math.random,
     limits: config.hbone,
+    tuning: config.tuning,
     routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
   }
   const dns = dnsContext(context, config.dns, registry, parts.logs)
@@ -81,8 +82,8 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     resources: applier(state),
     'start-pod': (ask) => pods.start(ask),
     'release-pod': (ask) => pods.release(ask),
-    'drain-pod': (ask) => pods.drain(ask),
     'stop-accepting': (ask) => pods.stopAccepting(ask),
+    'drain-pod': (ask) => pods.drain(ask),
     'stop-pod': (ask) => pods.stop(ask),
     renewed: (certificate) => certificates.renewed(certificate),
     forgotten: (id) => certificates.forgotten(id),

@@ -1,0 +1,20 @@
+import type { KeepAlive } from '#linux'
+
+/** What may be set about connections, with ztunnel's defaults. */
+export type Tuning = Readonly<{
+  /** Tell the peer's proxy who we are, and believe in telemetry what other networks say (ENABLE_RESPONSE_BAGGAGE). */
+  baggage: boolean
+  /** An app that wants PROXY headers is dialled at its loopback (LOCALHOST_APP_TUNNEL). */
+  loopbackTunnel: boolean
+  /** A connection on which nothing moves for so long is ended; 0: never. Ours. */
+  idleMs: number
+  /** Of every socket, accepted or dialled (KEEPALIVE_*, USER_TIMEOUT_ENABLED); undefined: silent peers are never asked. */
+  keepAlive: KeepAlive | undefined
+}>
+
+export const defaultTuning: Tuning = {
+  baggage: true,
+  loopbackTunnel: true,
+  idleMs: 0,
+  keepAlive: { idleMs: 180_000, intervalMs: 180_000, probes: 9, userTimeoutMs: 0 },
+}
