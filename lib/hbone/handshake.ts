@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { connect, TLSSocket } from 'node:tls'
@@ -74,8 +75,7 @@ function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Pr
     }
     const onAbort = () => stop(signal.reason)
     const onClose = () => {
-      const time = timeFault(first)
-      if (time) return refuse(time)
+      if (tls.authorizationError) return refuse(faultOf(first))
       side.trust.metrics?.refused(side.reporter, 'handshake')
       stop(tlsError(first ?? new Error('connection closed')))
     }
@@ -140,25 +140,34 @@ function chainFault(tls: TLSSocket): Refused | undefined {
   if (typeof verify !== 'function') return no('untrusted', 'certificate of the peer: cannot be verified')
   const error: unknown = verify.call(handle)
   if (error === null || error === undefined) return undefined
-  return (
-    timeFault(error, tls) ?? no('untrusted', `certificate of the peer: ${messageOf(error) || 'not verified'}`)
-  )
+  return faultOf(error, tls.getPeerX509Certificate())
+}
+
+/** Node ends some sentences with advice for people at a desk. */
+const advice = /; if the root CA .*/
+
+/** OpenSSL's verdict in our words. */
+function faultOf(error: unknown, leaf?: X509Certificate): Refused {
+  const code = codeOf(error)
+  if (code === 'CERT_NOT_YET_VALID' || code === 'CERT_HAS_EXPIRED') return timeFault(code, leaf)
+  return no('untrusted', `certificate of the peer: ${messageOf(error).replace(advice, '') || 'not verified'}`)
 }
 
 /** A certificate out of its time: with renewal at half-life that is seldom its age, and mostly somebody's clock. */
-function timeFault(error: unknown, tls?: TLSSocket): Refused | undefined {
-  const code = codeOf(error)
-  const leaf = tls?.getPeerX509Certificate()
-  const seconds = (date: Date) => Math.round(Math.abs(date.getTime() - Date.now()) / 1_000)
+function timeFault(code: 'CERT_NOT_YET_VALID' | 'CERT_HAS_EXPIRED', leaf?: X509Certificate): Refused {
+  const now = Date.now()
   if (code === 'CERT_NOT_YET_VALID') {
-    const by = leaf ? ` for another ${seconds(leaf.validFromDate)} s` : ''
-    const message = `certificate of the peer is not yet valid${by} by our clock: clock skew?`
-    return no('not-yet-valid', message)
+    const early = leaf ? leaf.validFromDate.getTime() - now : 0
+    const by = early > 0 ? ` for another ${seconds(early)} s` : ''
+    return no('not-yet-valid', `certificate of the peer is not yet valid${by} by our clock: clock skew?`)
   }
-  if (code !== 'CERT_HAS_EXPIRED') return undefined
-  const ago = leaf ? ` ${seconds(leaf.validToDate)} s ago` : ''
+  // If it is not the leaf it is a CA of the chain.
+  const late = leaf ? now - leaf.validToDate.getTime() : 0
+  const ago = late > 0 ? ` ${seconds(late)} s ago` : ''
   return no('expired', `certificate of the peer has expired${ago} by our clock: not renewed, or clock skew?`)
 }
+
+const seconds = (ms: number) => Math.round(ms / 1_000)
 
 const nowhere = parseIp('0.0.0.0')
 
