@@ -18,6 +18,14 @@ export type Addon = Readonly<{
     probes: number,
     userTimeoutMs: number,
   ): number
+  conntrackSocket(netnsFd: number): number
+  conntrackOriginal(
+    fd: number,
+    local: string,
+    localPort: number,
+    peer: string,
+    peerPort: number,
+  ): number | readonly [address: string, port: number]
   nsType(fd: number): number
   raiseFileLimit(): number
   dup(fd: number): number

@@ -13,4 +13,5 @@ export {
   udpSocket,
 } from './socket.ts'
 export { connectSeqpacket, listenSeqpacket, maxPacketBytes, type Seqpacket } from './seqpacket.ts'
+export { type Conntrack, openConntrack } from './conntrack.ts'
 export { raiseFileLimit } from './limits.ts'

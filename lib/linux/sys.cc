@@ -4,6 +4,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <node_api.h>
@@ -71,6 +74,14 @@ struct OwnNetns {
 };
 thread_local OwnNetns own_netns;
 
+/** Back from another namespace, if `netns` is one. */
+void ReturnFrom(int netns) {
+  if (netns < 0 || setns(own_netns.get(), CLONE_NEWNET) == 0) return;
+  // Everything this thread does from now on would happen in somebody else's network. There is no safe way to go on.
+  perror("lateen: cannot return to the own network namespace");
+  abort();
+}
+
 enum Flag { kTransparent = 1, kFreebind = 2, kReusePort = 4, kReuseAddress = 8, kV6Only = 16, kLatePort = 32 };
 
 bool On(int fd, int level, int name) {
@@ -109,11 +120,7 @@ napi_value Socket(napi_env env, napi_callback_info info) {
   }
   int fd = socket(v6 ? AF_INET6 : AF_INET, type, 0);
   int failed = errno;
-  if (netns >= 0 && setns(own_netns.get(), CLONE_NEWNET) != 0) {
-    // Everything this thread does from now on would happen in somebody else's network. There is no safe way to go on.
-    perror("lateen: cannot return to the own network namespace");
-    abort();
-  }
+  ReturnFrom(netns);
   if (fd < 0) return Int(env, -failed);
   if (!Configure(fd, v6, flags, mark)) {
     failed = errno;
@@ -221,6 +228,150 @@ napi_value OriginalDst(napi_env env, napi_callback_info info) {
   length = sizeof address.v6;
   if (getsockopt(fd, SOL_IPV6, kOriginalDst, &address.v6, &length) == 0) return AddressValue(env, address);
   return Int(env, errno == EBADF || errno == ENOTSOCK ? -errno : -ENOENT);
+}
+
+// ---- the kernel's table of connections, for UDP, which has no SO_ORIGINAL_DST --------------------------------------
+
+/** conntrackSocket(netnsFd | -1) -> fd of a netlink socket that sees the connections of that namespace. */
+napi_value ConntrackSocket(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int netns = IntOf(env, args.at[0]);
+  if (netns >= 0) {
+    if (own_netns.get() < 0) return Int(env, -errno);
+    if (setns(netns, CLONE_NEWNET) != 0) return Int(env, -errno);
+  }
+  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER);
+  int failed = errno;
+  ReturnFrom(netns);
+  return Int(env, fd < 0 ? -failed : fd);
+}
+
+/** Writes attributes one behind the other; the kernel wants each padded to 4 bytes. */
+struct AttributeWriter {
+  uint8_t* at;
+  nlattr* Open(uint16_t type) {
+    auto* attribute = reinterpret_cast<nlattr*>(at);
+    attribute->nla_type = type | NLA_F_NESTED;
+    at += NLA_HDRLEN;
+    return attribute;
+  }
+  void Close(nlattr* attribute) { attribute->nla_len = (uint16_t)(at - reinterpret_cast<uint8_t*>(attribute)); }
+  void Put(uint16_t type, const void* value, uint16_t length) {
+    auto* attribute = reinterpret_cast<nlattr*>(at);
+    attribute->nla_type = type;
+    attribute->nla_len = NLA_HDRLEN + length;
+    memcpy(at + NLA_HDRLEN, value, length);
+    at += NLA_ALIGN(attribute->nla_len);
+  }
+};
+
+/** The attribute of a type among those in [bytes, end); nullptr when it is not there or does not fit. */
+const nlattr* FindAttribute(const uint8_t* bytes, const uint8_t* end, uint16_t type) {
+  while (bytes + NLA_HDRLEN <= end) {
+    auto* attribute = reinterpret_cast<const nlattr*>(bytes);
+    if (attribute->nla_len < NLA_HDRLEN || bytes + attribute->nla_len > end) return nullptr;
+    if ((attribute->nla_type & NLA_TYPE_MASK) == type) return attribute;
+    bytes += NLA_ALIGN(attribute->nla_len);
+  }
+  return nullptr;
+}
+
+const uint8_t* Payload(const nlattr* attribute) { return reinterpret_cast<const uint8_t*>(attribute) + NLA_HDRLEN; }
+const uint8_t* End(const nlattr* attribute) { return reinterpret_cast<const uint8_t*>(attribute) + attribute->nla_len; }
+
+const nlattr* Inner(const nlattr* outer, uint16_t type, size_t length = 0) {
+  if (!outer) return nullptr;
+  const nlattr* found = FindAttribute(Payload(outer), End(outer), type);
+  return found && (size_t)(End(found) - Payload(found)) >= length ? found : nullptr;
+}
+
+bool PlainAddress(const char* text, uint16_t port, Address* out) {
+  memset(out, 0, sizeof *out);
+  bool v6 = inet_pton(AF_INET, text, &out->v4.sin_addr) != 1;
+  if (v6 && inet_pton(AF_INET6, text, &out->v6.sin6_addr) != 1) return false;
+  out->any.sa_family = v6 ? AF_INET6 : AF_INET;
+  (v6 ? out->v6.sin6_port : out->v4.sin_port) = htons(port);
+  return true;
+}
+
+/** Asks for the connection of which replies go from `local` to `peer`. */
+size_t WriteLookup(uint8_t* out, uint8_t protocol, const Address& local, const Address& peer) {
+  bool v6 = local.any.sa_family == AF_INET6;
+  auto* header = reinterpret_cast<nlmsghdr*>(out);
+  auto* family = reinterpret_cast<nfgenmsg*>(out + NLMSG_HDRLEN);
+  header->nlmsg_type = (NFNL_SUBSYS_CTNETLINK << 8) | IPCTNL_MSG_CT_GET;
+  header->nlmsg_flags = NLM_F_REQUEST;
+  family->nfgen_family = local.any.sa_family;
+  AttributeWriter writer = {out + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof *family)};
+  nlattr* tuple = writer.Open(CTA_TUPLE_REPLY);
+  nlattr* addresses = writer.Open(CTA_TUPLE_IP);
+  if (v6) {
+    writer.Put(CTA_IP_V6_SRC, &local.v6.sin6_addr, 16);
+    writer.Put(CTA_IP_V6_DST, &peer.v6.sin6_addr, 16);
+  } else {
+    writer.Put(CTA_IP_V4_SRC, &local.v4.sin_addr, 4);
+    writer.Put(CTA_IP_V4_DST, &peer.v4.sin_addr, 4);
+  }
+  writer.Close(addresses);
+  nlattr* ports = writer.Open(CTA_TUPLE_PROTO);
+  writer.Put(CTA_PROTO_NUM, &protocol, 1);
+  writer.Put(CTA_PROTO_SRC_PORT, v6 ? &local.v6.sin6_port : &local.v4.sin_port, 2);
+  writer.Put(CTA_PROTO_DST_PORT, v6 ? &peer.v6.sin6_port : &peer.v4.sin_port, 2);
+  writer.Close(ports);
+  writer.Close(tuple);
+  header->nlmsg_len = (uint32_t)(writer.at - out);
+  return header->nlmsg_len;
+}
+
+/** Where the first packet of the connection in this answer was going; false when it does not say. */
+bool ReadOriginal(const uint8_t* bytes, size_t length, Address* out) {
+  if (length < NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg))) return false;
+  const uint8_t* first = bytes + NLMSG_HDRLEN + NLMSG_ALIGN(sizeof(nfgenmsg));
+  const nlattr* tuple = FindAttribute(first, bytes + length, CTA_TUPLE_ORIG);
+  const nlattr* addresses = Inner(tuple, CTA_TUPLE_IP);
+  const nlattr* v4 = Inner(addresses, CTA_IP_V4_DST, 4);
+  const nlattr* v6 = Inner(addresses, CTA_IP_V6_DST, 16);
+  const nlattr* port = Inner(Inner(tuple, CTA_TUPLE_PROTO), CTA_PROTO_DST_PORT, 2);
+  if ((!v4 && !v6) || !port) return false;
+  memset(out, 0, sizeof *out);
+  out->any.sa_family = v4 ? AF_INET : AF_INET6;
+  if (v4) memcpy(&out->v4.sin_addr, Payload(v4), 4);
+  else memcpy(&out->v6.sin6_addr, Payload(v6), 16);
+  memcpy(v4 ? &out->v4.sin_port : &out->v6.sin6_port, Payload(port), 2);
+  return true;
+}
+
+/** conntrackOriginal(fd, local, localPort, peer, peerPort) -> [address, port] of a UDP exchange; -ENOENT: not tracked. */
+napi_value ConntrackOriginal(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int fd = IntOf(env, args.at[0]);
+  char local_text[INET6_ADDRSTRLEN], peer_text[INET6_ADDRSTRLEN];
+  Address local, peer;
+  if (!TextOf(env, args.at[1], local_text, sizeof local_text) ||
+      !TextOf(env, args.at[3], peer_text, sizeof peer_text) ||
+      !PlainAddress(local_text, (uint16_t)IntOf(env, args.at[2]), &local) ||
+      !PlainAddress(peer_text, (uint16_t)IntOf(env, args.at[4]), &peer) ||
+      local.any.sa_family != peer.any.sa_family)
+    return Int(env, -EINVAL);
+  alignas(nlmsghdr) uint8_t request[256] = {};
+  alignas(nlmsghdr) uint8_t answer[4096];
+  thread_local uint32_t sequence = 0;
+  size_t length = WriteLookup(request, IPPROTO_UDP, local, peer);
+  uint32_t mine = reinterpret_cast<nlmsghdr*>(request)->nlmsg_seq = ++sequence;
+  sockaddr_nl kernel = {};
+  kernel.nl_family = AF_NETLINK;
+  if (sendto(fd, request, length, MSG_DONTWAIT, reinterpret_cast<sockaddr*>(&kernel), sizeof kernel) < 0)
+    return Int(env, -errno);
+  // The kernel has answered by the time sendto returns; what is left of an earlier question is read over.
+  for (;;) {
+    ssize_t got = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+    if (got < (ssize_t)sizeof(nlmsghdr)) return Int(env, got < 0 ? -errno : -EBADMSG);
+    auto* header = reinterpret_cast<nlmsghdr*>(answer);
+    if (header->nlmsg_seq != mine) continue;
+    if (header->nlmsg_type == NLMSG_ERROR) return Int(env, reinterpret_cast<nlmsgerr*>(NLMSG_DATA(header))->error);
+    Address original;
+    return ReadOriginal(answer, (size_t)got, &original) ? AddressValue(env, original) : Int(env, -EBADMSG);
+  }
 }
 
 /** nsType(fd) -> CLONE_NEW* of a namespace file */
@@ -448,7 +599,8 @@ NAPI_MODULE_INIT() {
                {"unixSocket", UnixSocket}, {"accept", Accept},
                {"send", Send},             {"receive", Receive},
                {"pollOpen", PollOpen},     {"pollSet", PollSet},
-               {"pollClose", PollClose},   {"keepAlive", KeepAlive}};
+               {"pollClose", PollClose},   {"keepAlive", KeepAlive},
+               {"conntrackSocket", ConntrackSocket}, {"conntrackOriginal", ConntrackOriginal}};
   for (const auto& entry : table) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function);
