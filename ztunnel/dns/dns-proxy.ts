@@ -1,5 +1,5 @@
-import { ip, MeshError, type SocketAddress } from '#base'
-import { type Netns, tcpSocket, udpSocket } from '#linux'
+import { ip, MeshError, messageOf, type SocketAddress } from '#base'
+import { type Conntrack, type Netns, openConntrack, tcpSocket, udpSocket } from '#linux'
 import type { Logger } from '#telemetry'
 import type { MeshState, PodName } from '../state/index.ts'
 import type { Bind, DnsServer } from './bind.ts'
@@ -64,14 +64,18 @@ export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy>
   await using stack = new AsyncDisposableStack()
   const gone = new AbortController()
   const resolver = resolverOf(options, gone.signal)
-  const askedBy = () => undefined
+  const connections = connectionsOf(options, stack)
   const servers: DnsServer[] = []
   const admit = (fd: number | undefined) => context.admission.take(1, pod.uid, fd)
   for (const { address, optional } of addressesOf(config)) {
     const family = address.address.includes(':') ? 'ipv6' : 'ipv4'
     const bind: Bind = { netns, mark, family, address }
     try {
-      servers.push(stack.use(serveUdp({ ...bind, resolver, askedBy })))
+      servers.push(
+        stack.use(
+          serveUdp({ ...bind, resolver, askedBy: (client) => connections?.originalDst(address, client) }),
+        ),
+      )
       servers.push(stack.use(await serveTcp({ ...bind, resolver, admit })))
     } catch (error) {
       if (!optional || !isWithoutFamily(error)) throw error
@@ -85,6 +89,19 @@ export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy>
       await Promise.all(servers.map((server) => server.drain()))
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+/** The pod's table of connections, which knows whom a redirected datagram was for; undefined where there is none. */
+function connectionsOf(
+  { context, netns }: DnsProxyOptions,
+  stack: AsyncDisposableStack,
+): Conntrack | undefined {
+  try {
+    return stack.use(openConntrack(netns))
+  } catch (error) {
+    context.log.debug('the servers that apps ask are not known', { error: messageOf(error) })
+    return undefined
   }
 }
 
