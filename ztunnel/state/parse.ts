@@ -72,8 +72,8 @@ export function parseWorkload(w: wire.Workload): Workload {
 export function parseService(s: wire.Service): Service {
   if (s.hostname === '' || s.hostname.includes('/')) unusable('service without a usable hostname')
   const addresses = s.addresses.map((a) => ({ ...a, ip: parseIpBytes(a.address) }))
-  const full = (a: { ip: Ip; length?: number | undefined }) =>
-    a.length === undefined || a.length === (a.ip.includes(':') ? 128 : 32)
+  const full = (a: { address: Uint8Array; length?: number | undefined }) =>
+    a.length === undefined || a.length === a.address.length * 8
   return {
     key: serviceKey(s.namespace, s.hostname),
     name: s.name,
@@ -91,9 +91,8 @@ export function parseService(s: wire.Service): Service {
       weight,
     })),
     loadBalancer: parseLoadBalancing(s.loadBalancing),
-    ipFamilies:
-      valueOf(['Automatic', 'IPv4', 'IPv6', 'Dual'], s.ipFamilies) ??
-      unusable(`unknown IP families ${s.ipFamilies}`),
+    // Of an unknown one: whatever its endpoints have.
+    ipFamilies: valueOf(['Automatic', 'IPv4', 'IPv6', 'Dual'], s.ipFamilies) ?? 'Automatic',
     canonical: s.canonical,
     visibility: s.visibility === wire.Visibility.NAMESPACE ? 'Namespace' : 'Public',
   }
@@ -110,10 +109,14 @@ function identityOf(parts: Parameters<typeof spiffeId>[0]): SpiffeId {
 const parseIpBytes = (bytes: Uint8Array): Ip =>
   ipFromBytes(bytes) ?? unusable(`an address of ${bytes.length} bytes`)
 
-const parseBlock = (bytes: Uint8Array, length: number): Cidr =>
-  length <= bytes.length * 8
-    ? { bytes: Uint8Array.from(bytes), length }
-    : unusable(`a block of ${bytes.length} bytes and length ${length}`)
+/** A block of IPv4 in IPv6 clothes is one of IPv4, as its addresses are. */
+function parseBlock(bytes: Uint8Array, length: number): Cidr {
+  if (length > bytes.length * 8) return unusable(`a block of ${bytes.length} bytes and length ${length}`)
+  const mapped = bytes.length === 16 && length >= 96 && !parseIpBytes(bytes).includes(':')
+  return mapped
+    ? { bytes: Uint8Array.from(bytes.subarray(12)), length: length - 96 }
+    : { bytes: Uint8Array.from(bytes), length }
+}
 
 const protocolOf = (protocol: number): Workload['protocol'] =>
   valueOf(['TCP', 'HBONE'], protocol) ?? unusable(`unknown tunnel protocol ${protocol}`)
@@ -166,11 +169,23 @@ const scopes: readonly (Scope | undefined)[] = [
 
 function parseLoadBalancing(lb: wire.LoadBalancing | undefined): LoadBalancer {
   if (!lb) return { mode: 'Standard', preferences: [], healthPolicy: 'OnlyHealthy' }
+  const mode =
+    valueOf(['Standard', 'Strict', 'Failover', 'Passthrough'], lb.mode) ??
+    unusable(`unknown load balancing mode ${lb.mode}`)
   return {
-    mode:
-      valueOf(['Standard', 'Strict', 'Failover', 'Passthrough'], lb.mode) ??
-      unusable(`unknown load balancing mode ${lb.mode}`),
-    preferences: lb.routingPreference.map((s) => scopes[s] ?? unusable(`unknown scope ${s}`)),
+    mode,
+    preferences: parsePreferences(lb.routingPreference, mode),
     healthPolicy: valueOf(['OnlyHealthy', 'AllowAll'], lb.healthPolicy) ?? 'OnlyHealthy',
   }
+}
+
+/** Where a scope only ranks, one that we do not know ends the list; where it excludes, it must be known. */
+function parsePreferences(given: readonly number[], mode: LoadBalancer['mode']): readonly Scope[] {
+  const known: Scope[] = []
+  for (const n of given) {
+    const scope = scopes[n]
+    if (scope === undefined && mode === 'Failover' && n >= scopes.length) break
+    known.push(scope ?? unusable(`unknown scope ${n}`))
+  }
+  return known
 }

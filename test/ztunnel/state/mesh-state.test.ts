@@ -176,3 +176,75 @@ t.test('an unreadable policy is rejected and applies closed; its removal opens a
   handler.apply([], ['demo/bad'])
   t.equal(state.policies.byName.size, 0)
 })
+
+t.test('what only ranks may be unknown, what excludes may not', async (t) => {
+  const parsed = (draft: Partial<wire.Service>) => {
+    try {
+      return parseService({ ...serviceWire({ name: 'web' }), ...draft })
+    } catch (error) {
+      return String(error)
+    }
+  }
+  const scopes = (mode: number, ...given: number[]) =>
+    parsed({
+      loadBalancing: {
+        mode: mode as wire.LoadBalancing_Mode,
+        routingPreference: given as wire.LoadBalancing_Scope[],
+        healthPolicy: 9 as wire.LoadBalancing_HealthPolicy,
+      },
+    })
+  t.match(parsed({ ipFamilies: 9 as wire.IPFamilies }), { ipFamilies: 'Automatic' })
+  const balancer = { preferences: ['Network', 'Region'], healthPolicy: 'OnlyHealthy' }
+  t.match(scopes(2, 6, 1, 99, 2), { loadBalancer: balancer })
+  t.match(scopes(1, 6, 1, 99), /unknown scope 99/)
+  t.match(scopes(2, 0), /unknown scope 0/)
+  t.match(scopes(7), /unknown load balancing mode 7/)
+})
+
+t.test('a block of IPv4 in IPv6 clothes covers IPv4 addresses', async (t) => {
+  const state = new MeshState('n1')
+  const mapped = Buffer.from('00000000000000000000ffff0a600000', 'hex')
+  const wide = parseService({
+    ...serviceWire({ name: 'wide' }),
+    addresses: [{ network: '', address: mapped, length: 112 }],
+  })
+  const exact = parseService({
+    ...serviceWire({ name: 'exact' }),
+    addresses: [{ network: '', address: mapped, length: 128 }],
+  })
+  state.apply({ services: [wide, exact] })
+  t.equal(state.serviceAt('', ip('10.96.7.7'), 'demo')?.name, 'wide')
+  t.equal(state.serviceAt('', ip('10.96.0.0'), 'demo')?.name, 'exact')
+  t.equal(state.serviceAt('', ip('10.97.0.1'), 'demo'), undefined)
+  t.equal(state.serviceAt('other', ip('10.96.7.7'), 'demo'), undefined, 'in its network alone')
+})
+
+t.test('a name is a workload before it is a service', async (t) => {
+  const state = new MeshState('n1')
+  const uid = web as ReturnType<typeof parseWorkload>['uid']
+  state.apply({ workloads: [{ ...parseWorkload(workloadWire(server)), uid }] })
+  state.apply({ services: [parseService(serviceWire({ name: 'web', vips: ['10.96.0.1'] }))] })
+  state.apply({ removed: [web] })
+  t.equal([...state.workloads()].length, 0)
+  t.equal([...state.services()].length, 1)
+  state.apply({ removed: [web, 'no/such', 'nonsense'] })
+  t.equal([...state.services()].length, 0)
+})
+
+t.test('the same pod twice: the one that is left is found when the other goes', async (t) => {
+  const state = new MeshState('n1')
+  const pod = { name: 'twin', namespace: 'demo', serviceAccount: 'twin' }
+  const twin = (uid: string, tunnelProtocol: 0 | 1) =>
+    parseWorkload(workloadWire({ ...pod, node: 'n1', addresses: ['10.0.0.7'], uid, tunnelProtocol }))
+  const [entry, real] = [twin('c/x/WorkloadEntry/demo/twin', 1), twin('c//Pod/demo/twin', 0)]
+  state.apply({ workloads: [real, entry] })
+  t.equal(state.localWorkload(pod), real)
+  t.equal(state.workloadAt('', ip('10.0.0.7')), real)
+  state.apply({ removed: [real.uid] })
+  t.equal(state.localWorkload(pod), entry)
+  t.equal(state.workloadAt('', ip('10.0.0.7')), entry)
+  t.ok(state.hasLocalIdentity(entry.identity))
+  state.apply({ removed: [entry.uid] })
+  t.equal(state.localWorkload(pod), undefined)
+  t.notOk(state.hasLocalIdentity(entry.identity))
+})
