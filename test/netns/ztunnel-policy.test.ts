@@ -77,3 +77,55 @@ t.test('a policy decides about new connections, and at once about open ones', { 
   await eventually(() => String(last(n2)?.['error']).includes('not been received'), 'and the log says why')
   t.match(last(n2), { policies: 'demo/late' })
 })
+
+t.test(
+  "a thousand open connections are ended with less than a second's work, and no others",
+  { skip },
+  async (t) => {
+    const { world, n2, client, server, stranger } = await twoNodes('ztm')
+    const app = await listenIn(server.netns, 8080, (socket) => socket.pipe(socket))
+    t.teardown(async () => {
+      app.close()
+      await world[Symbol.asyncDispose]()
+    })
+    let over = 0
+    const open = async (from: typeof client) => {
+      const socket = await connectIn(from.netns, server.v4, 8080)
+      socket.on('error', () => undefined)
+      const echo = once(socket, 'data', { signal: AbortSignal.timeout(20_000) })
+      socket.write('x')
+      await echo
+      const ended = new Promise((done) => socket.once('end', done).once('close', done))
+      void ended.then(() => over++)
+      return socket
+    }
+    const denied = []
+    for (let i = 0; i < 20; i++)
+      denied.push(...(await Promise.all(Array.from({ length: 50 }, () => open(client)))))
+    const others = await Promise.all(Array.from({ length: 20 }, () => open(stranger)))
+    t.equal(over, 0)
+    // Processor time, because a test machine has other things to do: of both ztunnels, the apps and the callers.
+    const before = process.cpuUsage()
+    await n2.pushPolicies(policyResource({ name: 'no-client', action: 'deny', principals: [clientId] }))
+    await eventually(() => over >= 1000, 'the ends', 10_000)
+    const { user, system } = process.cpuUsage(before)
+    t.ok(user + system < 1_000_000, `${Math.round((user + system) / 1000)} ms of work`)
+    for (const socket of others) {
+      const echo = once(socket, 'data', { signal: AbortSignal.timeout(10_000) })
+      socket.write('y')
+      t.equal(String((await echo)[0]), 'y')
+    }
+    t.equal(over, 1000)
+    const named = () =>
+      completed(n2).filter(
+        ({ policies, reason }) => policies === 'demo/no-client' && reason === 'policy-denied',
+      )
+    const summed = () =>
+      n2.lines
+        .filter(({ message }) => message === 'connections failed')
+        .reduce((sum, { count }) => sum + Number(count), 0)
+    await eventually(() => named().length + summed() === 1000, 'each is told, alone or in the sum')
+    t.ok(named().length >= 500)
+    for (const socket of [...denied, ...others]) socket.destroy()
+  },
+)
