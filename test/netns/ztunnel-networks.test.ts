@@ -232,7 +232,7 @@ t.test(
         signal: stop.signal,
         onTunnel: (tunnel) => {
           seen.push(tunnel)
-          tunnel.accept({ baggage: 'k8s.deployment.name=far-away' })
+          tunnel.accept({ baggage: 'service.name=far-away' })
           const duplex: Duplex = tunnel.duplex()
           duplex.on('error', () => undefined)
           duplex.pipe(duplex)

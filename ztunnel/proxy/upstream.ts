@@ -5,14 +5,15 @@ import type { SpiffeId } from '#identity'
 import type { Going, Workload } from '../state/index.ts'
 import type { Ends, PodContext } from './context.ts'
 import { dial } from './dial.ts'
-import { describedBy, openInner } from './double-hbone.ts'
-import { requestHeaders } from './headers.ts'
+import { openInner } from './double-hbone.ts'
+import { partyOf, requestHeaders } from './headers.ts'
+import type { Party } from './labels.ts'
 
 /** The way to a destination, open but unused. */
 export type Upstream = Readonly<{
   forward(app: Socket, signal: AbortSignal): Promise<Transferred>
   /** Who turned out to be at the other end, where that is not the one that was dialled. */
-  found?: Readonly<{ destination: Workload; id: SpiffeId }>
+  found?: Readonly<{ destination: Workload | Party; id: SpiffeId }>
 }>
 
 type Tunnelled = Extract<Going, { via: unknown }>
@@ -73,6 +74,7 @@ async function openDouble(
     trust,
     signal,
   })
-  const destination = describedBy(inner.endpoint, tunnel.responseHeaders.get('baggage'))
+  // Of the endpoint we know only that its network has it.
+  const destination = partyOf(tunnel.responseHeaders.get('baggage') ?? '') ?? inner.endpoint
   return { forward: (app, until) => tunnel.forward(app, until), found: { destination, id: tunnel.peer } }
 }
