@@ -25,8 +25,8 @@ export class ControlPlane {
   readonly directory = mkdtempSync(join(tmpdir(), 'lateen-process-'))
   readonly #server = new grpc.Server()
   #resources: Resources = {}
-  #streams = 0
   #open = true
+  #xds: FakeXds | undefined
   xdsAddress = ''
   caAddress = ''
 
@@ -37,6 +37,7 @@ export class ControlPlane {
     writeFileSync(join(directory, 'token'), 'token')
     const xds = await FakeXds.start(ca)
     made.xdsAddress = xds.address
+    made.#xds = xds
     void made.#serve(xds)
     const { certPem, keyPem } = ca.server()
     made.#server.addService(wire.IstioCertificateServiceService, {
@@ -59,9 +60,10 @@ export class ControlPlane {
   }
 
   async #serve(xds: FakeXds): Promise<void> {
-    while (this.#open) {
-      const stream = await xds.stream(this.#streams + 1)
-      this.#streams++
+    for (let n = 1; this.#open; ) {
+      const stream = await xds.stream(n).catch(() => undefined) // it does not wait for ever
+      if (!stream) continue
+      n++
       stream.send(addressTypeUrl, this.#resources)
       stream.send(authorizationTypeUrl, {})
     }
@@ -80,6 +82,7 @@ export class ControlPlane {
   [Symbol.dispose](): void {
     this.#open = false
     this.#server.forceShutdown()
+    this.#xds?.[Symbol.dispose]()
     rmSync(this.directory, { recursive: true, force: true })
   }
 }
