@@ -10,9 +10,13 @@ export function fdOf(socket: Socket): number | undefined {
   return typeof fd === 'number' && fd >= 0 ? fd : undefined
 }
 
+/** What a dual-stack socket calls an IPv4 address; taken off here, where it is cheap. */
+const mapped = '::ffff:'
+
 const address = (host: string | undefined, port: number | undefined): SocketAddress | undefined => {
-  const parsed = host === undefined ? undefined : parseIp(host.split('%')[0] ?? '')
-  return parsed === undefined || port === undefined ? undefined : { address: parsed, port }
+  if (host === undefined || port === undefined) return undefined
+  const parsed = parseIp(host.startsWith(mapped) ? host.slice(mapped.length) : (host.split('%')[0] ?? ''))
+  return parsed === undefined ? undefined : { address: parsed, port }
 }
 
 /** Where an accepted socket comes from and was accepted; undefined when its peer is gone already. */
