@@ -32,7 +32,7 @@ export type Answer =
       reason: 'ip-families' | 'ipv6-disabled' | 'no-address'
     }>
   /** Not ours to answer. `exists`: the mesh knows the name, so that it cannot be "no such name". */
-  | Readonly<{ kind: 'forward'; reason: 'not-in-mesh' | 'record-type'; exists: boolean }>
+  | Readonly<{ kind: 'forward'; reason: 'not-in-mesh' | 'record-type' | 'no-endpoints'; exists: boolean }>
 
 export type AddressFamily = 'ipv4' | 'ipv6'
 
@@ -64,6 +64,9 @@ export function answer(
   const { ipFamilies } = service
   if (ipFamilies === (family === 'ipv6' ? 'IPv4' : 'IPv6')) return no('ip-families')
   const headless = isHeadless(service)
+  // Endpoints that we have not heard of yet; whoever else knows the name may have.
+  if (headless && isWithoutEndpoints(state, service))
+    return { kind: 'forward', reason: 'no-endpoints', exists: cname === undefined }
   const addresses = headless ? endpointsOf(state, service, family) : vipsOf(service, family, client.network)
   if (addresses.length === 0) return no('no-address')
   return {
@@ -134,6 +137,9 @@ function endpointsOf(state: MeshState, service: Service, family: AddressFamily):
     return addresses
   })
 }
+
+const isWithoutEndpoints = (state: MeshState, service: Service): boolean =>
+  endpointsOf(state, service, 'ipv4').length === 0 && endpointsOf(state, service, 'ipv6').length === 0
 
 /** Another order each time, for clients that take the first; of very many, some. */
 function shuffled(addresses: readonly Ip[], random: () => number): readonly Ip[] {

@@ -86,7 +86,8 @@ const cases: readonly Case[] = [
   ['head', 'ipv6', 'headless: fd05::1'],
   ['head', 'ipv4', 'headless: 10.5.0.1 10.5.0.2', { network: 'far' }],
   ['all', 'ipv4', 'headless: 10.5.0.1 10.5.0.3'],
-  ['empty', 'ipv4', 'no data: no-address'],
+  ['empty', 'ipv4', 'forward: no-endpoints, exists'],
+  ['empty.shop.svc.cluster.local.shop.svc.cluster.local', 'ipv4', 'forward: no-endpoints'],
   ['h1.head.shop.svc.cluster.local', 'ipv4', 'forward: not-in-mesh'],
   ['_http._tcp.head.shop.svc.cluster.local', undefined, 'forward: record-type'],
   ['example.com', 'ipv4', 'vip: 240.0.0.1'],
@@ -150,13 +151,13 @@ t.test('a headless service follows its endpoints', async (t) => {
   const pod = { name: 'p', namespace: 'shop', services: member('head') }
   own.apply({ services: [parseService(serviceWire(head))] })
   const ask = () => shown(answer(own, 'head', 'ipv4', client))
-  t.equal(ask(), 'no data: no-address')
+  t.equal(ask(), 'forward: no-endpoints, exists')
   own.apply({ workloads: [parseWorkload(workloadWire({ ...pod, addresses: ['10.6.0.1'] }))] })
   t.equal(ask(), 'headless: 10.6.0.1')
   own.apply({ workloads: [parseWorkload(workloadWire({ ...pod, addresses: ['10.6.0.2'] }))] })
   t.equal(ask(), 'headless: 10.6.0.2')
   own.apply({ removed: ['Kubernetes//Pod/shop/p'] })
-  t.equal(ask(), 'no data: no-address')
+  t.equal(ask(), 'forward: no-endpoints, exists')
 })
 
 t.test('of very many endpoints some are named, in no more than they take', async (t) => {
