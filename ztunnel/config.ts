@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { MeshError, parseAddress } from '#base'
 import type { HboneLimits } from '#hbone'
+import { meshConfig } from './mesh-config.ts'
 import type { Tuning } from './proxy/index.ts'
 
 /** `5m`, `30s`, `500ms` as milliseconds. */
@@ -59,8 +60,10 @@ const Env = z.object({
   /** As Istio's proxy metadata, so also under its name with `ISTIO_META_`. */
   DNS_CAPTURE: flag.default(true),
   DNS_PROXY_ADDR: listenAddress.optional(),
-  /** Ours: MeshConfig's outboundTrafficPolicy.mode, what becomes of destinations that nobody has told us about. */
-  OUTBOUND_TRAFFIC_POLICY: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).default('ALLOW_ANY'),
+  /** Ours: MeshConfig as YAML, out of ConfigMap istio. */
+  MESH_CONFIG: meshConfig.optional(),
+  /** Ours: what becomes of destinations that nobody has told us about; goes before MeshConfig's. */
+  OUTBOUND_TRAFFIC_POLICY: z.enum(['ALLOW_ANY', 'REGISTRY_ONLY']).optional(),
   HTTP2_STREAM_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_CONNECTION_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_FRAME_SIZE: count(16_384, (1 << 24) - 1).optional(),
@@ -122,7 +125,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     agentSocket: e.INPOD_UDS,
     mark: e.PACKET_MARK,
     keepSource: e.ENABLE_ORIG_SRC,
-    registryOnly: e.OUTBOUND_TRAFFIC_POLICY === 'REGISTRY_ONLY',
+    registryOnly: registryOnly(e),
     dns: dnsOf(e),
     hbone: hboneLimits(e),
     tuning: tuningOf(e),
@@ -165,6 +168,9 @@ const istioMeta = (given: Readonly<Record<string, string | undefined>>) =>
       .filter(([name]) => name.startsWith('ISTIO_META_'))
       .map(([name, value]) => [name.slice('ISTIO_META_'.length), value]),
   )
+
+const registryOnly = ({ OUTBOUND_TRAFFIC_POLICY: own, MESH_CONFIG: mesh }: Env): boolean =>
+  own === undefined ? (mesh?.registryOnly ?? false) : own === 'REGISTRY_ONLY'
 
 function hboneLimits(e: Env): Partial<HboneLimits> {
   const wanted = {
