@@ -31,10 +31,10 @@ type Side = Readonly<{
 
 /** The server's half: any workload of our own trust domain may come in (ztunnel: tls/workload.rs). */
 export function secureServer(socket: Socket, own: WorkloadCertificate, waits: Waits): Promise<Secured> {
-  if (socket.destroyed) return Promise.reject(tlsError(new Error('connection closed')))
-  const { trustDomain } = partsOf(own.id)
   const { trust = {} } = waits
-  const tls = new TLSSocket(socket, serverTls(own, trust.keyExchange))
+  const tls = begin(socket, () => new TLSSocket(socket, serverTls(own, trust.keyExchange)))
+  if (tls instanceof MeshError) return Promise.reject(tls)
+  const { trustDomain } = partsOf(own.id)
   const accepts = (peer: SpiffeId) => partsOf(peer).trustDomain === trustDomain
   return handshake(tls, { event: 'secure', reporter: 'destination', own, accepts, trust }, waits)
 }
@@ -46,11 +46,22 @@ export function secureClient(
   expected: readonly SpiffeId[],
   waits: Waits,
 ): Promise<Secured> {
-  if (socket.destroyed) return Promise.reject(tlsError(new Error('connection closed')))
   const { trust = {} } = waits
-  const tls = connect({ ...clientTls(own, trust.keyExchange), socket })
+  const tls = begin(socket, () => connect({ ...clientTls(own, trust.keyExchange), socket }))
+  if (tls instanceof MeshError) return Promise.reject(tls)
   const accepts = (peer: SpiffeId) => expected.includes(peer)
   return handshake(tls, { event: 'secureConnect', reporter: 'source', own, accepts, trust }, waits)
+}
+
+/** A certificate or key of ours that cannot be used ends the connection, as everything else does. */
+function begin(socket: Duplex, start: () => TLSSocket): TLSSocket | MeshError {
+  if (socket.destroyed) return tlsError(new Error('connection closed'))
+  try {
+    return start()
+  } catch (error) {
+    socket.destroy()
+    return tlsError(error)
+  }
 }
 
 function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Promise<Secured> {
@@ -63,6 +74,7 @@ function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Pr
       clearTimeout(timer)
       signal.removeEventListener('abort', onAbort)
       tls.off('close', onClose)
+      tls.off('end', onClose)
     }
     const stop = (error: unknown) => {
       finish()
@@ -86,6 +98,8 @@ function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Pr
     tls.on('error', onError)
     tls.on('_tlsError', onError)
     tls.once('close', onClose)
+    // Sockets that may be half open stay so for those who end before they have said who they are.
+    tls.once('end', onClose)
     tls.once(side.event, () => {
       const verdict = judge(tls, side)
       if ('reason' in verdict) refuse(verdict)
