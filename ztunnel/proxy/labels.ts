@@ -35,19 +35,23 @@ const perEnd = [
   'app',
   'version',
   'cluster',
-  'region',
-  'zone',
-]
-/** In ztunnel's order (metrics.rs CommonTrafficLabels). */
+] as const
+const of = (end: 'source' | 'destination') => perEnd.map((name) => `${end}_${name}`)
+/** In ztunnel's order (metrics.rs CommonTrafficLabels; facts: ztunnel.md §8.3). */
 export const labelNames: readonly string[] = [
   'reporter',
-  ...['source', 'destination'].flatMap((end) => perEnd.map((name) => `${end}_${name}`)),
+  ...of('source'),
   'destination_service',
   'destination_service_namespace',
   'destination_service_name',
+  ...of('destination'),
   'request_protocol',
   'response_flags',
   'connection_security_policy',
+  'source_region',
+  'source_zone',
+  'destination_region',
+  'destination_zone',
 ]
 
 /** What a peer says about itself is cut to this, in labels. */
@@ -55,22 +59,6 @@ const maxValue = 253
 const known = (value: string | undefined) =>
   value === undefined || value === '' ? 'unknown' : value.slice(0, maxValue)
 
-const valuesOf = (party: Party): readonly string[] => {
-  const { canonicalName, canonicalRevision, locality } = party
-  return [
-    party.workloadName,
-    canonicalName,
-    canonicalRevision,
-    party.namespace,
-    canonicalName,
-    canonicalRevision,
-    party.clusterId,
-    locality.region,
-    locality.zone,
-  ].map(known)
-}
-
-const nobody: readonly string[] = Array.from({ length: perEnd.length - 1 }, () => 'unknown')
 const separator = '\u0000'
 const keys = new WeakMap<Party, string>()
 
@@ -79,7 +67,10 @@ function endKey(party: Party | undefined): string {
   if (party === undefined) return ''
   const made = keys.get(party)
   if (made !== undefined) return made
-  const key = valuesOf(party).join(separator)
+  const { workloadName, canonicalName, canonicalRevision, namespace, clusterId, locality } = party
+  const { region, zone } = locality
+  const values = [workloadName, canonicalName, canonicalRevision, namespace, clusterId, region, zone]
+  const key = values.map(known).join(separator)
   keys.set(party, key)
   return key
 }
@@ -92,25 +83,41 @@ export function labelKey(facts: LabelFacts): string {
 }
 
 /** The labels themselves, of a connection that has not failed. */
-export function labelsOf(facts: LabelFacts): Labels {
-  const { source, destination, service } = facts
-  const ends = (end: 'source' | 'destination', party: Party | undefined, principal: string | undefined) => {
-    const values = party ? valuesOf(party) : [...nobody]
-    const all = [...values.slice(0, 4), known(principal), ...values.slice(4)]
-    return perEnd.map((name, i) => [`${end}_${name}`, all[i] ?? 'unknown'] as const)
+export const labelsOf = (facts: LabelFacts): Labels => ({
+  reporter: facts.reporter,
+  ...endLabels('source', facts.source, facts.sourceId),
+  destination_service: known(facts.service?.hostname),
+  destination_service_namespace: known(facts.service?.namespace),
+  destination_service_name: known(facts.service?.name),
+  ...endLabels('destination', facts.destination, facts.destinationId),
+  request_protocol: 'tcp',
+  response_flags: '-',
+  connection_security_policy: facts.mutualTls ? 'mutual_tls' : 'unknown',
+  ...placeLabels('source', facts.source),
+  ...placeLabels('destination', facts.destination),
+})
+
+function endLabels(end: 'source' | 'destination', party: Party | undefined, principal: string | undefined) {
+  const service = known(party?.canonicalName)
+  const revision = known(party?.canonicalRevision)
+  const values: Record<(typeof perEnd)[number], string> = {
+    workload: known(party?.workloadName),
+    canonical_service: service,
+    canonical_revision: revision,
+    workload_namespace: known(party?.namespace),
+    principal: known(principal),
+    app: service,
+    version: revision,
+    cluster: known(party?.clusterId),
   }
-  return {
-    reporter: facts.reporter,
-    ...Object.fromEntries(ends('source', source, facts.sourceId)),
-    ...Object.fromEntries(ends('destination', destination, facts.destinationId)),
-    destination_service: known(service?.hostname),
-    destination_service_namespace: known(service?.namespace),
-    destination_service_name: known(service?.name),
-    request_protocol: 'tcp',
-    response_flags: '-',
-    connection_security_policy: facts.mutualTls ? 'mutual_tls' : 'unknown',
-  }
+  return Object.fromEntries(perEnd.map((name) => [`${end}_${name}`, values[name]]))
 }
+
+/** Only of who is known. */
+const placeLabels = (end: 'source' | 'destination', party: Party | undefined): Labels =>
+  party
+    ? { [`${end}_region`]: known(party.locality.region), [`${end}_zone`]: known(party.locality.zone) }
+    : {}
 
 /** Where connections are counted for which there are too many sets of labels. */
 export const overflowLabels = (reporter: LabelFacts['reporter']): Labels => ({
