@@ -9,14 +9,17 @@ class Outbound extends TunnelStream implements OutboundTunnel {
   responseHeaders: ReadonlyMap<string, string> = new Map()
 }
 
-/** Sends CONNECT and waits for its answer; `refused` when the peer has not even looked at it (RFC 9113 §8.7). */
+/** A CONNECT that another connection may serve: the peer has not looked at it (RFC 9113 §8.7), or is gone. */
+export type Unserved = Readonly<{ unserved: 'refused' | 'lost'; why: unknown }>
+
+/** Sends CONNECT and waits for its answer. */
 export async function openTunnel(
   session: Session,
   authority: string,
   headers: Readonly<Record<string, string>>,
   answerMs: number,
   signal: AbortSignal,
-): Promise<OutboundTunnel | 'refused'> {
+): Promise<OutboundTunnel | Unserved> {
   const fields = [[':method', 'CONNECT'], [':authority', authority], ...Object.entries(headers)] as const
   const tunnel = new Outbound(session, session.connection.open(fields))
   session.flush()
@@ -31,7 +34,8 @@ export async function openTunnel(
     tunnel.responseHeaders = answered
     return tunnel
   } catch (error) {
-    if (tunnel.resetCode === errorCode.refusedStream) return 'refused'
+    if (tunnel.resetCode === errorCode.refusedStream) return { unserved: 'refused', why: error }
+    if (session.broke) return { unserved: 'lost', why: error }
     tunnel.reset(errorCode.cancel)
     throw error
   }

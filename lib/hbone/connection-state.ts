@@ -1,6 +1,16 @@
 import type { Request } from './fields.ts'
 import { ReceiveWindow } from './flow.ts'
-import { defaultMaxFrame, defaultWindow, goawayFrame, rstFrame, windowFrame } from './frames.ts'
+import {
+  defaultMaxFrame,
+  defaultWindow,
+  drainPing,
+  errorCode,
+  goawayFrame,
+  largestWindow,
+  pingFrame,
+  rstFrame,
+  windowFrame,
+} from './frames.ts'
 import { Glitches } from './glitches.ts'
 import type { HboneLimits } from './limits.ts'
 import { Stream, StreamTable } from './stream.ts'
@@ -41,6 +51,8 @@ export class ConnectionState {
   /** No further streams, by our wish or the peer's. */
   draining = false
   failed = false
+  /** The peer has broken the rules. */
+  violated = false
   /** Received bytes that have not been given back. */
   held = 0
   /** Header fields of the requests that are open. */
@@ -48,13 +60,16 @@ export class ConnectionState {
   /** The sum of the streams' windows. */
   #promised = 0
   #output: Buffer[] = []
-  readonly #now: () => number
+  readonly now: () => number
+  readonly startedAt: number
+  #goaway: 'none' | 'announced' | 'said' = 'none'
 
   constructor(role: Role, limits: HboneLimits, events: ConnectionEvents, now: () => number) {
     this.role = role
     this.limits = limits
     this.events = events
-    this.#now = now
+    this.now = now
+    this.startedAt = now()
     this.glitches = new Glitches(limits, now)
     // A window cannot be made smaller than the default that the peer starts with.
     this.receiveWindow = new ReceiveWindow(Math.max(limits.connectionWindow, defaultWindow), defaultWindow)
@@ -86,7 +101,7 @@ export class ConnectionState {
     const window = new ReceiveWindow(this.firstWindow, Math.max(this.firstWindow, defaultWindow))
     this.#promised += window.size
     this.heldHeaders += headerBytes
-    return new Stream(id, this.peerInitialWindow, window, headerBytes, this.#now())
+    return new Stream(id, this.peerInitialWindow, window, headerBytes, this.now())
   }
 
   #remove(stream: Stream): void {
@@ -107,7 +122,7 @@ export class ConnectionState {
 
   /** Of the streams that have stood still for `ms`, the one that holds most. */
   stalled(ms: number): Stream | undefined {
-    const before = this.#now() - ms
+    const before = this.now() - ms
     let worst: Stream | undefined
     for (const stream of this.table.open.values()) {
       if (stream.movedAt < before && stream.held > (worst?.held ?? 0)) worst = stream
@@ -125,7 +140,7 @@ export class ConnectionState {
   consumed(stream: Stream, n: number): void {
     if (n === 0) return
     stream.held -= n
-    stream.movedAt = this.#now()
+    stream.movedAt = this.now()
     this.held -= n
     if (!stream.closed && !stream.remoteEnded) {
       const window = stream.receiveWindow
@@ -177,9 +192,36 @@ export class ConnectionState {
     for (const stream of this.table.open.values()) this.drop(stream, code)
   }
 
+  /**
+   * A server first says that it is about to leave, and which stream is the last when the peer has heard it: no CONNECT
+   * that was on the way is lost (RFC 9113 §6.8). A client is asked for no streams, so it says all at once.
+   */
+  goaway(): void {
+    if (this.#goaway !== 'none' || this.failed) return
+    if (this.role === 'client') return this.endGoaway()
+    this.#goaway = 'announced'
+    this.write(goawayFrame(largestWindow, errorCode.noError))
+    this.write(pingFrame(drainPing, false))
+    this.pings++
+  }
+
+  /** Takes no stream from now on; open ones go on. */
+  endGoaway(): void {
+    if (this.#goaway === 'said' || this.failed) return
+    this.#goaway = 'said'
+    this.draining = true
+    this.write(goawayFrame(this.role === 'server' ? this.table.last : 0, errorCode.noError))
+  }
+
+  /** True while the peer may not yet know that we leave. */
+  get leaving(): boolean {
+    return this.#goaway === 'announced'
+  }
+
   /** A connection error (RFC 9113 §5.4.1). */
   fail(code: number, reason: string): false {
     if (this.failed) return false
+    this.violated = true
     this.write(goawayFrame(this.role === 'server' ? this.table.last : 0, code))
     this.close(code)
     this.events.failed(code, reason)

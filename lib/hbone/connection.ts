@@ -2,13 +2,14 @@ import { type ConnectionEvents, ConnectionState, type Role } from './connection-
 import {
   endFrame,
   errorCode,
-  goawayFrame,
   headersFrames,
   largestWindow,
   pingFrame,
   preface,
+  setting,
+  settingsFrame,
+  windowFrame,
 } from './frames.ts'
-import { setting, settingsFrame, windowFrame } from './frames.ts'
 import type { Field } from './hpack/decode.ts'
 import { hpackEncode } from './hpack/encode.ts'
 import type { HboneLimits } from './limits.ts'
@@ -64,6 +65,10 @@ export class Connection {
   }
   get failed(): boolean {
     return this.#state.failed
+  }
+  /** True when the peer has broken the rules. */
+  get violated(): boolean {
+    return this.#state.violated
   }
 
   /** Takes bytes of the peer; false once the connection has failed. The buffer may be reused afterwards. */
@@ -139,12 +144,24 @@ export class Connection {
     this.#state.write(pingFrame(payload, false))
   }
 
-  /** Says that no further stream is taken; open ones go on. */
+  /** Says that no further stream will be taken; those on the way are, and open ones go on. */
   goaway(): void {
-    const state = this.#state
-    if (state.draining || state.failed) return
-    state.draining = true
-    state.write(goawayFrame(state.role === 'server' ? state.table.last : 0, errorCode.noError))
+    this.#state.goaway()
+  }
+
+  /** Takes no stream from now on. */
+  endGoaway(): void {
+    this.#state.endGoaway()
+  }
+
+  /** True while the peer may not yet know that we leave. */
+  get leaving(): boolean {
+    return this.#state.leaving
+  }
+
+  /** To be called now and then: fails when the peer has not sent in time what it owes us. */
+  checkTime(): void {
+    this.#receiver.checkTime()
   }
 
   /** The transport is gone, or must go: tells every stream. */

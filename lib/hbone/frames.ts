@@ -40,6 +40,8 @@ export const setting = {
 } as const
 
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
+/** Its acknowledgement tells that the peer has seen what was sent before it. */
+export const drainPing = Buffer.from('draining', 'latin1')
 export const headerBytes = 9
 export const defaultWindow = 65_535
 export const defaultMaxFrame = 16_384

@@ -53,10 +53,10 @@ export class Glitches {
 
   unansweredReset(): boolean {
     this.#roll()
-    return ++this.#unansweredResets <= this.#limits.maxUnansweredResets
+    return ++this.#unansweredResets < this.#limits.maxUnansweredResets
   }
 
   glitch(): boolean {
-    return ++this.#glitches <= this.#limits.maxGlitches
+    return ++this.#glitches < this.#limits.maxGlitches
   }
 }

@@ -17,20 +17,24 @@ const bad = (code: number, reason: string): Block => ({ kind: 'error', code, rea
 export class HeaderBlocks {
   readonly #limits: Pick<HboneLimits, 'maxHeaderBytes' | 'maxHeaderFields'>
   readonly #decoder = new HpackDecoder()
+  readonly #now: () => number
   #parts: Buffer[] = []
   #bytes = 0
   #endStream = false
-  /** The stream whose block is unfinished, 0 for none. */
+  /** The stream whose block is unfinished, 0 for none; and since when. */
   open = 0
+  openSince = 0
 
-  constructor(limits: Pick<HboneLimits, 'maxHeaderBytes' | 'maxHeaderFields'>) {
+  constructor(limits: Pick<HboneLimits, 'maxHeaderBytes' | 'maxHeaderFields'>, now: () => number) {
     this.#limits = limits
+    this.#now = now
   }
 
   headers(header: Readonly<FrameHeader>, payload: Buffer): Block {
     const fragment = unpadded(header.flags, payload)
     if (fragment === undefined) return bad(errorCode.protocolError, 'padding beyond the frame')
     this.open = header.id
+    this.openSince = this.#now()
     this.#endStream = (header.flags & flag.endStream) !== 0
     return this.#add(header, fragment)
   }

@@ -28,11 +28,15 @@ export type HboneLimits = Readonly<{
   /** PING, SETTINGS, PRIORITY, unknown, useless WINDOW_UPDATE and empty DATA frames per `controlWindowMs`. */
   maxControlFrames: number
   controlWindowMs: number
-  /** Streams that were reset before we answered them, per `controlWindowMs` (CVE-2023-44487, CVE-2025-8671). */
+  /** As many streams reset before we answered them, per `controlWindowMs`, are too many (CVE-2023-44487). */
   maxUnansweredResets: number
-  /** Malformed requests and the like in the life of a connection. */
+  /** As many malformed or refused requests are too many in the life of a connection (CVE-2025-8671). */
   maxGlitches: number
   handshakeMs: number
+  /** How long a peer may take to send its SETTINGS and to acknowledge ours. */
+  settingsMs: number
+  /** How long a header block may stay unfinished, which stops everything else on its connection. */
+  headerBlockMs: number
   /** How long a CONNECT may wait for its answer. */
   answerMs: number
   /** Quiet time before a PING, and how long its answer may take. */
@@ -66,8 +70,10 @@ export const defaultLimits: HboneLimits = {
   maxControlFrames: 1000,
   controlWindowMs: 10_000,
   maxUnansweredResets: 100,
-  maxGlitches: 100,
+  maxGlitches: 50,
   handshakeMs: 5_000,
+  settingsMs: 10_000,
+  headerBlockMs: 5_000,
   answerMs: 10_000,
   pingIdleMs: 10_000,
   pingTimeoutMs: 20_000,

@@ -58,12 +58,15 @@ export class HbonePool {
     for (let n = 0; n < maxAttempts; n++) {
       signal.throwIfAborted()
       const entry = this.#entry(textOf(o.key))
-      const session = entry.sessions.find((one) => this.#hasRoom(one)) ?? (await this.#join(entry, o, signal))
+      const known = entry.sessions.find((one) => this.#hasRoom(one))
+      const session = known ?? (await this.#join(entry, o, signal))
       // Those who waited for the same dial may have filled it.
       if (!this.#hasRoom(session)) continue
       entry.lastUse.set(session, Date.now())
       const tunnel = await openTunnel(session, o.authority, o.headers, this.#limits.answerMs, signal)
-      if (tunnel !== 'refused') return tunnel
+      if (!('unserved' in tunnel)) return tunnel
+      // No byte of the application has left. A connection that breaks at once, though, is no accident.
+      if (tunnel.unserved === 'lost' && known === undefined) throw tunnel.why
     }
     throw new MeshError('h2-failed', { message: 'peer takes no tunnels', unsent: true })
   }

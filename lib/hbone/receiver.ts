@@ -1,7 +1,16 @@
 import { parseRequest, parseResponse } from './fields.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { type FrameHeader, FrameReader, type FrameSink, type Handling } from './frame-reader.ts'
-import { errorCode, flag, frameType, largestWindow, pingFrame, preface, settingsAck } from './frames.ts'
+import {
+  drainPing,
+  errorCode,
+  flag,
+  frameType,
+  largestWindow,
+  pingFrame,
+  preface,
+  settingsAck,
+} from './frames.ts'
 import { type Block, HeaderBlocks } from './header-block.ts'
 import type { Decoded } from './hpack/decode.ts'
 import { parseSettings } from './settings.ts'
@@ -19,7 +28,7 @@ export class Receiver implements FrameSink {
 
   constructor(state: ConnectionState) {
     this.#state = state
-    this.#blocks = new HeaderBlocks(state.limits)
+    this.#blocks = new HeaderBlocks(state.limits, state.now)
     this.#prefaceLeft = state.role === 'server' ? preface.length : 0
   }
 
@@ -38,6 +47,21 @@ export class Receiver implements FrameSink {
       if (this.#prefaceLeft > 0) return true
     }
     return this.#reader.read(bytes, at, end, this) && !this.#state.failed
+  }
+
+  /** Judges what the peer owes us and has not sent; false once the connection has failed. */
+  checkTime(): boolean {
+    const state = this.#state
+    const { settingsMs, headerBlockMs } = state.limits
+    const now = state.now()
+    if (state.failed) return false
+    if (!state.settingsAcked && now - state.startedAt > settingsMs) {
+      return state.fail(errorCode.settingsTimeout, 'SETTINGS are not acknowledged')
+    }
+    if (this.#blocks.open !== 0 && now - this.#blocks.openSince > headerBlockMs) {
+      return state.fail(errorCode.enhanceYourCalm, 'header block does not end')
+    }
+    return true
   }
 
   #stop(code: number, reason: string): Handling {
@@ -200,6 +224,7 @@ export class Receiver implements FrameSink {
     if ((flags & flag.ack) !== 0) {
       if (this.#state.pings === 0) return this.#calm('PING ACK')
       this.#state.pings--
+      if (payload.equals(drainPing)) this.#state.endGoaway()
       this.#state.events.pong(payload)
     } else if (!this.#calm('PING')) return false
     else this.#state.write(pingFrame(payload, true))
@@ -287,7 +312,8 @@ export class Receiver implements FrameSink {
     this.#state.table.add(stream)
     if (malformed || full) {
       this.#state.reset(stream, malformed ? errorCode.protocolError : errorCode.refusedStream)
-      // Refusing during a drain is our own doing.
+      // Refusing during a drain is our own doing; a peer that has not seen our SETTINGS knows no limit.
+      if (!malformed && !this.#state.settingsAcked) return this.#calm('refused streams')
       return (
         this.#state.draining ||
         this.#state.glitches.glitch() ||

@@ -28,6 +28,8 @@ export type SessionOptions = Readonly<{
 const decrypted = Buffer.allocUnsafeSlow(64 << 10)
 /** How long a peer that broke the rules may take to read why. */
 const lingerMs = 250
+/** How long a peer may take to hear that we leave. */
+const leaveMs = 1_000
 
 /** An HTTP/2 connection on its TLS socket: moves bytes, keeps time, closes. */
 export class Session {
@@ -173,6 +175,7 @@ export class Session {
 
   #tick(): void {
     const now = Date.now()
+    this.connection.checkTime()
     this.connection.relieve(this.limits.stallMs)
     this.flush()
     if (!this.#judgePeer()) return
@@ -192,14 +195,14 @@ export class Session {
     if (standing.kind !== 'end') return true
     this.#verdict = standing.error
     // An end that says so: a peer of ours does not mistake it for a failure (ztunnel: GOAWAY with NO_ERROR).
-    this.connection.goaway()
+    this.connection.endGoaway()
     this.flush()
     this.destroy(standing.error)
     return false
   }
 
   #pingFailed(): void {
-    this.connection.goaway()
+    this.connection.endGoaway()
     this.flush()
     this.destroy(new MeshError('timeout', { message: 'peer does not answer PING' }))
   }
@@ -207,6 +210,11 @@ export class Session {
   /** True while tunnels may still be opened. */
   get usable(): boolean {
     return !this.#draining && !this.connection.failed && !this.#tls.destroyed && this.connection.hasIds
+  }
+
+  /** True when the connection had worked and then broke, for no reason of ours: a new one may well do. */
+  get broke(): boolean {
+    return this.#ready && this.#tls.destroyed && !this.connection.violated && this.#verdict === undefined
   }
 
   /** Why a stream ended before its answer. A server that refuses our certificate says so only after the handshake. */
@@ -222,17 +230,24 @@ export class Session {
     return this.#verdict ?? resetError(code, false)
   }
 
-  /** Takes no more streams and closes after the last. */
+  /** Takes no more streams, but for those on the way, and closes after the last. */
   drain(): void {
     if (this.#draining && this.connection.streamCount > 0) return
     this.#draining = true
     this.connection.goaway()
+    if (this.connection.leaving) setTimeout(() => this.#leave(), leaveMs).unref()
+    this.flush()
+    this.#endIfDrained()
+  }
+
+  #leave(): void {
+    this.connection.endGoaway()
     this.flush()
     this.#endIfDrained()
   }
 
   #endIfDrained(): void {
-    if (!this.#draining || this.#ended || this.connection.streamCount > 0) return
+    if (!this.#draining || this.#ended || this.connection.streamCount > 0 || this.connection.leaving) return
     this.#ended = true
     this.#tls.end()
     // The peer may never close its half.

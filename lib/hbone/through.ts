@@ -1,4 +1,3 @@
-import { MeshError } from '#base'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { openTunnel } from './client.ts'
 import { secureClient } from './handshake.ts'
@@ -40,8 +39,8 @@ export async function connectThrough(outer: OutboundTunnel, o: ThroughOptions): 
       closed: () => view.destroy(),
     })
     const tunnel = await openTunnel(session, o.authority, o.headers, limits.answerMs, o.signal)
-    if (tunnel !== 'refused') return tunnel
-    throw new MeshError('h2-failed', { message: 'peer takes no tunnels', unsent: true })
+    if ('unserved' in tunnel) throw tunnel.why
+    return tunnel
   } catch (error) {
     view.destroy()
     throw error

@@ -33,6 +33,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   /** Set once the stream has been reset by anybody. */
   resetCode: number | undefined
   onResponse: ((answer: Response | MeshError) => void) | undefined
+  #lost: AbortController | undefined
 
   constructor(session: Session, stream: Stream) {
     this.session = session
@@ -122,9 +123,19 @@ export class TunnelStream implements StreamListener, Tunnel {
     this.session.streamClosed()
   }
 
+  /** Made only for those who ask: most tunnels live without. */
+  get lost(): AbortSignal {
+    if (this.#lost === undefined) {
+      this.#lost = new AbortController()
+      if (this.resetCode !== undefined) this.#lost.abort(this.session.lossError(this.resetCode))
+    }
+    return this.#lost.signal
+  }
+
   #gone(code: number): void {
     if (this.resetCode !== undefined) return
     this.resetCode = code
+    this.#lost?.abort(this.session.lossError(code))
     this.onResponse?.(this.session.lossError(code))
     this.#user?.gone(code)
     if (this.#user === undefined) this.discard()

@@ -29,6 +29,8 @@ export type InboundTunnel = Tunnel &
     authority: string
     /** Lower-case names; several lines of one name are joined by commas. */
     headers: ReadonlyMap<string, string>
+    /** Fires when the peer gives up, or is lost, before its answer: to be asked for while there is none. */
+    readonly lost: AbortSignal
     /** Answers 200, with these headers. */
     accept(headers?: Readonly<Record<string, string>>): void
     /** Answers `status` and ends the stream. */

@@ -9,6 +9,9 @@ export type Decoded =
   | { kind: 'too-large' }
   | { kind: 'malformed'; reason: string }
 
+/** A block may decode to so much in any case, which is twice the table, and beyond it to so many times its length. */
+const freeBytes = 8192
+const maxAmplification = 16
 /** What every field costs beside its bytes (RFC 7541 §4.1). */
 const fieldOverhead = 32
 /** The size of the dynamic table that we leave to the peer, the default of SETTINGS_HEADER_TABLE_SIZE. */
@@ -45,6 +48,7 @@ export class HpackDecoder {
 
   #fields(maxBytes: number, maxFields: number): Decoded {
     const fields: Field[] = []
+    const most = Math.min(maxBytes, Math.max(freeBytes, maxAmplification * this.#bytes.length))
     let total = 0
     let count = 0
     while (this.#at < this.#bytes.length) {
@@ -53,9 +57,9 @@ export class HpackDecoder {
       total += field[0].length + field[1].length + fieldOverhead
       count++
       // Decoding goes on without keeping anything: the table must stay in step.
-      if (total <= maxBytes && count <= maxFields) fields.push(field)
+      if (total <= most && count <= maxFields) fields.push(field)
     }
-    return total <= maxBytes && count <= maxFields
+    return total <= most && count <= maxFields
       ? { kind: 'fields', fields, bytes: total }
       : { kind: 'too-large' }
   }
