@@ -15,6 +15,8 @@ const hourMs = 3_600_000
 /** A certificate authority in memory, made of the project's own parts. */
 export type TestCa = Readonly<{
   rootPem: string
+  /** With its key, for revocation lists. */
+  root: Issuer
   /** What a CA service answers: leaf, then root. */
   sign(csrPem: string, id: SpiffeId): string[]
   workload(id: SpiffeId, options?: { lifeMs?: number }): WorkloadCertificate
@@ -45,6 +47,7 @@ export function createTestCa(): TestCa {
   }
   return {
     rootPem: root.certPem,
+    root,
     sign,
     workload: (id, { lifeMs } = {}) => {
       const { publicKey, privateKey } = generateKeyPair()
