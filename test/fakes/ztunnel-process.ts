@@ -25,7 +25,7 @@ export class ControlPlane {
   readonly directory = mkdtempSync(join(tmpdir(), 'lateen-process-'))
   readonly #server = new grpc.Server()
   #resources: Resources = {}
-  #open = true
+  readonly #stop = new AbortController()
   #xds: FakeXds | undefined
   xdsAddress = ''
   caAddress = ''
@@ -60,7 +60,7 @@ export class ControlPlane {
   }
 
   async #serve(xds: FakeXds): Promise<void> {
-    for (let n = 1; this.#open; ) {
+    for (let n = 1; !this.#stop.signal.aborted; ) {
       const stream = await xds.stream(n).catch(() => undefined) // it does not wait for ever
       if (!stream) continue
       n++
@@ -80,7 +80,7 @@ export class ControlPlane {
   }
 
   [Symbol.dispose](): void {
-    this.#open = false
+    this.#stop.abort()
     this.#server.forceShutdown()
     this.#xds?.[Symbol.dispose]()
     rmSync(this.directory, { recursive: true, force: true })

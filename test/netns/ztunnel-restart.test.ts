@@ -57,7 +57,7 @@ async function setting(t: Teardown, prefix: string, env: Readonly<Record<string,
 class Traffic {
   ok = 0
   readonly failures: string[] = []
-  #going = true
+  readonly #stop = new AbortController()
   readonly #loops: Promise<void>[]
 
   constructor(ways: readonly Readonly<{ name: string; from: PodNet; to: string }>[], perWay: number) {
@@ -65,7 +65,7 @@ class Traffic {
   }
 
   async #loop({ name, from, to }: { name: string; from: PodNet; to: string }): Promise<void> {
-    for (let n = 0; this.#going; n++) {
+    for (let n = 0; !this.#stop.signal.aborted; n++) {
       const text = `${name} ${n}`
       const answer = await connectIn(from.netns, to, 8080)
         .then((socket) => talk(socket, text, 10_000))
@@ -76,7 +76,7 @@ class Traffic {
   }
 
   async stop(): Promise<void> {
-    this.#going = false
+    this.#stop.abort()
     await Promise.all(this.#loops)
   }
 }

@@ -19,6 +19,8 @@ export type WorkersOptions = Readonly<{
   readiness: Readiness
   metrics: WorkerMetrics
   log: Logger
+  /** Between two looks at the workers' loops; shortened by tests. */
+  checkMs?: number
 }>
 
 /** Name of the start-up task. */
@@ -32,7 +34,7 @@ const respawn = { baseMs: 250, capMs: 10_000 }
 /** A worker that lived this long was a good one. */
 const settledMs = 60_000
 const checkMs = 1_000
-/** Seconds without a turn of its loop: after the first it counts as stalled, after the second it is ended. */
+/** Looks without a turn of its loop, a second each: after the first it counts as stalled, after the second it is ended. */
 const stalledAfter = 5
 const hopelessAfter = 15
 
@@ -54,7 +56,7 @@ export class Workers {
     this.#all = Array.from({ length: options.count }, () => undefined)
     this.#deaths = this.#all.map(() => 0)
     this.#pods = new PlacedPods(() => this.#living(), options.log)
-    this.#timer = setInterval(() => this.#check(), checkMs).unref()
+    this.#timer = setInterval(() => this.#check(), options.checkMs ?? checkMs).unref()
   }
 
   /** Resolves when every worker takes orders; rejects when one cannot be started, which is a fault of ours. */

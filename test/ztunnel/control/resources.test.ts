@@ -10,7 +10,7 @@ const held = (of: HeldResources) =>
   of
     .batches()
     .flatMap(({ typeUrl, upserts }) =>
-      upserts.map(({ name, bytes }) => `${typeUrl} ${name} ${Buffer.from(bytes)}`),
+      upserts.map(({ name, bytes }) => `${typeUrl} ${name} ${Buffer.from(bytes).toString()}`),
     )
 
 t.test('what was accepted last is what a new worker is told', async (t) => {
