@@ -13,6 +13,9 @@ const duration = z
     const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[text.replace(/^\d+/, '')] ?? 1
     return Number.parseInt(text, 10) * unit
   })
+/** Shorter is an error in the making, longer than the whole set-up of a connection (60 s) means nothing. */
+const inWaits = (ms: number) => ms >= 50 && ms <= 60_000
+const waits = 'expected 50ms to 60s'
 const count = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const flag = z.enum(['true', 'false']).transform((text) => text === 'true')
 const port = count(0, 65_535)
@@ -78,6 +81,9 @@ const Env = z.object({
   ENABLE_RESPONSE_BAGGAGE: flag.default(true),
   /** Ours: a connection on which nothing moves for so long is ended; by default never. */
   CONNECTION_IDLE_TIMEOUT: duration.default(0),
+  /** Ours: ztunnel's fixed ten and five seconds. */
+  CONNECT_TIMEOUT: duration.refine(inWaits, waits).default(10_000),
+  WORKLOAD_TIMEOUT: duration.refine(inWaits, waits).default(5_000),
   CONNECTION_TERMINATION_DEADLINE: duration.optional(),
   TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
   ZTUNNEL_WORKER_THREADS: threads.optional(),
@@ -188,6 +194,8 @@ const tuningOf = (e: Env): Tuning => ({
   baggage: e.ENABLE_RESPONSE_BAGGAGE,
   loopbackTunnel: e.LOCALHOST_APP_TUNNEL,
   idleMs: e.CONNECTION_IDLE_TIMEOUT,
+  dialMs: e.CONNECT_TIMEOUT,
+  workloadMs: e.WORKLOAD_TIMEOUT,
   keepAlive: e.KEEPALIVE_ENABLED ? keepAliveOf(e) : undefined,
 })
 

@@ -64,6 +64,8 @@ t.test("connections: Istio's defaults, and what may be set", async (t) => {
     baggage: true,
     loopbackTunnel: true,
     idleMs: 0,
+    dialMs: 10_000,
+    workloadMs: 5_000,
     keepAlive: { idleMs: 180_000, intervalMs: 180_000, probes: 9, userTimeoutMs: 0 },
   })
   const set = {
@@ -83,11 +85,15 @@ t.test("connections: Istio's defaults, and what may be set", async (t) => {
     ENABLE_RESPONSE_BAGGAGE: 'false',
     LOCALHOST_APP_TUNNEL: 'false',
     CONNECTION_IDLE_TIMEOUT: '1h',
+    CONNECT_TIMEOUT: '3s',
+    WORKLOAD_TIMEOUT: '30s',
   }
   t.same(parseConfig({ ...given, ...off }).tuning, {
     baggage: false,
     loopbackTunnel: false,
     idleMs: 3_600_000,
+    dialMs: 3_000,
+    workloadMs: 30_000,
     keepAlive: undefined,
   })
 })
@@ -111,6 +117,8 @@ t.test('one error names every bad variable', async (t) => {
     LOG_FORMAT: 'xml',
     ENABLE_ORIG_SRC: 'maybe',
     POOL_MAX_STREAMS_PER_CONNECTION: '0',
+    CONNECT_TIMEOUT: '2h',
+    WORKLOAD_TIMEOUT: '0s',
   }
   try {
     parseConfig(bad)

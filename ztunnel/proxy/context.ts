@@ -49,11 +49,11 @@ export type PodContext = ProxyContext &
     draining: AbortSignal
   }>
 
-/** How long a connection may wait for the control plane to tell us who its pod is (ztunnel: 5 s). */
-const localWaitMs = 5_000
-
 /** The record of the pod itself; `no-workload` when the control plane has not sent it in time. */
-export async function localWorkload({ state, pod }: PodContext, signal: AbortSignal): Promise<Workload> {
+export async function localWorkload(
+  { state, pod, tuning }: PodContext,
+  signal: AbortSignal,
+): Promise<Workload> {
   const known = state.localWorkload(pod)
   if (known) return known
   signal.throwIfAborted()
@@ -64,7 +64,7 @@ export async function localWorkload({ state, pod }: PodContext, signal: AbortSig
         ? signal.reason
         : new MeshError('no-workload', { message: `unknown source workload: ${pod.namespace}/${pod.name}` }),
     )
-  const timer = setTimeout(failed, localWaitMs)
+  const timer = setTimeout(failed, tuning.workloadMs)
   signal.addEventListener('abort', failed, { once: true })
   using _watch = state.onChange(() => {
     const found = state.localWorkload(pod)

@@ -7,9 +7,6 @@ import { deadline } from './context.ts'
 import { tame } from './sockets.ts'
 import type { Tuning } from './tuning.ts'
 
-/** ztunnel's connect timeout. */
-const dialMs = 10_000
-
 type DialOptions = Readonly<{
   netns: Netns
   mark: number
@@ -21,9 +18,9 @@ type DialOptions = Readonly<{
 
 /** Connects from inside a pod's namespace. Nothing has been sent when it fails, so another endpoint may be tried. */
 export async function dial(to: SocketAddress, options: DialOptions): Promise<Socket> {
-  const { signal } = options
+  const { signal, tuning } = options
   const socket = new Socket({ fd: openFd(to, options), allowHalfOpen: true })
-  using limit = deadline(dialMs, signal)
+  using limit = deadline(tuning.dialMs, signal)
   try {
     tame(socket)
     socket.connect({ host: to.address, port: to.port })

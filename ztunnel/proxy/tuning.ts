@@ -8,6 +8,10 @@ export type Tuning = Readonly<{
   loopbackTunnel: boolean
   /** A connection on which nothing moves for so long is ended; 0: never. Ours. */
   idleMs: number
+  /** How long a dial may take (CONNECT_TIMEOUT). Ours. */
+  dialMs: number
+  /** How long a connection waits for the record of its own pod (WORKLOAD_TIMEOUT). Ours. */
+  workloadMs: number
   /** Of every socket, accepted or dialled (KEEPALIVE_*, USER_TIMEOUT_ENABLED); undefined: silent peers are never asked. */
   keepAlive: KeepAlive | undefined
 }>
@@ -16,5 +20,7 @@ export const defaultTuning: Tuning = {
   baggage: true,
   loopbackTunnel: true,
   idleMs: 0,
+  dialMs: 10_000,
+  workloadMs: 5_000,
   keepAlive: { idleMs: 180_000, intervalMs: 180_000, probes: 9, userTimeoutMs: 0 },
 }
