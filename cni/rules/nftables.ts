@@ -87,7 +87,8 @@ function natOutput(rules: PodRules): string[] {
   const { returnMark, markMask, loopback } = wire
   const probe = each((f) => `meta l4proto tcp ${word[f]} daddr ${wire.probe[f]} counter accept`)
   const dns = [
-    `oifname != "lo" ${notProxy} udp dport 53 ${redirect(wire.dnsPort)}`,
+    // The tables are of both families: without IPv6 rules nobody listens on ::1 either.
+    `${rules.ipv6 ? '' : 'meta nfproto ipv4 '}oifname != "lo" ${notProxy} udp dport 53 ${redirect(wire.dnsPort)}`,
     ...each(
       (f) =>
         `${word[f]} daddr != ${loopback[f]} tcp dport 53 ${begun(rules)}${notProxy} ${redirect(wire.dnsPort)}`,

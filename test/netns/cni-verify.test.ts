@@ -91,6 +91,7 @@ for (const [name, backend] of Object.entries(backends)) {
     }
     for (const other of [
       { dnsCapture: true },
+      { dnsCapture: true, ipv6: false },
       { ingressMode: true },
       { ipv6: false },
       { virtualInterfaces: ['eth9'] },

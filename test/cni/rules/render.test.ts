@@ -28,6 +28,8 @@ const variants: [string, PodRules][] = [
   ['the default', plain],
   ['IPv4 only', { ...plain, ipv6: false }],
   ['DNS capture', { ...plain, dnsCapture: true }],
+  ['DNS capture, IPv4 only', { ...plain, dnsCapture: true, ipv6: false }],
+  ['leaving with DNS capture', { ...plain, dnsCapture: true, phase: 'leaving' }],
   ['ingress mode', { ...plain, ingressMode: true }],
   ['virtual interfaces', { ...plain, virtualInterfaces: ['virbr0', 'br-1'] }],
   ['joining', { ...plain, phase: 'joining', dnsCapture: true }],
