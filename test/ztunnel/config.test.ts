@@ -128,3 +128,32 @@ t.test('one error names every bad variable', async (t) => {
     t.equal((error as { code?: string }).code, 'bad-config')
   }
 })
+
+t.test('the DNS proxy: on unless it is switched off, under Istio’s names', async (t) => {
+  t.same(parseConfig(given).dns, {
+    domain: 'cluster.local',
+    preferredNamespace: undefined,
+    ipv6: true,
+    address: undefined,
+  })
+  for (const name of ['DNS_CAPTURE', 'ISTIO_META_DNS_CAPTURE'])
+    t.equal(parseConfig({ ...given, [name]: 'false' }).dns, undefined, name)
+  const config = parseConfig({
+    ...given,
+    CLUSTER_DOMAIN: 'Corp.Example.',
+    PREFERED_SERVICE_NAMESPACE: 'shared',
+    IPV6_ENABLED: 'false',
+    ISTIO_META_DNS_PROXY_ADDR: 'localhost:5353',
+  })
+  t.same(config.dns, {
+    domain: 'corp.example',
+    preferredNamespace: 'shared',
+    ipv6: false,
+    address: { address: '127.0.0.1', port: 5353 },
+  })
+  t.match(parseConfig({ ...given, DNS_PROXY_ADDR: '[::1]:53' }).dns, {
+    address: { address: '::1', port: 53 },
+  })
+  for (const address of ['dns.example:53', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536'])
+    t.throws(() => parseConfig({ ...given, DNS_PROXY_ADDR: address }), /DNS_PROXY_ADDR/, address)
+})
