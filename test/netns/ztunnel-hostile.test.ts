@@ -196,3 +196,33 @@ t.test(
     t.equal(await talk(await connectIn(client.netns, server.v4, 8080), 'x'), 'x')
   },
 )
+
+t.test(
+  'a flood of garbage leaves few lines and their sum in the log, and a neighbour served',
+  { skip },
+  async (t) => {
+    const { client, server, stranger, n2 } = await setUp('ztg', t)
+    const flood = 400
+    const garbage = async () => {
+      const socket = await dialIn(stranger, server.v4, 15008)
+      const closed = new Promise((done) => socket.once('close', done))
+      socket.resume()
+      socket.end('garbage\r\n\r\n')
+      await closed
+    }
+    for (let i = 0; i < flood; i += 50) await Promise.all(Array.from({ length: 50 }, garbage))
+    const summed = () =>
+      n2.lines
+        .filter(({ message }) => message === 'connections failed')
+        .reduce((sum, { count }) => sum + Number(count), 0)
+    const single = () =>
+      n2.lines.filter(({ scope, message }) => scope === 'access' && message === 'connection failed')
+    await eventually(() => single().length + summed() === flood, 'all of them are told')
+    t.ok(single().length < 150, `${single().length} lines of their own`)
+    t.match(single()[0], { reason: 'tls-failed', direction: 'inbound' })
+    const metrics = await n2.ztunnel.registry.metrics()
+    t.match(metrics, new RegExp(`lateen_access_log_suppressed_total ${summed()}`))
+    t.notMatch(metrics, /istio_tcp_connections_opened_total\{/, 'and no series')
+    t.equal(await talk(await connectIn(client.netns, server.v4, 8080), 'x'), 'x')
+  },
+)
