@@ -23,7 +23,10 @@ type Entry = Readonly<{
   originalDst: string | null
   actualDst: SocketAddress
   protocol: 'TCP' | 'HBONE' | 'DOUBLEHBONE'
-  /** What policies are asked about it; inbound only, the source's ztunnel does not decide. */
+  /**
+   * What policies are asked about it; inbound only. A policy's scope is the workload that is called, and nothing in
+   * `istio.security.Authorization` says that it is about what a workload calls: the caller's side has REGISTRY_ONLY.
+   */
   judged?: Connection | undefined
 }>
 type Open = Entry & {
