@@ -7,7 +7,7 @@ import { type DnsContext, dnsMetrics, InFlight, maxInFlight, startDnsProxy } fro
 import { MeshState, parseService } from '../../ztunnel/state/index.ts'
 import { serviceWire } from '../fakes/mesh.ts'
 import { until } from '../fakes/until.ts'
-import { question, read } from '../ztunnel/dns/kit.ts'
+import { question, read, response } from '../ztunnel/dns/kit.ts'
 import { root, World } from './cni-world.ts'
 import { type Asked, askTcpIn, askUdpIn, nameserverIn, udpIn } from './dns-world.ts'
 
@@ -190,6 +190,33 @@ t.test(
     closeFd(squatter)
   },
 )
+
+t.test('a pod that goes takes all its questions along, and leaves no socket', { skip }, async (t) => {
+  using world = new World('dns-gone')
+  const { a, b } = world
+  const silent = udpIn(b.netns, 'ipv4', at53(b.ipv4))
+  const context = contextOf(ip(b.ipv4))
+  const proxy = await startDnsProxy({ context, pod, netns: a.netns })
+  const asked = Array.from({ length: 20 }, (_, id) =>
+    askUdpIn(a.netns, { address: ip('127.0.0.1'), port: 15053 }, question({ name: 'example.org', id }), 300),
+  )
+  const late: (() => void)[] = []
+  silent.on('message', (bytes, from) =>
+    late.push(() => silent.send(response(bytes, {}), from.port, from.address)),
+  )
+  await until(() => late.length === 20, 'the upstream has them all')
+  await proxy[Symbol.asyncDispose]()
+  t.equal(context.inFlight.count, 0)
+  t.equal(world.run('a', 'ss', '-Hnua').match(/10\.244\.1\.6:53/g), null, 'no socket waits for an answer')
+  for (const answer of late) answer()
+  await Promise.all(asked)
+  t.equal(
+    world.run('a', 'ss', '-Hnuta').trim(),
+    '',
+    'the namespace is empty for whoever gets the address next',
+  )
+  silent.close()
+})
 
 function listening(world: World, where = 'a'): string[] {
   return world

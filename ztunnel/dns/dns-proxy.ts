@@ -64,7 +64,7 @@ export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy>
   await using stack = new AsyncDisposableStack()
   const gone = new AbortController()
   const resolver = resolverOf(options, gone.signal)
-  const connections = connectionsOf(options, stack)
+  const connections = stack.use(lookThrough(options))
   const servers: DnsServer[] = []
   const admit = (fd: number | undefined) => context.admission.take(1, pod.uid, fd)
   for (const { address, optional } of addressesOf(config)) {
@@ -72,9 +72,7 @@ export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy>
     const bind: Bind = { netns, mark, family, address }
     try {
       servers.push(
-        stack.use(
-          serveUdp({ ...bind, resolver, askedBy: (client) => connections?.originalDst(address, client) }),
-        ),
+        stack.use(serveUdp({ ...bind, resolver, askedBy: (peer) => connections.originalDst(address, peer) })),
       )
       servers.push(stack.use(await serveTcp({ ...bind, resolver, admit })))
     } catch (error) {
@@ -92,16 +90,26 @@ export async function startDnsProxy(options: DnsProxyOptions): Promise<DnsProxy>
   }
 }
 
-/** The pod's table of connections, which knows whom a redirected datagram was for; undefined where there is none. */
-function connectionsOf(
-  { context, netns }: DnsProxyOptions,
-  stack: AsyncDisposableStack,
-): Conntrack | undefined {
-  try {
-    return stack.use(openConntrack(netns))
-  } catch (error) {
-    context.log.debug('the servers that apps ask are not known', { error: messageOf(error) })
-    return undefined
+/** Whom a redirected datagram was for, by the pod's table of connections; opened when first needed: a descriptor per pod. */
+function lookThrough({ context, netns }: DnsProxyOptions): Conntrack {
+  let table: Conntrack | 'none' | undefined
+  const open = (): Conntrack | 'none' => {
+    try {
+      return openConntrack(netns)
+    } catch (error) {
+      context.log.debug('the servers that apps ask are not known', { error: messageOf(error) })
+      return 'none'
+    }
+  }
+  return {
+    originalDst: (local, peer) => {
+      table ??= open()
+      return table === 'none' ? undefined : table.originalDst(local, peer)
+    },
+    [Symbol.dispose]: () => {
+      if (table !== 'none') table?.[Symbol.dispose]()
+      table = 'none'
+    },
   }
 }
 
