@@ -105,6 +105,8 @@ function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Pr
       if ('reason' in verdict) refuse(verdict)
       else {
         finish()
+        // Outside of `tls.Server` Node only reports what breaks TLS after the handshake, and lets the socket hang.
+        tls.on('_tlsError', (error: Error) => tls.destroy(error))
         resolve(verdict)
       }
     })
