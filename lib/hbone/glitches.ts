@@ -18,7 +18,7 @@ export class Glitches {
   #controlFrames = 0
   #unansweredResets = 0
   #glitches = 0
-  #windowCredit = updatesPerFrame
+  #windowCredit = 0
 
   constructor(limits: Counted, now: () => number) {
     this.#limits = limits

@@ -151,9 +151,13 @@ export class Receiver implements FrameSink {
     const stream = this.#current
     this.#current = undefined
     if (stream === undefined) return !this.#state.failed
+    const padding = this.#reader.paddingOfLast
+    const ends = (header.flags & flag.endStream) !== 0
     // Padding was never anybody's: give it back at once.
-    if ((header.flags & flag.padded) !== 0) this.#state.consumed(stream, this.#reader.paddingOfLast)
-    if ((header.flags & flag.endStream) !== 0 && !stream.closed) this.#state.remoteEnd(stream)
+    this.#state.consumed(stream, padding)
+    if (padding > 0 && padding === header.length && !ends && !this.#calm('DATA of padding alone'))
+      return false
+    if (ends && !stream.closed) this.#state.remoteEnd(stream)
     return !this.#state.failed
   }
 

@@ -163,7 +163,6 @@ for (const [title, bytes, code] of afterHello) {
 for (const [title, one] of floods) {
   t.test(`a flood of ${title} is cut off at 1000, and not below`, async (t) => {
     const peer = peerOf('server')
-    // Two updates are free: they might answer DATA that we sent.
     peer.feed(
       hello,
       headers(1),
