@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
@@ -140,6 +141,16 @@ export async function call(pod: PodNet, host = vip, port = 80, ms = 10_000): Pro
     socket?.destroy()
   }
 }
+
+/** A command in a pod's network namespace; what it says. */
+export const inPod = ({ network }: FaultWorld, pod: string, ...command: readonly string[]): string =>
+  execFileSync('ip', ['netns', 'exec', network.fabric.replace(/fab$/, pod), ...command]).toString()
+
+/** HBONE connections that the server's pod has. */
+export const hboneConnections = (world: FaultWorld): number =>
+  inPod(world, 'server', 'ss', '-Htn', 'state', 'established', 'sport = :15008')
+    .split('\n')
+    .filter((line) => line !== '').length
 
 /** Calls at a steady rate until stopped: how many went well, and what was said of the others. */
 export function traffic(pod: PodNet, perSecond = 20) {
