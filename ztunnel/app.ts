@@ -15,7 +15,7 @@ import {
   sumMetrics,
 } from '#telemetry'
 import { subscribe } from '#xds'
-import { type AdminParts, adminRoutes, serveAdmin } from './admin/index.ts'
+import { type AdminParts, adminRoutes, Profiler, serveAdmin } from './admin/index.ts'
 import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
@@ -110,7 +110,8 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const registry = allMetrics(own, workers)
   const ending = endingOf(workers, pods, config.drainMs)
   const connections = () => workers.connections()
-  const admin = { config, state, pods, connections, certificates, logs, quit: ending.quit }
+  const profiler = stack.use(new Profiler())
+  const admin = { config, state, pods, connections, certificates, logs, profiler, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
   const { leaving } = ending
   startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, leaving, stop })

@@ -1,6 +1,13 @@
 import { ipFromBytes } from '#base'
 import type { Authorization, Match, TextMatch } from '#policy'
-import { type Gateway, gatewayName, type Service, type Workload, type MeshState } from '../state/index.ts'
+import {
+  type Gateway,
+  gatewayName,
+  type MeshState,
+  type Service,
+  type ServiceKey,
+  type Workload,
+} from '../state/index.ts'
 
 /** A value as istioctl's ztunnel-config reads it (facts: ztunnel.md §8.2). Empty optional parts are left out. */
 type Json = unknown
@@ -45,10 +52,7 @@ export const dumpService = (s: Service, state: MeshState): Json => ({
   cidrVips: unlessEmpty(s.cidrVips.map(({ network, cidr }) => ({ network, cidr: blockText(cidr) }))),
   ports: Object.fromEntries(s.ports),
   endpoints: Object.fromEntries(
-    [...state.membersOf(s.key).values()].map((w) => [
-      w.uid,
-      { workloadUid: w.uid, port: Object.fromEntries(w.services.get(s.key) ?? []), status: w.status },
-    ]),
+    [...state.membersOf(s.key).values()].map((w) => [w.uid, dumpEndpoint(w, s.key)]),
   ),
   subjectAltNames: unlessEmpty(s.subjectAltNames),
   waypoint: gateway(s.waypoint),
@@ -66,6 +70,14 @@ export const dumpService = (s: Service, state: MeshState): Json => ({
   ipFamilies: s.ipFamilies === 'Automatic' ? undefined : s.ipFamilies,
   canonical: s.canonical || undefined,
   visibility: s.visibility,
+})
+
+/** A workload as one of a service's endpoints. */
+export const dumpEndpoint = (w: Workload, service: ServiceKey): Json => ({
+  workloadUid: w.uid,
+  service,
+  port: Object.fromEntries(w.services.get(service) ?? []),
+  status: w.status,
 })
 
 const scopes = { global: 'Global', namespace: 'Namespace', 'workload-selector': 'WorkloadSelector' } as const

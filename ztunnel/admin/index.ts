@@ -1,3 +1,4 @@
 /** The admin server, on loopback. */
 export { type AdminParts, adminRoutes } from './routes.ts'
+export { Profiler } from './profile/index.ts'
 export { serveAdmin } from './server.ts'

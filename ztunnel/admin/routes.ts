@@ -1,99 +1,91 @@
-import type { CertificateState } from '#identity'
 import type { LogControl } from '#telemetry'
-import type { Config } from '../config.ts'
-import type { Pods } from '../inpod/index.ts'
-import type { MeshState } from '../state/index.ts'
-import type { ConnectionDump } from '../worker/index.ts'
-import { dumpCertificates } from './certificates.ts'
-import { dumpPolicy, dumpService, dumpWorkload } from './dump.ts'
-import type { AdminRoutes, Answer } from './server.ts'
+import { configDump, type DumpParts } from './config-dump.ts'
+import { answerLogging } from './logging.ts'
+import type { Profiler } from './profile/index.ts'
+import type { AdminRoutes, Answer, Asked } from './server.ts'
 
-export type AdminParts = Readonly<{
-  config: Config
-  state: MeshState
-  pods: Pods
-  /** Every open connection, from each data worker. */
-  connections(): Promise<readonly ConnectionDump[]>
-  certificates: Readonly<{ dump(): readonly CertificateState[] }>
-  logs: LogControl
-  /** Starts the graceful end; resolves when it is over. */
-  quit(): Promise<void>
-}>
+export type AdminParts = DumpParts &
+  Readonly<{
+    logs: LogControl
+    profiler: Profiler
+    /** Starts the graceful end; resolves when it is over. */
+    quit(): Promise<void>
+  }>
 
-/** ztunnel's admin paths. */
+/** ztunnel's admin paths (facts: ztunnel.md §8.1). */
 export const adminRoutes = (parts: AdminParts): AdminRoutes => ({
   '/': () => ({ status: 200, type: 'text/html; charset=utf-8', body: index }),
-  '/config_dump': async () => json(configDump(parts, await parts.connections())),
-  '/logging': (url, method) => (method === 'POST' ? setLogging(url, parts.logs) : postOnly),
-  '/quitquitquit': async (_, method) => {
-    if (method !== 'POST') return postOnly
+  '/config_dump': async () => json(await configDump(parts)),
+  '/logging': post(({ query }) => answerLogging(query, parts.logs, parts.config.log.filter)),
+  '/quitquitquit': post(async () => {
     await parts.quit()
     return { status: 200, body: 'shutdown now\n' }
-  },
+  }),
+  '/debug/pprof/profile': ({ query, signal }) => cpuProfile(parts.profiler, query, signal),
+  '/debug/pprof/heap': ({ query, signal }) => heapProfile(parts.profiler, query, signal),
+  '/debug/pprof/heap/profiling': post(({ query }) => sampleHeap(parts.profiler, query.get('activate'))),
 })
 
-const index =
-  '<h1>ztunnel admin</h1><a href="config_dump">config_dump</a>, POST <code>logging</code>, POST <code>quitquitquit</code>\n'
+/** What changes something must not be reached by a link. */
+const post =
+  (route: (asked: Asked) => Answer | Promise<Answer>) =>
+  (asked: Asked): Answer | Promise<Answer> =>
+    asked.method === 'POST' ? route(asked) : postOnly
 const postOnly: Answer = { status: 405, body: 'Invalid HTTP method: only POST is allowed\n' }
+
+async function cpuProfile(profiler: Profiler, query: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+  const seconds = numberOf(query, 'seconds', 10, 300)
+  const frequency = numberOf(query, 'frequency', 100, 1_000)
+  if (seconds === undefined || frequency === undefined)
+    return bad('seconds must be 1 to 300, frequency 1 to 1000')
+  return pprof(await profiler.cpu(seconds, frequency, signal), 'profile')
+}
+
+async function heapProfile(profiler: Profiler, query: URLSearchParams, signal: AbortSignal): Promise<Answer> {
+  const seconds = numberOf(query, 'seconds', 10, 300)
+  if (seconds === undefined) return bad('seconds must be 1 to 300')
+  return pprof(await profiler.heap(seconds, signal), 'heap')
+}
+
+async function sampleHeap(profiler: Profiler, activate: string | null): Promise<Answer> {
+  if (activate !== 'true' && activate !== 'false') return bad('activate must be true or false')
+  const active = await profiler.sampleHeap(activate === 'true')
+  if (active === undefined) return busy
+  return { status: 200, body: `heap profiling is ${active ? 'on' : 'off'}\n` }
+}
+
+/** A whole number from 1 to `max`; undefined when something else is asked for. */
+function numberOf(query: URLSearchParams, name: string, otherwise: number, max: number): number | undefined {
+  const text = query.get(name)
+  if (text === null) return otherwise
+  const number = /^\d{1,4}$/.test(text) ? Number(text) : 0
+  return number >= 1 && number <= max ? number : undefined
+}
+
+const bad = (reason: string): Answer => ({ status: 400, body: `${reason}\n` })
+const busy: Answer = { status: 503, body: 'another profile is being taken\n' }
+const pprof = (profile: Uint8Array | undefined, name: string): Answer =>
+  profile === undefined
+    ? busy
+    : {
+        status: 200,
+        type: 'application/octet-stream',
+        headers: { 'content-disposition': `attachment; filename="${name}.pb.gz"` },
+        body: profile,
+      }
+
 const json = (value: unknown): Answer => ({
   status: 200,
   type: 'application/json',
   body: `${JSON.stringify(value, null, 2)}\n`,
 })
 
-/** What istioctl ztunnel-config reads. Never a key. */
-function configDump(
-  { config, state, pods, certificates }: AdminParts,
-  connections: readonly ConnectionDump[],
-): unknown {
-  return {
-    workloads: [...state.workloads()].map(dumpWorkload),
-    services: [...state.services()].map((service) => dumpService(service, state)),
-    policies: [...state.policies.byName.values()].map(dumpPolicy),
-    stagedServices: {},
-    staticConfig: { workloads: [], policies: [], services: [] },
-    version: { version: config.version, buildProfile: 'lateen', istioVersion: config.version },
-    config,
-    certificates: dumpCertificates(certificates.dump()),
-    workloadState: Object.fromEntries(
-      pods.list().map(({ pod, state: podState }) => [
-        pod.uid,
-        {
-          state: podState,
-          info: { name: pod.name, namespace: pod.namespace, serviceAccount: pod.serviceAccount },
-          connections: connectionsOf(pod.uid, connections),
-        },
-      ]),
-    ),
-  }
-}
-
-const connectionsOf = (uid: string, dumps: readonly ConnectionDump[]): ConnectionDump[string] => ({
-  inbound: dumps.flatMap((dump) => dump[uid]?.inbound ?? []),
-  outbound: dumps.flatMap((dump) => dump[uid]?.outbound ?? []),
-})
-
-/** `?level=debug`, `?level=access=debug` adds to the filter; `&reset` starts from the default first. */
-function setLogging(url: URL, logs: LogControl): Answer {
-  const level = url.searchParams.get('level')
-  const reset = url.searchParams.has('reset')
-  if (level === null && !reset) return { status: 200, body: `current log level is ${logs.filter()}\n` }
-  const kept = reset || (level !== null && !level.includes('=')) ? 'info' : logs.filter()
-  try {
-    logs.setFilter(merge(kept, level ?? ''))
-    return { status: 200, body: `New log level is ${logs.filter()}\n` }
-  } catch (error) {
-    if (!(error instanceof RangeError)) throw error
-    return { status: 400, body: `${error.message}\n` }
-  }
-}
-
-/** Rules of `added` replace those of `filter` for the same scope. */
-function merge(filter: string, added: string): string {
-  const rules = new Map<string, string>()
-  for (const rule of `${filter},${added}`.split(',').filter((part) => part !== '')) {
-    const scope = rule.includes('=') ? (rule.split('=')[0] ?? '') : ''
-    rules.set(scope, rule)
-  }
-  return [...rules.values()].join(',')
-}
+const index = `<!doctype html><title>ztunnel</title><h1>ztunnel admin</h1><ul>
+<li><a href="config_dump">config_dump</a>: the mesh as it was received, certificates, connections
+<li>logging (POST): ?level=debug, ?level=access=debug; &amp;reset
+<li>quitquitquit (POST): drains and ends
+<li><a href="debug/pprof/profile">debug/pprof/profile</a>: CPU of all threads; ?seconds=1..300&amp;frequency=1..1000
+<li><a href="debug/pprof/heap">debug/pprof/heap</a>: what is allocated in the next seconds and stays; ?seconds=1..300
+<li>debug/pprof/heap/profiling (POST): ?activate=true, then heap tells of everything since
+</ul>
+`

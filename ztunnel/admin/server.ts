@@ -4,8 +4,20 @@ import { isIP } from 'node:net'
 import { messageOf } from '#base'
 
 /** An answer; text by default. */
-export type Answer = Readonly<{ status: number; body: string; type?: string }>
-export type AdminRoutes = Readonly<Record<string, (url: URL, method: string) => Answer | Promise<Answer>>>
+export type Answer = Readonly<{
+  status: number
+  body: string | Uint8Array
+  type?: string
+  headers?: Readonly<Record<string, string>>
+}>
+/** What a route may look at. `signal` fires when the asker has gone. */
+export type Asked = Readonly<{ method: string; query: URLSearchParams; signal: AbortSignal }>
+export type AdminRoutes = Readonly<Record<string, (asked: Asked) => Answer | Promise<Answer>>>
+
+/** Operators and scripts on the node; nobody else reaches the loopback of our pod. */
+const maxConnections = 64
+/** For what is being answered when we end. */
+const lastAnswersMs = 1_000
 
 /** Serves the admin paths on loopback only: whoever reaches them may see and stop everything. */
 export async function serveAdmin(
@@ -13,10 +25,19 @@ export async function serveAdmin(
   routes: AdminRoutes,
 ): Promise<AsyncDisposable & { port: number }> {
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
-    void answer(request, routes).then(({ status, body, type = 'text/plain; charset=utf-8' }) =>
-      response.writeHead(status, { 'content-type': type }).end(body),
+    const gone = new AbortController()
+    response.once('close', () => gone.abort(new Error('the client has gone')))
+    void answer(request, routes, gone.signal).then(({ status, body, type, headers }) =>
+      response
+        .writeHead(status, {
+          'content-type': type ?? 'text/plain; charset=utf-8',
+          'x-content-type-options': 'nosniff',
+          ...headers,
+        })
+        .end(body),
     )
   })
+  server.maxConnections = maxConnections
   server.listen({ port, host: '127.0.0.1' })
   await once(server, 'listening')
   const bound = server.address()
@@ -26,13 +47,14 @@ export async function serveAdmin(
   }
 }
 
-async function answer(request: IncomingMessage, routes: AdminRoutes): Promise<Answer> {
+async function answer(request: IncomingMessage, routes: AdminRoutes, signal: AbortSignal): Promise<Answer> {
   try {
     request.resume()
     if (isForeign(request)) return { status: 403, body: 'not from here\n' }
-    const url = new URL(request.url ?? '/', 'http://localhost')
-    const route = routes[url.pathname]
-    return route ? await route(url, request.method ?? 'GET') : { status: 404, body: 'not found\n' }
+    const [path = '/', query] = (request.url ?? '/').split('?', 2)
+    const route = Object.hasOwn(routes, path) ? routes[path] : undefined
+    if (!route) return { status: 404, body: 'not found\n' }
+    return await route({ method: request.method ?? 'GET', query: new URLSearchParams(query), signal })
   } catch (error) {
     return { status: 500, body: `${messageOf(error)}\n` }
   }
@@ -48,7 +70,11 @@ function isForeign({ headers }: IncomingMessage): boolean {
   return host !== 'localhost' && isIP(host) === 0
 }
 
+/** Who asked us to quit is still told that we do. */
 async function close(server: Server): Promise<void> {
-  server.closeAllConnections()
-  await new Promise((done) => server.close(done))
+  const closed = new Promise((done) => server.close(done))
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), lastAnswersMs)
+  await closed
+  clearTimeout(timer)
 }

@@ -1,0 +1,2 @@
+/** CPU and heap profiles of all threads, for `go tool pprof`. */
+export { Profiler } from './profiler.ts'
