@@ -25,7 +25,12 @@ type Named = Readonly<{
 /** More is not a chain (OpenSSL has verified it already; this bounds our own walk). */
 const maxLinks = 10
 
-export const serialOf = (value: Buffer): string => value.toString('hex').replace(/^(00)+(?=..)/, '')
+/** The integer from `start` to `end` as a `Link` has it. */
+export function serialAt(bytes: Buffer, start: number, end: number): string {
+  let from = start
+  while (from < end - 1 && bytes[from] === 0) from++
+  return bytes.toString('hex', from, end)
+}
 
 function named(certificate: X509Certificate): Named | undefined {
   const tbs = readSequence(certificate.raw)?.[0]
@@ -34,7 +39,12 @@ function named(certificate: X509Certificate): Named | undefined {
   const [serial, , , , subject, key] = fields ?? []
   const name = subject && canonicalName(subject.raw)
   if (serial?.tag !== tags.integer || name === undefined || key === undefined) return undefined
-  return { certificate, serial: serialOf(serial.value), subject: name, key: key.raw.toString('base64') }
+  return {
+    certificate,
+    serial: serialAt(serial.value, 0, serial.value.length),
+    subject: name,
+    key: key.raw.toString('base64'),
+  }
 }
 
 const isNamed = (one: Named | undefined): one is Named => one !== undefined

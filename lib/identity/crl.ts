@@ -1,5 +1,5 @@
-import { serialOf } from './chain.ts'
-import { type Element, readAll, readOne, readSequence, tags } from './der.ts'
+import { serialAt } from './chain.ts'
+import { type Element, readAll, readOne, readSequence, spanAt, tags } from './der.ts'
 import { canonicalName } from './distinguished-name.ts'
 import { cutBlocks } from './pem.ts'
 import { digestOf, isSignedBy } from './signatures.ts'
@@ -69,17 +69,25 @@ function parseCrl(der: Buffer): Crl {
   return { issuerName, revoked: serialsIn(entries), signed }
 }
 
+/** Read in place: a list may have a hundred thousand entries, and this thread has other things to do. */
 function serialsIn(entries: Element | undefined): ReadonlySet<string> {
   const serials = new Set<string>()
-  const list = entries === undefined ? [] : readAll(entries.value)
-  for (const entry of list ?? refuse('malformed revocation list')) {
-    const [serial, , extensions] = readSequence(entry.raw) ?? []
-    if (serial?.tag !== tags.integer) return refuse('malformed entry')
-    for (const { id } of extensions ? extensionsIn(extensions.raw) : [])
-      if (id === extensionIds.entryIssuer) return refuse('entries of other issuers (indirect list)')
-    serials.add(serialOf(serial.value))
+  const list = entries?.value ?? Buffer.alloc(0)
+  for (let at = 0; at < list.length; ) {
+    const entry = spanAt(list, at, list.length)
+    const serial = entry && spanAt(list, entry.start, entry.end)
+    const date = serial && spanAt(list, serial.end, entry.end)
+    if (!date || entry.tag !== tags.sequence || serial.tag !== tags.integer) return refuse('malformed entry')
+    if (date.end < entry.end) checkEntry(list.subarray(date.end, entry.end))
+    serials.add(serialAt(list, serial.start, serial.end))
+    at = entry.end
   }
   return serials
+}
+
+function checkEntry(extensions: Buffer): void {
+  for (const { id } of extensionsIn(extensions))
+    if (id === extensionIds.entryIssuer) refuse('entries of other issuers (indirect list)')
 }
 
 type Extension = Readonly<{ id: string; critical: boolean; value: Buffer }>

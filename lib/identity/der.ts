@@ -19,22 +19,33 @@ export const tags = {
   sequence: 0x30,
 } as const
 
-/** The element at the start of `bytes`; undefined when it is cut short, uses long tags or a non-minimal length. */
-function first(bytes: Buffer): Element | undefined {
-  const [tag, short] = bytes
-  if (tag === undefined || short === undefined || (tag & 0x1f) === 0x1f) return undefined
-  if (short < 0x80) return slice(bytes, tag, 2, short)
-  const count = short & 0x7f
-  if (count < 1 || count > 3 || bytes.length < 2 + count) return undefined
-  const length = bytes.readUIntBE(2, count)
-  const minimal = count === 1 ? length >= 0x80 : length >= 1 << (8 * (count - 1))
-  return minimal ? slice(bytes, tag, 2 + count, length) : undefined
+/** An element in place: its value goes from `start` to `end`. */
+export type Span = Readonly<{ tag: number; start: number; end: number }>
+
+/** The element at `at`; undefined when it goes beyond `limit`, uses long tags or a non-minimal length. */
+export function spanAt(bytes: Buffer, at: number, limit: number): Span | undefined {
+  const tag = bytes[at]
+  const short = bytes[at + 1]
+  if (at + 2 > limit || tag === undefined || short === undefined || (tag & 0x1f) === 0x1f) return undefined
+  const count = short < 0x80 ? 0 : short & 0x7f
+  const start = at + 2 + count
+  if (short === 0x80 || count > 3 || start > limit) return undefined
+  const length = count === 0 ? short : bytes.readUIntBE(at + 2, count)
+  if (count > 0 && length < (count === 1 ? 0x80 : 1 << (8 * (count - 1)))) return undefined
+  return start + length <= limit ? { tag, start, end: start + length } : undefined
 }
 
-const slice = (bytes: Buffer, tag: number, header: number, length: number): Element | undefined =>
-  bytes.length < header + length
-    ? undefined
-    : { tag, raw: bytes.subarray(0, header + length), value: bytes.subarray(header, header + length) }
+/** The element at the start of `bytes`. */
+function first(bytes: Buffer): Element | undefined {
+  const span = spanAt(bytes, 0, bytes.length)
+  return (
+    span && {
+      tag: span.tag,
+      raw: bytes.subarray(0, span.end),
+      value: bytes.subarray(span.start, span.end),
+    }
+  )
+}
 
 /** The one element that `bytes` is, with nothing after it. */
 export function readOne(bytes: Buffer, tag: number): Element | undefined {

@@ -26,13 +26,22 @@ export function certificateFacts(pem: string): CertificateFacts {
   }
 }
 
-const derOf = (one: string) => Buffer.from(one.replace(/-----[^-]+-----/g, ''), 'base64')
-
-/** The DER of every block of `label`, and the text around them. */
-export const cutBlocks = (pem: string, label: string): { ders: Buffer[]; rest: string } => ({
-  ders: (pem.match(block(label)) ?? []).map(derOf),
-  rest: pem.replace(block(label), ''),
-})
+/** The DER of every block of `label`, and the text around them. Linear, for files may be large. */
+export function cutBlocks(pem: string, label: string): { ders: Buffer[]; rest: string } {
+  const [begin, end] = [`-----BEGIN ${label}-----`, `-----END ${label}-----`]
+  const ders: Buffer[] = []
+  let rest = ''
+  for (let at = 0; ; ) {
+    const from = pem.indexOf(begin, at)
+    const to = from < 0 ? -1 : pem.indexOf(end, from)
+    if (to < 0) return { ders, rest: rest + pem.slice(at) }
+    const body = pem.slice(from + begin.length, to)
+    const isBlock = !/[^A-Za-z0-9+/=\s]/.test(body)
+    if (isBlock) ders.push(Buffer.from(body, 'base64'))
+    rest += pem.slice(at, isBlock ? from : from + begin.length)
+    at = isBlock ? to + end.length : from + begin.length
+  }
+}
 
 /** The DER of the first block of `label`; undefined when there is none. */
 export const firstDer = (pem: string, label: string): Buffer | undefined => cutBlocks(pem, label).ders[0]
