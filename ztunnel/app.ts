@@ -20,11 +20,11 @@ import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
 import { followIdentities } from './identity.ts'
-import { followAgent, podMetrics, Pods } from './inpod/index.ts'
+import { followAgent, ownNetns, podMetrics, type PodProxy, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
 import { processMetrics } from './process-metrics.ts'
 import { shareAdmission } from './proxy/index.ts'
-import { MeshState } from './state/index.ts'
+import { MeshState, type PodName } from './state/index.ts'
 import { renewOnNewRoots } from './trust.ts'
 
 /** What a test may put in the place of the real thing. */
@@ -95,10 +95,14 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   )
   await workers.start()
   renewOnNewRoots({ config, certificates, log: log.child('identity'), signal: stop.signal })
-  stack.use(followIdentities(state, identitiesOf(certificates, workers)))
+  const { place } = config
+  // A sidecar has one identity, which is asked for when it is needed.
+  if (place.kind === 'node') stack.use(followIdentities(state, identitiesOf(certificates, workers)))
+  const ownPod = place.kind === 'node' ? await serveOwnPod(place.own, workers) : undefined
+  stack.defer(async () => ownPod?.close())
   const pods = stack.use(
     new Pods({
-      start: (pod, netns) => workers.startPod(pod, netns),
+      start: (pod, netns) => workers.startPod(pod, netns, place.kind === 'node' ? 'captured' : 'sidecar'),
       log: log.child('inpod'),
       readiness,
       metrics: podMetrics(own),
@@ -108,7 +112,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
     }),
   )
   const registry = allMetrics(own, workers)
-  const ending = endingOf(workers, pods, config.drainMs)
+  const ending = endingOf(workers, pods, ownPod, config.drainMs)
   const connections = () => workers.connections()
   const profiler = stack.use(new Profiler())
   const admin = { config, state, pods, connections, certificates, logs, profiler, quit: ending.quit }
@@ -146,7 +150,7 @@ function allMetrics(own: Registry, workers: Workers): Metrics {
 }
 
 /** The graceful end: whoever asks for it is answered when it is over. */
-function endingOf(workers: Workers, pods: Pods, drainMs: number) {
+function endingOf(workers: Workers, pods: Pods, ownPod: PodProxy | undefined, drainMs: number) {
   const asked = Promise.withResolvers<void>()
   const drained = Promise.withResolvers<void>()
   const leaving = new AbortController()
@@ -160,10 +164,21 @@ function endingOf(workers: Workers, pods: Pods, drainMs: number) {
     drain: async () => {
       leaving.abort()
       workers.drain()
-      await within(pods.drain(), drainMs)
+      await within(Promise.all([pods.drain(), ownPod?.drain()]), drainMs)
       drained.resolve()
     },
   }
+}
+
+/** Peers may reach our own pod through the mesh, above all to scrape its metrics. */
+const serveOwnPod = (own: PodName | undefined, workers: Workers): Promise<PodProxy> | undefined =>
+  own && workers.startPod({ ...own, uid: `own/${own.namespace}/${own.name}` }, ownNetns(), 'own')
+
+/** The one workload of a sidecar, as if a node agent had named it; it is tried again until it can be served. */
+async function serveWorkload(workload: PodName, pods: Pods): Promise<void> {
+  const uid = `${workload.namespace}/${workload.name}`
+  await pods.add({ ...workload, uid }, ownNetns()).catch(() => undefined) // logged, and tried again
+  await pods.endSnapshot()
 }
 
 type Feeds = Readonly<{
@@ -188,7 +203,8 @@ function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
   void subscription.synced.then(() => {
     readiness.done(stateTask)
     const options = { path: config.agentSocket, pods, log: log.child('inpod'), leaving, signal }
-    following = followAgent(options)
+    const { place } = config
+    following = place.kind === 'node' ? followAgent(options) : serveWorkload(place.workload, pods)
   })
   // First of all at the end: nothing more is heard, so that what is closed next stays closed.
   stack.defer(async () => {
@@ -217,7 +233,7 @@ async function openServers(
 }
 
 /** Resolves with `task`, at the latest after `ms`. */
-async function within(task: Promise<void>, ms: number): Promise<void> {
+async function within(task: Promise<unknown>, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, ms)
   await Promise.race([task, promise])

@@ -4,6 +4,7 @@ import { MeshError, parseAddress } from '#base'
 import type { HboneLimits } from '#hbone'
 import { meshConfig } from './mesh-config.ts'
 import type { Tuning } from './proxy/index.ts'
+import type { PodName } from './state/index.ts'
 
 /** `5m`, `30s`, `500ms` as milliseconds. */
 const duration = z
@@ -34,11 +35,23 @@ const listenAddress = z.string().transform((text, context) => {
   return address ?? z.NEVER
 })
 
+/** `namespace/name/serviceaccount`. */
+const workloadName = z.string().transform((text, context) => {
+  const [namespace = '', name = '', serviceAccount = '', ...rest] = text.split('/')
+  const whole = [namespace, name, serviceAccount].every((part) => part !== '') && rest.length === 0
+  if (!whole) context.addIssue('expected namespace/name/serviceaccount')
+  return { namespace, name, serviceAccount }
+})
+
 const istiod = 'istiod.istio-system.svc:15012'
 const Env = z.object({
-  NODE_NAME: z.string().min(1),
+  PROXY_MODE: z.enum(['shared', 'dedicated']).default('shared'),
+  /** Of the one workload that a dedicated ztunnel serves. */
+  PROXY_WORKLOAD_INFO: workloadName.optional(),
+  NODE_NAME: z.string().default(''),
   POD_NAME: z.string().default(''),
   POD_NAMESPACE: z.string().default(''),
+  SERVICE_ACCOUNT: z.string().default(''),
   INSTANCE_IP: z.string().default('1.1.1.1'),
   CLUSTER_ID: z.string().default('Kubernetes'),
   NETWORK: z.string().default(''),
@@ -55,8 +68,8 @@ const Env = z.object({
   /** Ours: how long a tunnel may go on after the certificate of its peer has expired. */
   PEER_EXPIRY_GRACE: duration.optional(),
   INPOD_UDS: z.string().default('/var/run/ztunnel/ztunnel.sock'),
-  PACKET_MARK: count(1, 0xffff_ffff).default(0x539),
-  ENABLE_ORIG_SRC: flag.default(true),
+  PACKET_MARK: count(1, 0xffff_ffff).optional(),
+  ENABLE_ORIG_SRC: flag.optional(),
   CLUSTER_DOMAIN: z.string().default('cluster.local'),
   IPV6_ENABLED: flag.default(true),
   PREFERED_SERVICE_NAMESPACE: z.string().optional(),
@@ -112,10 +125,10 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     ['DNS_CAPTURE', 'DNS_PROXY_ADDR'].map((name) => [name, given[`ISTIO_META_${name}`] ?? given[name]]),
   )
   const parsed = Env.safeParse({ ...given, ...metadata })
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+  const issues = parsed.success ? [] : parsed.error.issues
+  const problems = [...missing(given), ...issues.map(({ path, message }) => `${path.join('.')}: ${message}`)]
+  if (!parsed.success || problems.length > 0)
     throw new MeshError('bad-config', { message: `bad environment: ${problems.join('; ')}` })
-  }
   const e = parsed.data
   const clusterId = given['ISTIO_META_CLUSTER_ID'] ?? e.CLUSTER_ID
   return {
@@ -129,8 +142,10 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     crlPath: e.CRL_PATH,
     keyExchange: e.COMPLIANCE_POLICY ?? ('any' as const),
     agentSocket: e.INPOD_UDS,
-    mark: e.PACKET_MARK,
-    keepSource: e.ENABLE_ORIG_SRC,
+    place: placeOf(e),
+    mark: e.PACKET_MARK ?? (isShared(e) ? 0x539 : 0),
+    // What it takes, NET_ADMIN and rules that bring answers back, a sidecar has only if somebody saw to it.
+    keepSource: e.ENABLE_ORIG_SRC ?? isShared(e),
     registryOnly: registryOnly(e),
     dns: dnsOf(e),
     hbone: hboneLimits(e),
@@ -155,6 +170,26 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     },
     version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
   }
+}
+
+/** What only one of the two modes needs. */
+function missing(given: Readonly<Record<string, unknown>>): readonly string[] {
+  const needed = given['PROXY_MODE'] === 'dedicated' ? 'PROXY_WORKLOAD_INFO' : 'NODE_NAME'
+  return given[needed] === undefined ? [`${needed}: needed in this PROXY_MODE`] : []
+}
+
+const isShared = (e: Env) => e.PROXY_MODE === 'shared'
+
+/** Who this ztunnel works for. */
+export type Place =
+  | Readonly<{ kind: 'node' /** Our own pod, where we are told which it is. */; own: PodName | undefined }>
+  | Readonly<{ kind: 'sidecar'; workload: PodName }>
+
+function placeOf(e: Env): Place {
+  if (e.PROXY_WORKLOAD_INFO && !isShared(e)) return { kind: 'sidecar', workload: e.PROXY_WORKLOAD_INFO }
+  const own = { name: e.POD_NAME, namespace: e.POD_NAMESPACE, serviceAccount: e.SERVICE_ACCOUNT }
+  const isKnown = Object.values(own).every((part) => part !== '')
+  return { kind: 'node', own: isKnown ? own : undefined }
 }
 
 /** The DNS proxy of every pod; undefined where none is wanted. */

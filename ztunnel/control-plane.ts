@@ -9,7 +9,7 @@ import { addressHandler, authorizationHandler, type MeshState } from './state/in
 import type { Batch } from './worker/index.ts'
 
 /** The CA, as the configuration names it. */
-export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchange }: Config) =>
+export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchange, place }: Config) =>
   createCaClient({
     address: ca.address,
     rootPem: () => readFileSync(ca.rootPath, 'utf8'),
@@ -17,6 +17,7 @@ export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchan
     clusterId,
     ttlSeconds: Math.ceil(certificateTtlMs / 1_000),
     keyExchange,
+    impersonate: place.kind === 'node', // a sidecar asks for itself
     ...(ca.serverName === undefined ? {} : { serverName: ca.serverName }),
   })
 

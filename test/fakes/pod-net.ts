@@ -33,12 +33,27 @@ table inet mesh-mangle {
 }
 `
 
+const sidecarRules = (group: number) => `
+table inet sidecar {
+  chain pre { type nat hook prerouting priority -100;
+    iifname != "lo" tcp dport != 15008 redirect to :15006
+  }
+  chain out { type nat hook output priority -100;
+    meta skgid ${group} accept
+    oifname "lo" accept
+    meta l4proto tcp redirect to :15001
+  }
+}
+`
+
 export type PodNet = Readonly<{
   name: string
   netns: Netns
   v4: string
   v6: string
   capture(): void
+  /** The rules of a sidecar: all but the packets of one group. */
+  captureForGroup(group: number): void
   release(): void
   /** What waits in the queue of a listener that closes goes to another one of the same port, as the node agent sets it. */
   migrateRequests(): void
@@ -100,6 +115,9 @@ export class FakeNetwork {
         in_('route', 'replace', 'local', '0.0.0.0/0', 'dev', 'lo', 'table', '100')
         in_('-6', 'route', 'replace', 'local', '::/0', 'dev', 'lo', 'table', '100')
         run('nsenter', [`--net=/run/netns/${ns}`, 'nft', '-f', '-'], rules)
+      },
+      captureForGroup: (group) => {
+        run('nsenter', [`--net=/run/netns/${ns}`, 'nft', '-f', '-'], sidecarRules(group))
       },
       release: () => {
         run('nsenter', [`--net=/run/netns/${ns}`, 'nft', 'flush', 'ruleset'])

@@ -54,6 +54,27 @@ export class ControlPlane {
     return made
   }
 
+  /** Per identity: was it asked for by somebody else? */
+  readonly impersonated = new Map<string, boolean>()
+  /** Whose token it is, for those who ask for themselves. */
+  caller = ''
+
+  /** How a ztunnel finds it. */
+  get env(): Readonly<Record<string, string>> {
+    return {
+      XDS_ADDRESS: this.xdsAddress,
+      CA_ADDRESS: this.caAddress,
+      XDS_ROOT_CA: join(this.directory, 'root.pem'),
+      CA_ROOT_CA: join(this.directory, 'root.pem'),
+      AUTH_TOKEN: join(this.directory, 'token'),
+      ADMIN_PORT: '0',
+      STATS_PORT: '0',
+      READINESS_PORT: '0',
+      LOG_FORMAT: 'json',
+      ZTUNNEL_WORKER_THREADS: '2',
+    }
+  }
+
   /** What every ztunnel is told when it comes. */
   set resources(resources: Resources) {
     this.#resources = resources
@@ -74,7 +95,9 @@ export class ControlPlane {
     answer: grpc.sendUnaryData<wire.IstioCertificateResponse>,
   ): void {
     const { csr, metadata } = call.request
-    const id = parseSpiffeId(String(metadata?.['ImpersonatedIdentity']))
+    const wanted: unknown = metadata?.['ImpersonatedIdentity']
+    const id = parseSpiffeId(typeof wanted === 'string' ? wanted : this.caller)
+    if (id) this.impersonated.set(id, wanted !== undefined)
     if (!id) return answer({ code: grpc.status.INVALID_ARGUMENT, details: 'no identity' })
     answer(null, { certChain: this.ca.sign(csr, id) })
   }
@@ -121,30 +144,32 @@ export class NodeOfProcesses {
 
   /** Resolves when it is ready. */
   async start(): Promise<ZtunnelProcess> {
-    const { directory, xdsAddress, caAddress } = this.#plane
-    const child = spawn(process.execPath, ['ztunnel/main.ts'], {
+    const made = this.startIn(undefined)
+    await made.ready()
+    return made
+  }
+
+  /** Starts one in a pod, as a container there. What it listens on has to be looked for from inside of it. */
+  startIn(pod: PodNet | undefined, env: Readonly<Record<string, string>> = {}): ZtunnelProcess {
+    const ztunnel = [process.execPath, 'ztunnel/main.ts']
+    // A sidecar's own packets are known by their group, for they carry no mark.
+    const enter = pod ? ['nsenter', '--net=/proc/self/fd/3', 'setpriv', '--regid=1337', '--clear-groups'] : []
+    const [program = '', ...args] = [...enter, ...ztunnel]
+    const child = spawn(program, args, {
       cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
+      stdio: ['ignore', 'pipe', 'inherit', ...(pod ? [pod.netns.fd] : [])],
       env: {
+        PATH: process.env['PATH'] ?? '',
+        ...this.#plane.env,
         NODE_NAME: this.#name,
-        XDS_ADDRESS: xdsAddress,
-        CA_ADDRESS: caAddress,
-        XDS_ROOT_CA: join(directory, 'root.pem'),
-        CA_ROOT_CA: join(directory, 'root.pem'),
-        AUTH_TOKEN: join(directory, 'token'),
         INPOD_UDS: this.#socket,
-        ADMIN_PORT: '0',
-        STATS_PORT: '0',
-        READINESS_PORT: '0',
-        LOG_FORMAT: 'json',
-        ZTUNNEL_WORKER_THREADS: '2',
         ...this.#env,
+        ...env,
       },
     })
     const made = new ZtunnelProcess(child)
     this.#all.add(made)
     void made.ended.then(() => this.#all.delete(made))
-    await made.ready()
     return made
   }
 
@@ -168,7 +193,7 @@ export class ZtunnelProcess {
   }
 
   async ready(): Promise<void> {
-    await until(() => this.port('readiness') !== undefined, 'ztunnel has started', 20_000)
+    await until(() => this.port('readiness') !== undefined, 'ztunnel has started', 60_000)
     const isReady = () =>
       fetch(`http://127.0.0.1:${this.port('readiness')}/healthz/ready`).then(
         ({ status }) => status === 200,

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import t from 'tap'
 import { parseConfig } from '../../ztunnel/config.ts'
 
@@ -156,4 +157,45 @@ t.test('the DNS proxy: on unless it is switched off, under Istio’s names', asy
   })
   for (const address of ['dns.example:53', '127.0.0.1', '127.0.0.1:0', '127.0.0.1:65536'])
     t.throws(() => parseConfig({ ...given, DNS_PROXY_ADDR: address }), /DNS_PROXY_ADDR/, address)
+})
+
+t.test('who it works for: a node and its own pod, or one workload beside it', async (t) => {
+  t.same(parseConfig({ NODE_NAME: 'n1' }).place, { kind: 'node', own: undefined })
+  const env = { NODE_NAME: 'n1', POD_NAME: 'z-1', POD_NAMESPACE: 'istio-system', SERVICE_ACCOUNT: 'z' }
+  t.same(parseConfig(env).place, {
+    kind: 'node',
+    own: { name: 'z-1', namespace: 'istio-system', serviceAccount: 'z' },
+  })
+  const sidecar = { PROXY_MODE: 'dedicated', PROXY_WORKLOAD_INFO: 'shop/vm-1/order' }
+  t.match(parseConfig(sidecar), {
+    place: { kind: 'sidecar', workload: { namespace: 'shop', name: 'vm-1', serviceAccount: 'order' } },
+    mark: 0,
+    keepSource: false,
+    nodeName: '',
+  })
+  t.match(parseConfig({ ...sidecar, PACKET_MARK: '7', ENABLE_ORIG_SRC: 'true' }), {
+    mark: 7,
+    keepSource: true,
+  })
+  const refusals: [string, Record<string, string>][] = [
+    ['PROXY_WORKLOAD_INFO: needed', { PROXY_MODE: 'dedicated' }],
+    ['NODE_NAME: needed', {}],
+    ['PROXY_MODE', { NODE_NAME: 'n1', PROXY_MODE: 'gateway' }],
+    ['namespace/name/serviceaccount', { PROXY_MODE: 'dedicated', PROXY_WORKLOAD_INFO: 'shop/order' }],
+  ]
+  for (const [message, env] of refusals) t.throws(() => parseConfig(env), { message: new RegExp(message) })
+})
+
+t.test('data workers: one per processor and at most four, or as many as somebody says', async (t) => {
+  const workers = (wanted?: string) =>
+    parseConfig({ NODE_NAME: 'n1', ...(wanted === undefined ? {} : { ZTUNNEL_WORKER_THREADS: wanted }) })
+      .workers
+  const processors = availableParallelism()
+  t.equal(workers(), Math.min(4, processors))
+  t.equal(workers('3'), 3)
+  t.equal(workers('0'), processors)
+  t.equal(workers('1%'), 1)
+  t.equal(workers('200%'), 2 * processors)
+  for (const bad of ['-1', 'many', '1.5', '50 %'])
+    t.throws(() => workers(bad), { message: /ZTUNNEL_WORKER_THREADS/ })
 })

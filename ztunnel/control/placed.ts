@@ -1,7 +1,7 @@
 import { MeshError, messageOf, sleep } from '#base'
 import type { Netns } from '#linux'
 import type { Logger } from '#telemetry'
-import type { PodProxy } from '../inpod/index.ts'
+import type { PodProxy, Role } from '../inpod/index.ts'
 import type { PodContext } from '../proxy/index.ts'
 import type { PodHandle } from '../worker/index.ts'
 import type { Attached } from './attached.ts'
@@ -12,7 +12,7 @@ const startMs = 4_000
 const againMs = 1_000
 
 /** A pod that the workers serve. */
-export type Placed = Readonly<{ handle: PodHandle; pod: PodContext['pod']; netns: Netns }> & {
+export type Placed = Readonly<{ handle: PodHandle; role: Role; pod: PodContext['pod']; netns: Netns }> & {
   released: boolean
   leaving: boolean
 }
@@ -30,8 +30,8 @@ export class PlacedPods {
   }
 
   /** Resolves when all workers that live listen in the pod. */
-  async start(pod: PodContext['pod'], netns: Netns): Promise<PodProxy> {
-    const placed: Placed = { handle: ++this.#last, pod, netns, released: false, leaving: false }
+  async start(pod: PodContext['pod'], netns: Netns, role: Role): Promise<PodProxy> {
+    const placed: Placed = { handle: ++this.#last, role, pod, netns, released: false, leaving: false }
     this.#placed.set(placed.handle, placed)
     const asked = this.#living().filter(({ ready }) => ready)
     const answers = await Promise.allSettled(asked.map((one) => startOn(one, placed)))
@@ -103,6 +103,6 @@ export class PlacedPods {
 async function startOn({ link, feed }: Attached, placed: Placed): Promise<void> {
   await feed.sent()
   if (placed.leaving) throw new MeshError('unavailable', { message: 'the pod is leaving' })
-  const { handle, pod, netns } = placed
-  await link.ask('start-pod', { handle, pod, netnsFd: netns.fd, inode: netns.inode }, startMs)
+  const { handle, role, pod, netns } = placed
+  await link.ask('start-pod', { handle, role, pod, netnsFd: netns.fd, inode: netns.inode }, startMs)
 }

@@ -2,7 +2,7 @@ import { backoffMs, MeshError, messageOf, sleep } from '#base'
 import type { SpiffeId, WorkloadCertificate } from '#identity'
 import type { Netns } from '#linux'
 import { countsOf, type Logger, type MetricRecord, type Readiness, sumMetrics } from '#telemetry'
-import type { PodProxy } from '../inpod/index.ts'
+import type { PodProxy, Role } from '../inpod/index.ts'
 import { forgetWorker, type PodContext } from '../proxy/index.ts'
 import type { Batch, ConnectionDump, WorkerStart } from '../worker/index.ts'
 import { Attached } from './attached.ts'
@@ -72,8 +72,8 @@ export class Workers {
   }
 
   /** Takes over a pod in every worker; throws, and leaves nothing, when one of them cannot listen in it. */
-  startPod(pod: PodContext['pod'], netns: Netns): Promise<PodProxy> {
-    return this.#pods.start(pod, netns)
+  startPod(pod: PodContext['pod'], netns: Netns, role: Role = 'captured'): Promise<PodProxy> {
+    return this.#pods.start(pod, netns, role)
   }
 
   renewed(certificate: WorkloadCertificate): void {

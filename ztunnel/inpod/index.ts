@@ -1,5 +1,6 @@
 /** One enrolled pod: its listeners and connections. */
-export { type PodProxy, startPodProxy } from './pod-proxy.ts'
+export { type PodProxy, type Role, startPodProxy } from './pod-proxy.ts'
+export { ownNetns } from './own-netns.ts'
 /** The pods of the node, as the node agent says. */
 export { Pods, podsTask } from './pods.ts'
 export { podMetrics } from './pod-metrics.ts'

@@ -15,7 +15,14 @@ import {
 import { hbonePort, inboundPlaintextPort, outboundPort } from '../state/index.ts'
 import { listenInPod } from './listeners.ts'
 
+/**
+ * Whose traffic it is: a pod's that the node agent has captured; our own pod's, which peers may scrape through the mesh
+ * and which redirects nothing; or the one workload that we are a sidecar of.
+ */
+export type Role = 'captured' | 'own' | 'sidecar'
+
 export type PodProxyOptions = Readonly<{
+  role: Role
   context: ProxyContext
   /** Undefined where pods have no DNS proxy. */
   dns: DnsContext | undefined
@@ -48,18 +55,40 @@ const hbone: Kind = { reporter: 'destination', descriptors: 1, proxy: handleHbon
 const plaintext: Kind = { reporter: 'destination', descriptors: 2, proxy: handlePlaintext }
 const outbound: Kind = { reporter: 'source', descriptors: 2, proxy: handleOutbound }
 
+const kinds: readonly (readonly [port: number, kind: Kind])[] = [
+  [hbonePort, hbone],
+  [inboundPlaintextPort, plaintext],
+  [outboundPort, outbound],
+]
+
 function refuseSocket(socket: Socket): void {
   socket.on('error', () => undefined)
   socket.resetAndDestroy()
 }
 
+/** What becomes of an accepted socket. */
+function accepting({ reporter, descriptors, proxy }: Kind, ctx: PodContext, busy: Set<Promise<void>>) {
+  const { admission, metrics, pod, signal } = ctx
+  return (socket: Socket) => {
+    const room = signal.aborted ? undefined : admission.take(descriptors, pod.uid, fdOf(socket))
+    if (!room) return refuseSocket(socket)
+    metrics.sockets.inc(reporter)
+    const task = proxy(socket, ctx).finally(() => {
+      room[Symbol.dispose]()
+      metrics.sockets.dec(reporter)
+      busy.delete(task)
+    })
+    busy.add(task)
+  }
+}
+
 /** Opens a pod's listeners; all are bound when it resolves, none is left when it rejects. */
 export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy> {
-  const { context, dns, pod, netns } = options
+  const { role, context, dns, pod, netns } = options
   const gone = new AbortController()
   const draining = new AbortController()
   const pool = new HbonePool({ limits: context.limits, trust: context.trust, signal: gone.signal })
-  let rules = true
+  let rules = role !== 'own'
   const showsSource = () => context.keepSource && rules
   const signals = { signal: gone.signal, draining: draining.signal }
   const access = limitedLog(context.access, context.metrics.unlogged)
@@ -67,21 +96,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   let names: DnsProxy | undefined
-  const accept = ({ reporter, descriptors, proxy }: Kind) => {
-    return (socket: Socket) => {
-      const room = gone.signal.aborted
-        ? undefined
-        : context.admission.take(descriptors, pod.uid, fdOf(socket))
-      if (!room) return refuseSocket(socket)
-      context.metrics.sockets.inc(reporter)
-      const task = proxy(socket, ctx).finally(() => {
-        room[Symbol.dispose]()
-        context.metrics.sockets.dec(reporter)
-        busy.delete(task)
-      })
-      busy.add(task)
-    }
-  }
+  const accept = (kind: Kind) => accepting(kind, ctx, busy)
   const stop = () => {
     for (const server of servers.splice(0)) server.close()
   }
@@ -93,12 +108,15 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
     await Promise.all([names?.[Symbol.asyncDispose](), ...busy])
   }
   try {
-    const { mark, keepSource: transparent, tuning } = context
-    const listener = { netns, mark, transparent, keepAlive: tuning.keepAlive }
-    servers.push(await listenInPod(hbonePort, listener, accept(hbone)))
-    servers.push(await listenInPod(inboundPlaintextPort, listener, accept(plaintext)))
-    servers.push(await listenInPod(outboundPort, listener, accept(outbound)))
-    if (dns) names = await startDnsProxy({ context: dns, pod, netns })
+    const options = {
+      netns,
+      mark: context.mark,
+      transparent: showsSource(),
+      keepAlive: context.tuning.keepAlive,
+    }
+    for (const [port, kind] of role === 'own' ? kinds.slice(0, 1) : kinds)
+      servers.push(await listenInPod(port, options, accept(kind)))
+    if (dns && role !== 'own') names = await startDnsProxy({ context: dns, pod, netns })
   } catch (error) {
     await endAll()
     throw error

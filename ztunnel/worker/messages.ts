@@ -3,6 +3,7 @@ import type { SpiffeId, WorkloadCertificate } from '#identity'
 import type { MetricRecord } from '#telemetry'
 import type { Resource } from '#xds'
 import type { Config } from '../config.ts'
+import type { Role } from '../inpod/index.ts'
 import type { PodContext, SharedAdmission } from '../proxy/index.ts'
 
 /** What a data worker is born with. Everything else it is told. */
@@ -37,7 +38,13 @@ export type WorkerCalls = {
   resources: { ask: Batch; answer: undefined }
   /** Answered when the listeners are bound; the descriptor stays control's, and open until `stop-pod` is answered. */
   'start-pod': {
-    ask: Readonly<{ handle: PodHandle; pod: PodContext['pod']; netnsFd: number; inode: bigint }>
+    ask: Readonly<{
+      handle: PodHandle
+      role: Role
+      pod: PodContext['pod']
+      netnsFd: number
+      inode: bigint
+    }>
     answer: undefined
   }
   'release-pod': { ask: Readonly<{ handle: PodHandle; released: boolean }>; answer: undefined }

@@ -1,10 +1,10 @@
 import { MeshError } from '#base'
 import type { Netns } from '#linux'
-import type { PodProxy } from '../inpod/index.ts'
+import type { PodProxy, Role } from '../inpod/index.ts'
 import type { PodContext } from '../proxy/index.ts'
 import type { PodHandle, WorkerCalls } from './messages.ts'
 
-type Start = (pod: PodContext['pod'], netns: Netns) => Promise<PodProxy>
+type Start = (pod: PodContext['pod'], netns: Netns, role: Role) => Promise<PodProxy>
 /** Undefined once it is clear that it could not be started. */
 type Held = Promise<PodProxy | undefined>
 
@@ -18,9 +18,9 @@ export class HeldPods {
     this.#start = start
   }
 
-  async start({ handle, pod, netnsFd, inode }: WorkerCalls['start-pod']['ask']): Promise<undefined> {
+  async start({ handle, role, pod, netnsFd, inode }: WorkerCalls['start-pod']['ask']): Promise<undefined> {
     if (this.#held.has(handle)) throw new MeshError('protocol', { message: `pod ${handle} is there already` })
-    const starting = this.#start(pod, borrowedNetns(netnsFd, inode))
+    const starting = this.#start(pod, borrowedNetns(netnsFd, inode), role)
     this.#held.set(
       handle,
       starting.catch(() => undefined),

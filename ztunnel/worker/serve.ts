@@ -76,7 +76,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
   }
   const dns = dnsContext(context, config.dns, registry, parts.logs)
-  const pods = new HeldPods((pod, netns) => startPodProxy({ context, dns, pod, netns }))
+  const pods = new HeldPods((pod, netns, role) => startPodProxy({ role, context, dns, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
     ready: () => undefined,
     resources: applier(state),

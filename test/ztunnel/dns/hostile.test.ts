@@ -11,7 +11,6 @@ import { askUdp, proxy, upstream } from './servers.ts'
 
 /** As many as a CI has time for; `FUZZ_ROUNDS=1000000` is the figure to reach at least once. */
 const rounds = Number(process.env['FUZZ_ROUNDS'] ?? 100_000)
-const seed = Number(process.env['FUZZ_SEED'] ?? 7)
 
 /** Repeatable: mulberry32. */
 function randomOf(seed: number): (most: number) => number {
@@ -41,8 +40,8 @@ const seeds = [
   }),
 ]
 
-function mutate(from: Buffer, random: (most: number) => number): Buffer {
-  const bytes = Buffer.from(from)
+function mutate(seed: Buffer, random: (most: number) => number): Buffer {
+  const bytes = Buffer.from(seed)
   for (let n = random(6); n >= 0 && bytes.length > 0; n--) {
     const at = random(bytes.length)
     const kind = random(4)
@@ -59,7 +58,7 @@ function mutate(from: Buffer, random: (most: number) => number): Buffer {
 const many = Array.from({ length: 60 }, (_, n) => ip(`10.1.${n >> 8}.${n & 255}`))
 
 t.test(`${rounds} hostile messages: no throw, and what is read can be answered`, async (t) => {
-  const random = randomOf(seed)
+  const random = randomOf(7)
   const counts = { query: 0, bad: 0, 'no-query': 0, relayed: 0, disagreed: 0 }
   const asked = queryOf({ name: 'web' })
   const begun = performance.now()
@@ -80,8 +79,7 @@ t.test(`${rounds} hostile messages: no throw, and what is read can be answered`,
     counts.relayed++
     const limit = 12 + asked.question.end + random(200)
     const reply = relayedReply(asked, answered.bytes, { limit, exists: false })
-    if (reply.length > limit && reply.length > asked.question.end + 11 + 4096)
-      t.fail(`too long a relay: ${bytes.toString('hex')}`)
+    if (reply.length > limit && reply.length > asked.question.end + 11 + 4096) t.fail('too long a relay')
     if (parseResponse(reply, asked, asked.id).kind !== 'response')
       t.fail(`a broken relay: ${bytes.toString('hex')}`)
   }
@@ -125,14 +123,15 @@ t.test('names: what we accept, the other implementation reads as the same', asyn
 })
 
 t.test('65536 spoofed answers, every ID, from another port: not one is believed', async (t) => {
-  await using real = await upstream(() => undefined)
+  let released = false
+  await using real = await upstream(({ bytes }) =>
+    released ? response(bytes, { answers: [a('bank.example', '9.9.9.9')] }) : undefined,
+  )
   const spoofer = createSocket('udp4')
   t.teardown(() => spoofer.close())
-  await using dns = await proxy([real.address], {
-    times: { deadlineMs: 30_000, nextAttemptMs: 30_000, idleMs: 500 },
-  })
+  await using dns = await proxy([real.address])
   const forged = response(question({ name: 'bank.example' }), { answers: [a('bank.example', '6.6.6.6')] })
-  const asked = askUdp(dns.address, question({ name: 'bank.example' }), 30_000)
+  const asked = askUdp(dns.address, question({ name: 'bank.example' }))
   while (real.seen.length === 0) await new Promise(setImmediate)
   // The spoofer may even know the port, for it looks.
   const port = portOfQuestion(dns.address.port, real.address.port)
@@ -141,7 +140,7 @@ t.test('65536 spoofed answers, every ID, from another port: not one is believed'
     spoofer.send(Buffer.from(forged), port, '127.0.0.1')
     if (id % 512 === 0) await new Promise(setImmediate)
   }
-  real.answerLate((bytes) => response(bytes, { answers: [a('bank.example', '9.9.9.9')] }))
+  released = true // asked once more, the real one answers
   t.match(read(await asked), { rcode: 0, answers: ['bank.example A 9.9.9.9'] })
 })
 
