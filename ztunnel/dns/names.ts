@@ -2,6 +2,8 @@
 const maxNameBytes = 255
 /** Pointers followed within one name: a writer needs one, some chain two or three. */
 const maxPointers = 16
+/** Behind the header: what points into that reads other letters in another message. */
+const firstName = 12
 /** A label's length has the two upper bits clear; with both set it is a pointer. */
 const pointer = 0xc0
 const plainBytes = /^[A-Za-z0-9_*-]*$/
@@ -32,20 +34,22 @@ const textOf = (label: string): string =>
 export function skipName(bytes: Buffer, start: number): number {
   let end = -1
   let before = start
+  let until = bytes.length
   let total = 0
-  for (let at = start, hops = 0; at < bytes.length; ) {
+  for (let at = start, hops = 0; at < until; ) {
     const length = bytes[at] ?? 0
     if (length >= pointer) {
       const target = ((length & 0x3f) << 8) | (bytes[at + 1] ?? 0)
       if (end < 0) end = at + 2
-      // Always to what was written earlier: that alone makes a loop impossible.
-      if (target >= before || at + 2 > bytes.length || ++hops > maxPointers) return -1
+      // Always to what was written, and ended, earlier: that alone makes a loop impossible.
+      if (target < firstName || target >= before || at + 2 > until || ++hops > maxPointers) return -1
+      until = before
       before = at = target
       continue
     }
     if (length >= 64) return -1
     total += 1 + length
-    if (total > maxNameBytes) return -1
+    if (total > maxNameBytes || at + 1 + length > until) return -1
     if (length === 0) return end < 0 ? at + 1 : end
     at += 1 + length
   }

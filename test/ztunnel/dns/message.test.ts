@@ -76,29 +76,28 @@ t.test('a byte that no host name has is told apart from a dot', async (t) => {
   t.same(readName(Buffer.from('\x02\\0\x00', 'latin1'), 0), { name: '\\0920', end: 4 })
 })
 
-t.test('pointers: backward only, so there is an end to them', async (t) => {
-  const bytes = Buffer.from([0, 1, 0x61, 0, 0xc0, 1, 0xc0, 4, 0xc0, 8, 0xc0, 20, 1, 0x62, 0xc0, 1, 0xc0])
-  t.equal(skipName(bytes, 4), 6, 'to a name')
-  t.equal(skipName(bytes, 6), 8, 'to a pointer')
-  t.equal(skipName(bytes, 8), -1, 'to itself')
-  t.equal(skipName(bytes, 10), -1, 'ahead')
-  t.equal(skipName(bytes, 12), 16, 'behind a label')
-  t.equal(skipName(bytes, 16), -1, 'half a pointer')
-  const chain = Buffer.concat([
-    Buffer.from([0]),
-    ...Array.from({ length: 40 }, (_, n) => Buffer.from([0xc0, n === 0 ? 0 : n * 2 - 1])),
-  ])
-  t.equal(skipName(chain, 1 + 2 * 15), 1 + 2 * 16, '16 hops')
-  t.equal(skipName(chain, 1 + 2 * 16), -1, '17 are too many')
-  const growing = Buffer.concat([
-    Buffer.from([63]),
-    Buffer.alloc(63, 'a'),
-    Buffer.from([0]),
-    ...[0, 65, 131, 197].map((to) =>
-      Buffer.concat([Buffer.from([63]), Buffer.alloc(63, 'b'), Buffer.from([0xc0, to])]),
-    ),
-  ])
-  t.equal(skipName(growing, 65 + 66 * 3), -1, 'pointers do not make a name longer than 255 bytes')
+t.test('pointers: backward only, so there is an end to them, and never into the header', async (t) => {
+  const header = Buffer.alloc(12)
+  const after = (...bytes: number[]) => Buffer.concat([header, Buffer.from(bytes)])
+  const bytes = after(0, 1, 0x61, 0, 0xc0, 13, 0xc0, 16, 0xc0, 20, 0xc0, 32, 1, 0x62, 0xc0, 13, 0xc0, 1, 0xc0)
+  t.equal(skipName(bytes, 16), 18, 'to a name')
+  t.equal(skipName(bytes, 18), 20, 'to a pointer')
+  t.equal(skipName(bytes, 20), -1, 'to itself')
+  t.equal(skipName(bytes, 22), -1, 'ahead')
+  t.equal(skipName(bytes, 24), 28, 'behind a label')
+  t.equal(skipName(bytes, 28), -1, 'into the header')
+  t.equal(skipName(bytes, 30), -1, 'half a pointer')
+  t.equal(skipName(after(3, 0x61, 0xc0, 12, 0), 14), -1, 'into a label that runs over the pointer itself')
+  const chain = after(
+    0,
+    ...Array.from({ length: 40 }, (_, n) => [0xc0, n === 0 ? 12 : 12 + n * 2 - 1]).flat(),
+  )
+  t.equal(skipName(chain, 13 + 2 * 15), 13 + 2 * 16, '16 hops')
+  t.equal(skipName(chain, 13 + 2 * 16), -1, '17 are too many')
+  const label = (letter: string) => [63, ...Buffer.alloc(63, letter)]
+  const growing = after(...label('a'), 0, ...[12, 77, 143, 209].flatMap((to) => [...label('b'), 0xc0, to]))
+  t.equal(skipName(growing, 77 + 66 * 2), -1, 'pointers do not make a name longer than 255 bytes')
+  t.equal(skipName(growing, 77 + 66), 77 + 66 * 2)
 })
 
 t.test('names are written as they are read', async (t) => {

@@ -1,4 +1,4 @@
-import { createSocket } from 'node:dgram'
+import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import { connect, createServer, type Server, type Socket } from 'node:net'
 import { ip, type SocketAddress } from '#base'
@@ -20,6 +20,7 @@ export type Behaviour = (asked: Asked) => Buffer | readonly Buffer[] | undefined
 /** A nameserver on a port of its own, which remembers what it was asked. */
 export async function upstream(behaviour: Behaviour) {
   const seen: Asked[] = []
+  const askers: { bytes: Buffer; from: RemoteInfo }[] = []
   const answers = (asked: Asked) => {
     seen.push(asked)
     const some = behaviour(asked) ?? []
@@ -27,6 +28,7 @@ export async function upstream(behaviour: Behaviour) {
   }
   const udp = createSocket('udp4')
   udp.on('message', (bytes, from) => {
+    askers.push({ bytes, from })
     for (const each of answers({ bytes, transport: 'udp' })) udp.send(each, from.port, from.address)
   })
   const open = new Set<Socket>()
@@ -47,6 +49,10 @@ export async function upstream(behaviour: Behaviour) {
   return {
     address,
     seen,
+    /** Answers what was asked over UDP so far. */
+    answerLate: (answer: (bytes: Buffer) => Buffer) => {
+      for (const { bytes, from } of askers) udp.send(answer(bytes), from.port, from.address)
+    },
     [Symbol.asyncDispose]: async () => {
       for (const socket of open) socket.destroy()
       udp.close()
