@@ -19,6 +19,8 @@ export type CaClientOptions = Readonly<{
   /** How long certificates shall live (ztunnel: SECRET_TTL, 24 h). */
   ttlSeconds?: number
   keyExchange?: KeyExchange
+  /** More metadata (ztunnel: CA_HEADER_*). */
+  headers?: Readonly<Record<string, string>>
   /** Sends the identity that is asked for, as a node proxy for its pods does. False for a proxy of its own identity. */
   impersonate?: boolean
 }>
@@ -73,6 +75,7 @@ function call(
   const metadata = new Metadata()
   metadata.set('authorization', `Bearer ${o.token()}`)
   metadata.set('clusterid', o.clusterId)
+  for (const [name, value] of Object.entries(o.headers ?? {})) metadata.set(name, value)
   const request = {
     csr,
     validityDuration: o.ttlSeconds ?? 86_400,

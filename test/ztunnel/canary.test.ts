@@ -106,6 +106,7 @@ t.test('no key or token is in a log, a dump, a metric or an error', async (t) =>
     XDS_ROOT_CA: join(directory, 'root.pem'),
     CA_ROOT_CA: join(directory, 'root.pem'),
     AUTH_TOKEN: join(directory, 'token'),
+    COMPLIANCE_POLICY: 'pqc',
     INPOD_UDS: join(directory, 'none.sock'),
     ADMIN_PORT: '0',
     STATS_PORT: '0',

@@ -61,7 +61,9 @@ const options = (address: string, rootPem: () => string) => ({
 
 t.test('a certificate is asked for as ztunnel asks', async (t) => {
   const { seen, address } = await authority(t)
-  using sign = createCaClient(options(address, () => root.certPem))
+  const headers = { tenant: 'a' }
+  const asked = { ...options(address, () => root.certPem), headers, keyExchange: 'pqc' as const }
+  using sign = createCaClient(asked)
   using certificates = new Certificates({ sign, log: { warn() {} } })
   const certificate = await certificates.get(id, never)
   t.equal(certificate.id, id)
@@ -70,6 +72,7 @@ t.test('a certificate is asked for as ztunnel asks', async (t) => {
   t.strictSame(seen[0]?.request.metadata, { ImpersonatedIdentity: id })
   t.strictSame(seen[0]?.metadata.get('authorization'), ['Bearer secret'])
   t.strictSame(seen[0]?.metadata.get('clusterid'), ['Kubernetes'])
+  t.strictSame(seen[0]?.metadata.get('tenant'), ['a'])
 })
 
 t.test(
