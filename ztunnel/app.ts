@@ -22,7 +22,7 @@ import { caClient, xdsOptions } from './control-plane.ts'
 import { followIdentities } from './identity.ts'
 import { followAgent, ownNetns, podMetrics, type PodProxy, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
-import { processMetrics } from './process-metrics.ts'
+import { policyMetrics, processMetrics } from './process-metrics.ts'
 import { shareAdmission } from './proxy/index.ts'
 import { MeshState, type PodName } from './state/index.ts'
 import { renewOnNewRoots } from './trust.ts'
@@ -73,6 +73,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const stop = new AbortController()
   stack.defer(() => stop.abort(shuttingDown()))
   const state = new MeshState(config.nodeName)
+  policyMetrics(own, state)
   const sign = parts.sign ?? stack.use(caClient(config))
   const certificates: Certificates = stack.use(
     new Certificates({
