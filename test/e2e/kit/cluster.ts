@@ -1,4 +1,5 @@
 import {
+  AppsV1Api,
   CoreV1Api,
   Exec,
   KubeConfig,
@@ -25,6 +26,7 @@ const load = () => {
 }
 const config = skip ? new KubeConfig() : load()
 export const core = skip ? (undefined as unknown as CoreV1Api) : config.makeApiClient(CoreV1Api)
+const apps = skip ? (undefined as unknown as AppsV1Api) : config.makeApiClient(AppsV1Api)
 const objects = skip
   ? (undefined as unknown as KubernetesObjectApi)
   : KubernetesObjectApi.makeApiClient(config)
@@ -106,6 +108,29 @@ export const label = (name: string, labels: Record<string, string | null>) =>
     undefined,
     PatchStrategy.MergePatch,
   )
+
+/** What `kubectl rollout restart` does to a DaemonSet; returns when every node has its new pod. */
+export async function restartDaemonSet(namespace: string, name: string): Promise<void> {
+  const metadata = { namespace, name }
+  const annotations = { 'kubectl.kubernetes.io/restartedAt': new Date().toISOString() }
+  const body = {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata,
+    spec: { template: { metadata: { annotations } } },
+  }
+  await objects.patch(body, undefined, undefined, 'e2e', undefined, PatchStrategy.StrategicMergePatch)
+  await eventually(
+    `${name} is rolled out`,
+    async () => {
+      const { status, metadata: of } = await apps.readNamespacedDaemonSet(metadata)
+      if (status?.observedGeneration !== of?.generation) return false
+      const wanted = status?.desiredNumberScheduled
+      return status?.updatedNumberScheduled === wanted && status?.numberAvailable === wanted
+    },
+    180_000,
+  )
+}
 
 /** Pods of a label selector that are not being deleted. */
 export async function pods(namespace: string, labelSelector: string): Promise<V1Pod[]> {
