@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { z } from 'zod'
 import { MeshError, parseAddress } from '#base'
 import type { HboneLimits } from '#hbone'
+import { headersOf } from './credentials.ts'
 import { meshConfig } from './mesh-config.ts'
 import type { Tuning } from './proxy/index.ts'
 import type { PodName } from './state/index.ts'
@@ -135,9 +136,19 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     nodeName: e.NODE_NAME,
     clusterId,
     network: e.NETWORK,
-    xds: { address: e.XDS_ADDRESS, rootPath: e.XDS_ROOT_CA, serverName: e.ALT_XDS_HOSTNAME },
-    ca: { address: e.CA_ADDRESS, rootPath: e.CA_ROOT_CA, serverName: e.ALT_CA_HOSTNAME },
-    tokenPath: e.AUTH_TOKEN,
+    xds: {
+      address: e.XDS_ADDRESS,
+      root: e.XDS_ROOT_CA,
+      serverName: e.ALT_XDS_HOSTNAME,
+      headers: headersOf(given, 'XDS_HEADER_'),
+    },
+    ca: {
+      address: e.CA_ADDRESS,
+      root: e.CA_ROOT_CA,
+      serverName: e.ALT_CA_HOSTNAME,
+      headers: headersOf(given, 'CA_HEADER_'),
+    },
+    token: e.AUTH_TOKEN,
     certificateTtlMs: e.SECRET_TTL,
     crlPath: e.CRL_PATH,
     keyExchange: e.COMPLIANCE_POLICY ?? ('any' as const),

@@ -1,39 +1,40 @@
-import { readFileSync } from 'node:fs'
-import { MeshError, messageOf } from '#base'
 import { createCaClient, meshTls } from '#identity'
 import type { Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { type Handler, xdsMetrics } from '#xds'
 import type { Config } from './config.ts'
+import { rootsOf, tokenOf } from './credentials.ts'
 import { addressHandler, authorizationHandler, type MeshState } from './state/index.ts'
 import type { Batch } from './worker/index.ts'
 
 /** The CA, as the configuration names it. */
-export const caClient = ({ ca, tokenPath, clusterId, certificateTtlMs, keyExchange, place }: Config) =>
+export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange, place }: Config) =>
   createCaClient({
     address: ca.address,
-    rootPem: () => readFileSync(ca.rootPath, 'utf8'),
-    token: () => readToken(tokenPath),
+    rootPem: () => rootsOf(ca.root),
+    token: () => tokenOf(token),
     clusterId,
     ttlSeconds: Math.ceil(certificateTtlMs / 1_000),
     keyExchange,
+    headers: ca.headers,
     impersonate: place.kind === 'node', // a sidecar asks for itself
     ...(ca.serverName === undefined ? {} : { serverName: ca.serverName }),
   })
 
 /** The xDS subscription. What the state has taken is published to the data workers as it came. */
 export const xdsOptions = (
-  { xds, tokenPath, clusterId, node, keyExchange }: Config,
+  { xds, token, clusterId, node, keyExchange }: Config,
   state: MeshState,
   registry: Registry,
   publish: (batch: Batch) => void,
 ) => ({
   address: xds.address,
-  rootPem: () => readFileSync(xds.rootPath, 'utf8'),
+  rootPem: () => rootsOf(xds.root),
   tls: meshTls(keyExchange),
-  token: () => readToken(tokenPath),
+  token: () => tokenOf(token),
   clusterId,
   serverName: xds.serverName,
+  headers: xds.headers,
   node,
   types: {
     [addressTypeUrl]: publishing(addressTypeUrl, addressHandler(state), 'taken', publish),
@@ -57,15 +58,4 @@ function publishing(
       return rejected
     },
   }
-}
-
-/** Read for every use: the kubelet replaces the file before the token expires. */
-function readToken(path: string): string {
-  try {
-    const token = readFileSync(path, 'utf8').trim()
-    if (token !== '') return token
-  } catch (cause) {
-    throw new MeshError('unavailable', { message: `no token: ${messageOf(cause)}`, cause })
-  }
-  throw new MeshError('unavailable', { message: `no token: ${path} is empty` })
 }

@@ -8,6 +8,7 @@ import {
 } from '#identity'
 import type { Logger } from '#telemetry'
 import type { Config } from './config.ts'
+import { rootFileOf } from './credentials.ts'
 
 export type TrustParts = Readonly<{
   config: Pick<Config, 'crlPath' | 'keyExchange'>
@@ -26,7 +27,7 @@ export const trustOf = ({ config, certificates, metrics, log, signal }: TrustPar
 })
 
 export type RootParts = Readonly<{
-  config: Pick<Config, 'ca'>
+  config: Readonly<{ ca: Readonly<{ root: string }> }>
   certificates: Readonly<{ refreshAll(): void }>
   log: Pick<Logger, 'info'>
   signal: AbortSignal
@@ -38,7 +39,8 @@ export type RootParts = Readonly<{
  * fetched anew at once: a root that was taken away must not be believed until half-life.
  */
 export function renewOnNewRoots({ config, certificates, log, ...rest }: RootParts): void {
-  const path = config.ca.rootPath
+  const path = rootFileOf(config.ca.root)
+  if (path === undefined) return
   const changed = () => {
     log.info('the roots of the mesh have changed, certificates are renewed', { path })
     certificates.refreshAll()

@@ -21,12 +21,15 @@ syncBuiltinESMExports()
 
 const { startZtunnel } = await import('../../ztunnel/app.ts')
 const { parseConfig } = await import('../../ztunnel/config.ts')
+const { openPart } = await import('../../ztunnel/admin/config-dump.ts')
 const { HbonePool } = await import('#hbone')
 const { Certificates, parseCaAnswer, createRoot } = await import('#identity')
 const kit = await import('../controller/mesh-kit.ts')
 const { FakeKube } = await import('../fakes/fake-kube.ts')
 const { eventually } = await import('../fakes/mesh-world.ts')
 const support = await import('../lib/hbone/support.ts')
+
+const headerCanary = 'header-canary-9d2f6c1b7a'
 
 /** A secret as it may be written: as text, base64, hex or raw bytes. */
 function spellings(secret: Buffer): string[] {
@@ -54,6 +57,7 @@ const pemLines = (key: KeyObject) =>
 const needles = () => [
   ...keys.flatMap((key) => [...spellings(secretOf(key)), ...pemLines(key)]),
   ...spellings(Buffer.from(kit.ztunnelToken)),
+  ...spellings(Buffer.from(headerCanary)),
   'PRIVATE KEY',
 ]
 const found = (haystack: string) => {
@@ -107,6 +111,8 @@ t.test('no key or token is in a log, a dump, a metric or an error', async (t) =>
     CA_ROOT_CA: join(directory, 'root.pem'),
     AUTH_TOKEN: join(directory, 'token'),
     COMPLIANCE_POLICY: 'pqc',
+    CA_HEADER_x: headerCanary,
+    XDS_HEADER_x: headerCanary,
     INPOD_UDS: join(directory, 'none.sock'),
     ADMIN_PORT: '0',
     STATS_PORT: '0',
@@ -127,6 +133,14 @@ t.test('no key or token is in a log, a dump, a metric or an error', async (t) =>
   t.ok(keys.length >= 3, `${keys.length} keys were made: of the CA, of its server, of the workload`)
   t.match(said, /spiffe:\/\/cluster\.local\/ns\/shop\/sa\/order/, 'there is something to look at')
   t.same(found(said), [])
+})
+
+t.test('a token that stands in the environment itself is in no dump', async (t) => {
+  const dumped = openPart(
+    parseConfig({ NODE_NAME: 'n', AUTH_TOKEN: headerCanary, CA_HEADER_x: headerCanary }),
+  )
+  t.match(dumped, { token: '[redacted]', ca: { headers: ['x'] } })
+  t.same(found(JSON.stringify(dumped)), [])
 })
 
 t.test('no key is in an error, whatever goes wrong with its certificate', async (t) => {

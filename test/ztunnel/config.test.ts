@@ -46,6 +46,21 @@ t.test('ISTIO_META_* goes to the control plane, HTTP2_* and POOL_* to HBONE', as
   t.same(config.log, { filter: 'debug', format: 'json' })
 })
 
+t.test('the control plane is given headers, and roots and a token in whatever form', async (t) => {
+  const config = parseConfig({
+    ...given,
+    XDS_HEADER_tenant: 'a',
+    CA_HEADER_tenant: 'b',
+    CA_ROOT_CA: 'SYSTEM',
+    AUTH_TOKEN: 'a.b.c',
+  })
+  t.match(config, {
+    token: 'a.b.c',
+    xds: { headers: { tenant: 'a' } },
+    ca: { root: 'SYSTEM', headers: { tenant: 'b' } },
+  })
+})
+
 t.test('certificates: how long they live, how peers are judged, which key exchange', async (t) => {
   t.match(parseConfig(given), { certificateTtlMs: 86_400_000, crlPath: undefined, keyExchange: 'any' })
   const config = parseConfig({

@@ -49,7 +49,7 @@ async function node(t: Test, id: SpiffeId, sign: Sign, rootPath: string) {
   t.teardown(() => stop.abort())
   const { signal } = stop
   const certificates = new Certificates({ sign, log: silent, random: () => 0 })
-  const config = { ca: { rootPath, address: '', serverName: undefined }, crlPath: undefined } as const
+  const config = { ca: { root: rootPath }, crlPath: undefined }
   const metrics = identityMetrics(new Registry())
   const trust = trustOf({
     config: { ...config, keyExchange: 'any' },

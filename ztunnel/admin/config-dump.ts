@@ -1,5 +1,6 @@
 import type { CertificateState } from '#identity'
 import type { Config } from '../config.ts'
+import { isPath } from '../credentials.ts'
 import type { Pods } from '../inpod/index.ts'
 import type { MeshState } from '../state/index.ts'
 import type { ConnectionDump } from '../worker/index.ts'
@@ -26,7 +27,7 @@ export async function configDump(parts: DumpParts): Promise<unknown> {
     stagedServices: staged(state),
     staticConfig: { workloads: [], policies: [], services: [] },
     version: versionOf(config),
-    config,
+    config: openPart(config),
     certificates: dumpCertificates(certificates.dump()),
     workloadState: Object.fromEntries(
       parts.pods.list().map(({ pod, state: podState }) => {
@@ -38,6 +39,14 @@ export async function configDump(parts: DumpParts): Promise<unknown> {
     ),
   }
 }
+
+/** A token may stand in the environment itself, and headers may carry one. */
+export const openPart = ({ token, xds, ca, ...rest }: Config) => ({
+  ...rest,
+  token: isPath(token) ? token : '[redacted]',
+  xds: { ...xds, headers: Object.keys(xds.headers) },
+  ca: { ...ca, headers: Object.keys(ca.headers) },
+})
 
 /** Keys that istioctl and bug reports expect; what Rust is to ztunnel, Node is to us. */
 const versionOf = ({ version }: Config) => ({
