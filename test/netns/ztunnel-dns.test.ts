@@ -1,11 +1,14 @@
+import { execFileSync } from 'node:child_process'
 import t from 'tap'
 import { type Ip, ip, type SocketAddress } from '#base'
-import { bindSocket, closeFd, udpSocket } from '#linux'
+import { bindSocket, closeFd, type Netns, udpSocket } from '#linux'
 import { Registry, silent } from '#telemetry'
 import { applyPodRules, type Backend, type PodRules, wire } from '../../cni/rules/index.ts'
 import { type DnsContext, dnsMetrics, InFlight, maxInFlight, startDnsProxy } from '../../ztunnel/dns/index.ts'
 import { MeshState, parseService } from '../../ztunnel/state/index.ts'
 import { serviceWire } from '../fakes/mesh.ts'
+import { MeshWorld } from '../fakes/mesh-world.ts'
+import { resourcesOf } from '../fakes/two-nodes.ts'
 import { until } from '../fakes/until.ts'
 import { question, read, response } from '../ztunnel/dns/kit.ts'
 import { root, World } from './cni-world.ts'
@@ -168,7 +171,7 @@ t.test('without IPv6 on its loopback a pod has the IPv4 server alone', { skip },
     pod,
     netns: world.a.netns,
   })
-  t.same(listening(world), ['127.0.0.1:15053 tcp', '127.0.0.1:15053 udp'])
+  t.same(listening(world.a.netns), ['127.0.0.1:15053 tcp', '127.0.0.1:15053 udp'])
 })
 
 t.test(
@@ -178,15 +181,15 @@ t.test(
     using world = new World('dns-busy')
     const options = { context: contextOf(ip('10.244.1.1')), pod, netns: world.a.netns }
     await using first = await startDnsProxy(options)
-    t.equal(listening(world).length, 4)
+    t.equal(listening(world.a.netns).length, 4)
     await using _second = await startDnsProxy(options)
-    t.equal(listening(world).length, 8)
+    t.equal(listening(world.a.netns).length, 8)
     await first[Symbol.asyncDispose]()
-    t.equal(listening(world).length, 4)
+    t.equal(listening(world.a.netns).length, 4)
     const squatter = udpSocket({ netns: world.b.netns, family: 'ipv6', v6only: true })
     bindSocket(squatter, { address: ip('::1'), port: 15053 })
     await t.rejects(startDnsProxy({ ...options, netns: world.b.netns }), /bind ::1 port 15053: EADDRINUSE/)
-    t.same(listening(world, 'b'), ['[::1]:15053 udp'], 'what was opened before is closed again')
+    t.same(listening(world.b.netns), ['[::1]:15053 udp'], 'what was opened before is closed again')
     closeFd(squatter)
   },
 )
@@ -218,13 +221,48 @@ t.test('a pod that goes takes all its questions along, and leaves no socket', { 
   silent.close()
 })
 
-function listening(world: World, where = 'a'): string[] {
-  return world
-    .run(where, 'ss', '-Hlntu')
-    .trim()
+/** The proxy's sockets in a namespace. */
+function listening(netns: Netns): string[] {
+  const args = [`--net=/proc/${process.pid}/fd/${netns.fd}`, 'ss', '-Hlntu']
+  return execFileSync('nsenter', args, { encoding: 'utf8' })
     .split('\n')
     .map((line) => line.split(/\s+/))
     .map(([kind = '', , , , address = '']) => `${address} ${kind}`)
     .filter((line) => line.includes('15053'))
     .toSorted()
 }
+
+t.test(
+  'a whole ztunnel: its data workers share a pod’s questions, and count them as the pod’s',
+  { skip },
+  async (t) => {
+    await using world = new MeshWorld('zdns')
+    const client = world.network.pod('client', 1)
+    const server = world.network.pod('server', 2)
+    const node = await world.node('n1', { ZTUNNEL_WORKER_THREADS: '2' })
+    await node.push(resourcesOf({ client, server }))
+    t.equal(await node.enrol(client), '')
+    await applyPodRules({ netns: client.netns, backend: { kind: 'nftables' }, signal }, rules)
+    const seen: Asked[] = []
+    using _upstream = await nameserverIn(server.netns, 'server', '9.9.9.9', seen)
+    for (let id = 0; id < 40; id++)
+      t.same(answersOf(await askUdpIn(client.netns, at53(server.v4), question({ name: 'web', id }))), [
+        'web A 10.96.0.10',
+      ])
+    const other = await askUdpIn(client.netns, at53(server.v4), question({ name: 'example.org' }))
+    t.same(answersOf(other), ['example.org A 9.9.9.9'])
+    t.match(seen, [{ name: 'example.org', from: client.v4 }])
+    const metrics = await node.ztunnel.registry.metrics()
+    const labels =
+      'request_query_type="A",request_protocol="udp",source_canonical_service="client",source_canonical_revision="latest"'
+    t.match(metrics, `istio_dns_requests_total{${labels}} 41`)
+    t.match(metrics, `istio_dns_upstream_requests_total{${labels}} 1`)
+    t.equal(
+      listening(client.netns).filter((line) => line === '127.0.0.1:15053 udp').length,
+      2,
+      'each worker has a socket of its own',
+    )
+    t.equal(await node.agent.del('uid-client'), '')
+    await until(() => listening(client.netns).length === 0, 'all closed')
+  },
+)

@@ -121,7 +121,8 @@ function resolverOf({ context, pod, netns, search }: DnsProxyOptions, signal: Ab
     state,
     pod,
     client: { namespace, domain, network, ipv6, preferredNamespace, random, search },
-    nameservers: () => resolvConf().nameservers,
+    // A resolv.conf that names us would have us ask ourselves for ever.
+    nameservers: () => resolvConf().nameservers.filter((server) => !isSame(server, config.address)),
     open: (kind, family) => (kind === 'udp' ? udpSocket : tcpSocket)({ netns, family, mark, v6only: true }),
     rate: new Rate(),
     inFlight: new InFlight(maxInFlightPerPod, context.inFlight),
@@ -144,3 +145,6 @@ function addressesOf({ address, ipv6 }: DnsConfig): readonly { address: SocketAd
 /** EAFNOSUPPORT, EADDRNOTAVAIL: what a kernel or namespace without IPv6 answers. */
 const isWithoutFamily = (error: unknown): boolean =>
   error instanceof MeshError && (error.errno === 97 || error.errno === 99)
+
+const isSame = (a: SocketAddress, b: SocketAddress | undefined): boolean =>
+  a.address === b?.address && a.port === b.port

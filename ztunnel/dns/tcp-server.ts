@@ -27,7 +27,7 @@ export async function serveTcp(options: TcpServerOptions): Promise<DnsServer> {
       open.delete(socket)
       room[Symbol.dispose]()
     })
-    open.set(socket, answerStream(socket, resolver))
+    open.set(socket, answerStream(socket, address, resolver))
   })
   server.on('error', (error) => resolver.log.debug('DNS listener failed', { error: error.message }))
   const fd = tcpSocket({ netns, family, mark, reusePort: true, reuseAddress: true, v6only: true })
@@ -61,23 +61,24 @@ function fdOf(socket: Socket): number | undefined {
   return typeof fd === 'number' && fd >= 0 ? fd : undefined
 }
 
-/** Whom the client dialled before it was redirected here. */
-function askedOn(socket: Socket): SocketAddress | undefined {
+/** Whom the client dialled before it was redirected here; undefined when it dialled us. */
+function askedOn(socket: Socket, own: SocketAddress): SocketAddress | undefined {
   const fd = fdOf(socket)
-  return fd === undefined ? undefined : originalDst(fd)
+  const asked = fd === undefined ? undefined : originalDst(fd)
+  return asked?.address === own.address && asked.port === own.port ? undefined : asked
 }
 
 /**
  * Each message has its length in front. Answers go out as they come; a client that does not read them is not read.
  * `end` takes no further question.
  */
-function answerStream(socket: Socket, resolver: Resolver): { end(): void } {
+function answerStream(socket: Socket, own: SocketAddress, resolver: Resolver): { end(): void } {
   const { idleMs } = resolver.times
   let held: Buffer = Buffer.alloc(0)
   let begun = performance.now()
   let waiting = 0
   let ended = false
-  const asked = () => askedOn(socket)
+  const asked = () => askedOn(socket, own)
   const send = (reply: Buffer | undefined) => {
     if (!reply || socket.destroyed) return
     const length = Buffer.allocUnsafe(2)

@@ -133,6 +133,15 @@ t.test('a flood is dropped before it is looked at', async (t) => {
   t.match(read(late), { rcode: 0 }, 'and served again soon after')
 })
 
+t.test('a resolv.conf that names the proxy itself does not make it ask itself', async (t) => {
+  await using first = await proxy([])
+  await using dns = await proxy([first.address], { config: first.context.config })
+  await first[Symbol.asyncDispose]()
+  t.match(read(await askUdp(dns.address, question({ name: 'x.example' }))), { rcode: 2 })
+  t.match(read((await askTcp(dns.address, framed(question({ name: 'x.example' }))))[0]), { rcode: 2 })
+  t.match(await metric(dns, /istio_dns_requests_total\{/), [/ 1$/, / 1$/], 'asked twice, and not by itself')
+})
+
 t.test('malformed messages get a short no, or none', async (t) => {
   await using dns = await proxy([])
   const broken = question({ name: 'web' }).subarray(0, -3)
