@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import grpc from '@grpc/grpc-js'
 import { parseSpiffeId } from '#identity'
@@ -209,6 +210,11 @@ export class ZtunnelProcess {
 
   get pid(): number {
     return this.#child.pid ?? 0
+  }
+
+  /** Where its log comes out, to be held up or closed. */
+  get stdout(): Readable | null {
+    return this.#child.stdout
   }
 
   /** Its exit code, or the signal that ended it. */
