@@ -79,7 +79,7 @@ t.test('the search finds what is there', async (t) => {
     `authorization: Bearer ${kit.ztunnelToken}`,
     Buffer.from(`Bearer ${kit.ztunnelToken}`).toString('base64'),
   ])
-    t.not(found(leak).length, 0, leak.slice(0, 30))
+    t.not(found(leak).length, 0)
   t.same(found('nothing of interest'), [])
 })
 
