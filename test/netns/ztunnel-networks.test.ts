@@ -275,7 +275,8 @@ t.test('names instead of addresses are asked for and counted, per connection', {
   const asked: string[] = []
   const { world, n1, client, server, between } = await twoNetworks('ztl', async (name, family) => {
     asked.push(`${family} ${name}`)
-    return { addresses: answer === undefined || family === 'ipv6' ? [] : [ip(answer)], ttlMs: 0 }
+    const known = answer !== undefined && family === 'ipv4' && name !== 'gone.example'
+    return { addresses: known ? [ip(answer)] : [], ttlMs: 0 }
   })
   const app = await listenIn(server.netns, 8080, (socket) => socket.pipe(socket))
   const outside = await listenIn(between.netns, 5432, (socket) => socket.pipe(socket))
@@ -323,10 +324,26 @@ t.test('names instead of addresses are asked for and counted, per connection', {
   t.equal(await ask(client, 'y', '10.96.0.11'), 'y')
   t.equal(await ask(client, 'z'), 'z', 'and the gateway by its name')
   t.same(asked, ['ipv4 rds.example', 'ipv6 rds.example', 'ipv4 rds2.example', 'ipv4 lb.example'])
+  const gone = {
+    name: 'gone',
+    hostname: 'gone.example',
+    network: 'east',
+    tunnelProtocol: 0 as const,
+    services: { [db]: {} },
+    capacity: 1_000_000,
+  }
+  await n1.push(workloadResource(gone))
+  t.equal(
+    await ask(client, 'w', '10.96.0.11'),
+    'w',
+    'another endpoint than the one whose name has no address',
+  )
+  await eventually(() => completed(n1).length === 4, 'the line')
+  t.match(completed(n1)[3], { attempts: /^Kubernetes..Pod.demo.gone: no ip addresses were resolved/ })
   const metrics = await n1.ztunnel.registry.metrics()
   t.match(
     metrics,
-    /istio_on_demand_dns_total\{[^\n]*source_workload="client"[^\n]*hostname="rds2.example"[^\n]*\} 2/,
+    /istio_on_demand_dns_total\{[^\n]*source_workload="client"[^\n]*hostname="rds2.example"[^\n]*\} 3/,
   )
   t.match(metrics, /istio_on_demand_dns_total\{[^\n]*hostname="lb.example"[^\n]*\} 1/)
 })

@@ -74,7 +74,9 @@ async function reach(asking: Asking): Promise<Outcome> {
       return { kind: 'open', route: going, upstream, attempts }
     } catch (failure) {
       missed = going && { kind: 'failed', route: going, failure, attempts: [...attempts] }
-      const another = endpoint !== undefined && !signal.aborted && mayTryAnother(failure)
+      // A name that has no address has nothing to do with the other endpoints.
+      const passable = going === undefined || mayTryAnother(failure)
+      const another = endpoint !== undefined && !signal.aborted && passable
       if (another && isUnreachable(failure)) ejections.eject(endpoint)
       if (!another || n >= maxAttempts) {
         if (missed) return missed

@@ -11,48 +11,58 @@ export type Endpoint = Readonly<{ workload: Workload; port: number }>
  */
 export type Mode = 'standard' | 'waypoint' | 'gateway'
 
-export type Wanted = Readonly<{
-  service: Service
-  port: number
+/** Who asks, and what has failed. */
+export type Chooser = Readonly<{
   source: Workload
   network: string
-  mode: Mode
   random: () => number
   /** Not again. */
-  tried: ReadonlySet<WorkloadUid>
+  tried?: ReadonlySet<WorkloadUid>
   /** Only if there is nobody else. */
-  ejected: ReadonlySet<WorkloadUid>
+  ejected?: ReadonlySet<WorkloadUid>
 }>
+export type Wanted = Readonly<{ service: Service; port: number; mode: Mode }>
+
+const nobody: ReadonlySet<WorkloadUid> = new Set()
 
 /** One endpoint by weight, from the nearest tier that has one; undefined when none is left. */
-export function chooseEndpoint(state: MeshState, wanted: Wanted): Endpoint | undefined {
-  const { service, port, mode, random, tried, ejected } = wanted
+export function chooseEndpoint(state: MeshState, chooser: Chooser, wanted: Wanted): Endpoint | undefined {
+  const { service, port, mode } = wanted
+  const { random, tried = nobody, ejected = nobody } = chooser
   // Before anything is computed and kept for it: apps may dial any port.
   if (mode === 'standard' && !service.ports.has(port)) return undefined
-  const tiers = state.derive(service.key, choiceName(wanted), () => tiersOf(state, wanted))
-  const first = (without: ReadonlySet<WorkloadUid>) => {
-    for (const tier of tiers) {
-      const endpoint = weighted(tier, without, random)
-      if (endpoint) return endpoint
-    }
-    return undefined
+  const name = choiceName(chooser, wanted)
+  const tiers = state.derive(service.key, name, () => tiersOf(state, chooser, wanted))
+  const first = ejected.size === 0 ? undefined : firstOf(tiers, ejected.union(tried), random)
+  return first ?? firstOf(tiers, tried, random)
+}
+
+function firstOf(
+  tiers: readonly Tier<Endpoint>[],
+  without: ReadonlySet<WorkloadUid>,
+  random: () => number,
+): Endpoint | undefined {
+  for (const tier of tiers) {
+    const endpoint = weighted(tier, without, random)
+    if (endpoint) return endpoint
   }
-  if (ejected.size === 0) return first(tried)
-  return first(ejected.union(tried)) ?? first(tried)
+  return undefined
 }
 
 const isLocal = ({ mode }: LoadBalancer) => mode === 'Strict' || mode === 'Failover'
 
-function choiceName({ service, port, source, network, mode }: Wanted): string {
+function choiceName({ source, network }: Chooser, { service, port, mode }: Wanted): string {
+  const name = `${mode}|${port}|${network}`
+  if (!isLocal(service.loadBalancer)) return name
   const { region, zone, subzone } = source.locality
-  const place = isLocal(service.loadBalancer)
-    ? [region, zone, subzone, source.node, source.clusterId, source.network].join('|')
-    : ''
-  return `${mode}|${port}|${network}|${place}`
+  return [name, region, zone, subzone, source.node, source.clusterId, source.network].join('|')
 }
 
-function tiersOf(state: MeshState, wanted: Wanted): readonly Tier<Endpoint>[] {
-  const { service, port, source, network, mode } = wanted
+function tiersOf(
+  state: MeshState,
+  { source, network }: Chooser,
+  { service, port, mode }: Wanted,
+): readonly Tier<Endpoint>[] {
   const ranked = new Map<number, Endpoint[]>()
   for (const workload of state.membersOf(service.key).values()) {
     const target = targetPort(service, workload, port, mode)

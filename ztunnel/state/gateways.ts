@@ -19,8 +19,6 @@ export type OutboundQuestion = Readonly<{
   registryOnly?: boolean
 }>
 
-export const none: ReadonlySet<WorkloadUid> = new Set()
-
 /** Where a waypoint or a gateway can be dialled, and who may answer. */
 export type Hop = Readonly<{
   workload: Workload
@@ -52,18 +50,17 @@ export function resolveGateway(
   mode: Mode,
 ): Hop | undefined {
   const { to, port } = gateway
-  const { tried = none, ejected = none } = question
   const service = gatewayService(state, gateway, question.source.namespace)
   const wanted = to.kind === 'address' ? to.address : dialled.address
   if (service) {
-    const endpoint = chooseEndpoint(state, { ...question, tried, ejected, service, port, mode })
+    const endpoint = chooseEndpoint(state, question, { service, port, mode })
     if (!endpoint) return undefined
     const address = addressOf(endpoint.workload, service, wanted)
     return { workload: endpoint.workload, service, address, port: endpoint.port }
   }
   if (to.kind === 'hostname') return undefined
   const workload = state.workloadAt(to.network, to.address)
-  if (!workload || tried.has(workload.uid)) return undefined
+  if (!workload || question.tried?.has(workload.uid) === true) return undefined
   return { workload, service: undefined, address: to.address, port }
 }
 

@@ -182,8 +182,8 @@ export class MeshState {
 const maxDerived = 64
 
 function push(index: Map<string, Workload[]>, key: string, workload: Workload): void {
-  const others = (index.get(key) ?? []).filter((other) => other !== workload)
-  index.set(key, [...others, workload].sort(byRank))
+  const others = index.get(key)?.filter((other) => other !== workload) ?? []
+  index.set(key, others.length === 0 ? [workload] : [...others, workload].sort(byRank))
 }
 
 function pull(index: Map<string, Workload[]>, key: string, workload: Workload): void {

@@ -7,7 +7,6 @@ import {
   gatewayName,
   type Hop,
   isOwnGateway,
-  none,
   type OutboundQuestion,
   resolveGateway,
   waypointsOf,
@@ -63,27 +62,36 @@ function toService(
   service: Service,
   alsoWorkload: boolean,
 ): Route {
-  const mine = allWaypoints(service).some((gateway) => isOwnGateway(state, question, gateway))
-  const waypoints = mine ? [] : waypointsOf(service, question.random)
+  const waypoints = waypointsFor(state, question, service)
   if (waypoints.length > 0) return toWaypoint(state, question, origDst, waypoints, { service })
   if (service.loadBalancer.mode === 'Passthrough')
     return { kind: 'passthrough', to: origDst, reason: 'service-passthrough' }
   if (!service.ports.has(origDst.port)) return noUpstream('no-such-port', service, origDst.port)
   // Where an endpoint cannot be reached (its network's gateway is down, say) another one may be.
-  const tried = new Set(question.tried)
+  let asked = question
   let last: RejectRoute | undefined
   for (let n = 0; n < maxLooks; n++) {
-    const { ejected = none } = question
-    const { port } = origDst
-    const endpoint = chooseEndpoint(state, { ...question, tried, ejected, service, port, mode: 'standard' })
+    const endpoint = chooseEndpoint(state, asked, { service, port: origDst.port, mode: 'standard' })
     if (!endpoint) break
-    const route = toEndpoint(state, { ...question, tried }, origDst, service, endpoint, alsoWorkload)
+    const route = toEndpoint(state, asked, origDst, service, endpoint, alsoWorkload)
     if (route.kind !== 'reject') return route
     last = route
-    tried.add(endpoint.workload.uid)
+    asked = without(asked, endpoint.workload)
   }
-  const failed = (question.tried?.size ?? 0) > 0
+  const failed = question.tried !== undefined && question.tried.size > 0
   return last ?? noUpstream(failed ? 'endpoints-failed' : 'no-healthy-upstream', service, origDst.port)
+}
+
+const without = (question: OutboundQuestion, { uid }: Workload): OutboundQuestion => ({
+  ...question,
+  tried: new Set([...(question.tried ?? []), uid]),
+})
+
+/** None for a source that is one of them itself. */
+function waypointsFor(state: MeshState, question: OutboundQuestion, service: Service): readonly Gateway[] {
+  if (service.waypoint === undefined && service.weightedWaypoints.length === 0) return []
+  const mine = allWaypoints(service).some((gateway) => isOwnGateway(state, question, gateway))
+  return mine ? [] : waypointsOf(service, question.random)
 }
 
 const noUpstream = (reason: RejectReason, service: Service, port: number) =>
@@ -135,14 +143,14 @@ function toWaypoint(
 ): Route {
   let last: RejectRoute | undefined
   for (const gateway of waypoints) {
-    const tried = new Set(question.tried)
+    let asked = question
     for (let n = 0; n < maxLooks; n++) {
-      const hop = resolveGateway(state, { ...question, tried }, gateway, origDst, 'waypoint')
+      const hop = resolveGateway(state, asked, gateway, origDst, 'waypoint')
       if (!hop) break
       const route = toHop(state, question, origDst, hop, target)
       if (route.kind !== 'reject') return route
       last = route
-      tried.add(hop.workload.uid)
+      asked = without(asked, hop.workload)
     }
   }
   return last ?? reject('unknown-waypoint', `unknown waypoint: ${waypoints.map(gatewayName).join(', ')}`)

@@ -27,19 +27,24 @@ export function weighted<T>(
   random: () => number,
 ): T | undefined {
   const { items, sums } = tier
-  const left = without.size === 0 ? [] : placesOf(tier, without)
+  const all = sums[sums.length - 1] ?? 0
+  if (without.size === 0) return items[indexOf(sums, pointOf(all, random))]
+  const left = placesOf(tier, without)
   const startOf = (n: number) => (n === 0 ? 0 : (sums[n - 1] ?? 0))
   const weightOf = (n: number) => (sums[n] ?? 0) - startOf(n)
-  const total = left.reduce((rest, n) => rest - weightOf(n), sums.at(-1) ?? 0)
+  const total = left.reduce((rest, n) => rest - weightOf(n), all)
   if (total <= 0) return undefined
   // A point on the line without the gaps, moved past each gap that begins before it.
-  let point = Math.min(Math.floor(random() * total), total - 1)
+  let point = pointOf(total, random)
   for (const n of left) {
     if (point < startOf(n)) break
     point += weightOf(n)
   }
   return items[indexOf(sums, point)]
 }
+
+/** A whole number in [0, total), whatever rounding does to the product. */
+const pointOf = (total: number, random: () => number) => Math.min(Math.floor(random() * total), total - 1)
 
 function placesOf<T>(tier: Tier<T>, uids: ReadonlySet<WorkloadUid>): number[] {
   const places = tier.places()
