@@ -276,7 +276,7 @@ t.test('names instead of addresses are asked for and counted, per connection', {
   const { world, n1, client, server, between } = await twoNetworks('ztl', async (name, family) => {
     asked.push(`${family} ${name}`)
     const known = answer !== undefined && family === 'ipv4' && name !== 'gone.example'
-    return { addresses: known ? [ip(answer)] : [], ttlMs: 0 }
+    return { addresses: known ? [ip(answer ?? '')] : [], ttlMs: 0 }
   })
   const app = await listenIn(server.netns, 8080, (socket) => socket.pipe(socket))
   const outside = await listenIn(between.netns, 5432, (socket) => socket.pipe(socket))

@@ -47,6 +47,7 @@ export async function handleOutbound(app: Socket, ctx: PodContext): Promise<void
 type Asking = Readonly<{ ends: Ends; source: Workload; ctx: PodContext; signal: AbortSignal }>
 /** Attempts that failed before the one that counts, as text. */
 type Tried = Readonly<{ attempts: readonly string[] }>
+type Missed = Tried & Readonly<{ route: Going | undefined; failure: unknown }>
 type Outcome =
   | Readonly<{ kind: 'refused'; route: RejectRoute }>
   | (Tried & Readonly<{ kind: 'open'; route: Going; upstream: Upstream }>)
@@ -58,13 +59,14 @@ async function reach(asking: Asking): Promise<Outcome> {
   const { ejections, registryOnly } = ctx.routing
   const attempts: string[] = []
   const tried = new Set<WorkloadUid>()
-  let missed: Outcome | undefined
+  let missed: Missed | undefined
   for (let n = 1; ; n++) {
     const sourceIp = ends.src.address
     const { network, random } = ctx
     const question = { source, sourceIp, network, random, tried, ejected: ejections.current(), registryOnly }
     const route = resolveOutbound(ctx.state, question, ends.dst)
-    if (route.kind === 'reject') return missed ?? { kind: 'refused', route }
+    // What went wrong with the endpoint that there was says more than that there is no other.
+    if (route.kind === 'reject') return missed ? outcomeOf(missed) : { kind: 'refused', route }
     const endpoint = failedEndpoint(route)
     let going: Going | undefined
     try {
@@ -73,19 +75,22 @@ async function reach(asking: Asking): Promise<Outcome> {
       if (endpoint !== undefined) ejections.restore(endpoint)
       return { kind: 'open', route: going, upstream, attempts }
     } catch (failure) {
-      missed = going && { kind: 'failed', route: going, failure, attempts: [...attempts] }
+      missed = { route: going, failure, attempts: [...attempts] }
       // A name that has no address has nothing to do with the other endpoints.
       const passable = going === undefined || mayTryAnother(failure)
       const another = endpoint !== undefined && !signal.aborted && passable
       if (another && isUnreachable(failure)) ejections.eject(endpoint)
-      if (!another || n >= maxAttempts) {
-        if (missed) return missed
-        throw failure
-      }
+      if (!another || n >= maxAttempts) return outcomeOf(missed)
       tried.add(endpoint)
       attempts.push(attemptText(going, endpoint, failure))
     }
   }
+}
+
+/** Without a way there is nobody to count it for. */
+function outcomeOf({ route, failure, attempts }: Missed): Outcome {
+  if (!route) throw failure
+  return { kind: 'failed', route, failure, attempts }
 }
 
 /** Nothing has left; or the far end has said 503: it could not reach the app behind it, and has sent it nothing. */
