@@ -15,7 +15,7 @@ export type AdminParts = DumpParts &
 /** ztunnel's admin paths (facts: ztunnel.md §8.1). */
 export const adminRoutes = (parts: AdminParts): AdminRoutes => ({
   '/': () => ({ status: 200, type: 'text/html; charset=utf-8', body: index }),
-  '/config_dump': async () => json(await configDump(parts)),
+  '/config_dump': sharedWhileUnderWay(async () => json(await configDump(parts))),
   '/logging': post(({ query }) => answerLogging(query, parts.logs, parts.config.log.filter)),
   '/quitquitquit': post(async () => {
     await parts.quit()
@@ -25,6 +25,17 @@ export const adminRoutes = (parts: AdminParts): AdminRoutes => ({
   '/debug/pprof/heap': ({ query, signal }) => heapProfile(parts.profiler, query, signal),
   '/debug/pprof/heap/profiling': post(({ query }) => sampleHeap(parts.profiler, query.get('activate'))),
 })
+
+/** A dump of a big mesh is some megabytes and a moment of this thread: those who ask meanwhile get the same one. */
+function sharedWhileUnderWay(make: () => Promise<Answer>): () => Promise<Answer> {
+  let underWay: Promise<Answer> | undefined
+  return () => {
+    underWay ??= make().finally(() => {
+      underWay = undefined
+    })
+    return underWay
+  }
+}
 
 /** What changes something must not be reached by a link. */
 const post =

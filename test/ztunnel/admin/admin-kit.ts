@@ -16,7 +16,10 @@ const list = (resources: readonly Resources[]) =>
   )
 
 /** An admin server with a mesh that a test fills, and what was asked of it. */
-export async function startAdmin(test: { teardown(fn: () => Promise<void>): unknown }) {
+export async function startAdmin(
+  test: { teardown(fn: () => Promise<void>): unknown },
+  connections?: () => Promise<readonly ConnectionDump[]>,
+) {
   if (!id) throw new Error('no id')
   const state = new MeshState('n1')
   const certificate = createTestCa().workload(id)
@@ -30,7 +33,7 @@ export async function startAdmin(test: { teardown(fn: () => Promise<void>): unkn
     config: parseConfig({ NODE_NAME: 'n1' }),
     state,
     pods: { list: () => pods },
-    connections: async () => dumps,
+    connections: connections ?? (async () => dumps),
     certificates: { dump: () => certificates },
     logs,
     profiler,
@@ -46,6 +49,7 @@ export async function startAdmin(test: { teardown(fn: () => Promise<void>): unkn
   const policies = (...resources: Resources[]) => authorizationHandler(state).apply(list(resources), [])
   const { port } = server
   return {
+    routes,
     state,
     addresses,
     policies,

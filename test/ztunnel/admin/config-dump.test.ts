@@ -377,3 +377,23 @@ t.test('a dump holds no key, in no form', async (t) => {
     t.notOk(body.includes(Buffer.from(form).toString('base64').slice(0, 60)))
   }
 })
+
+t.test('who asks while a dump is made gets that one', async (t) => {
+  let collected = 0
+  const gate = Promise.withResolvers<void>()
+  const admin = await startAdmin(t, async () => {
+    collected++
+    await gate.promise
+    return []
+  })
+  const never = new AbortController().signal
+  const ask = async () =>
+    admin.routes['/config_dump']?.({ method: 'GET', query: new URLSearchParams(), signal: never })
+  const asked = Array.from({ length: 20 }, ask)
+  gate.resolve()
+  const [first, ...others] = await Promise.all(asked)
+  t.ok(others.every((answer) => answer === first))
+  t.equal(collected, 1)
+  await ask()
+  t.equal(collected, 2, 'the next one is fresh')
+})

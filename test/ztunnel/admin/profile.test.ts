@@ -159,6 +159,7 @@ async function busyWorker(test: { teardown(fn: () => unknown): unknown }) {
   const worker = new Worker(source, { eval: true, name: 'data-0' })
   test.teardown(() => worker.terminate())
   await once(worker, 'message')
+  return worker
 }
 
 async function start(test: Parameters<typeof startAdmin>[0]) {
@@ -214,6 +215,25 @@ t.test(
     )
   },
 )
+
+t.test('a thread that dies while it is watched is left out', async (t) => {
+  const worker = await busyWorker(t)
+  const { get, profiler } = await start(t)
+  const profile = get('/debug/pprof/profile?seconds=1')
+  while ((await profiler.sampleHeap(false)) !== undefined) await turn()
+  await worker.terminate()
+  const { status, bytes } = await profile
+  t.equal(status, 200)
+  t.ok(decode(gunzipSync(bytes)).samples.every(({ thread }) => thread === 'control'))
+
+  const another = await busyWorker(t)
+  await get('/debug/pprof/heap/profiling?activate=true', { method: 'POST' })
+  await another.terminate()
+  t.equal((await get('/debug/pprof/heap')).status, 200)
+  await busyWorker(t)
+  t.equal((await get('/debug/pprof/heap')).status, 200)
+  t.equal((await get('/debug/pprof/heap/profiling?activate=false', { method: 'POST' })).status, 200)
+})
 
 t.test(
   'one profile at a time; another one is refused, and takes its turn when the asker has gone',
