@@ -101,7 +101,7 @@ function handshake(tls: TLSSocket, side: Side, { timeoutMs, signal }: Waits): Pr
     // Sockets that may be half open stay so for those who end before they have said who they are.
     tls.once('end', onClose)
     tls.once(side.event, () => {
-      const verdict = judge(tls, side)
+      const verdict = judged(tls, side)
       if ('reason' in verdict) refuse(verdict)
       else {
         finish()
@@ -124,6 +124,15 @@ const no = (reason: Refusal, message: string): Refused => ({ reason, code: 'tls-
 
 /** Larger leafs are no workload's (facts: security.md ID-3). */
 const maxLeafBytes = 8 << 10
+
+/** Nothing that a peer shows may throw past this, whatever we have overlooked. */
+function judged(tls: TLSSocket, side: Side): Secured | Refused {
+  try {
+    return judge(tls, side)
+  } catch (error) {
+    return no('untrusted', `certificate of the peer cannot be judged: ${messageOf(error)}`)
+  }
+}
 
 /** Everything that must be true before the first byte, in the order in which it is cheap to say no. */
 function judge(tls: TLSSocket, { own, reporter, accepts, trust }: Side): Secured | Refused {

@@ -78,7 +78,16 @@ function issuerAmong(one: Named, candidates: readonly Named[]): Named | undefine
   const fitting = candidates.filter((other) => one.certificate.checkIssued(other.certificate))
   const [only] = fitting
   if (fitting.every((other) => only && sameKey(only, other))) return only
-  return fitting.find((other) => one.certificate.verify(other.certificate.publicKey))
+  return fitting.find((other) => isSignedBy(one.certificate, other.certificate))
+}
+
+/** A stray certificate may have a key that nobody can read. */
+function isSignedBy(one: X509Certificate, by: X509Certificate): boolean {
+  try {
+    return one.verify(by.publicKey)
+  } catch {
+    return false
+  }
 }
 
 /** The chain of a leaf that TLS has verified with the roots of `own`. */

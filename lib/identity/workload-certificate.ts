@@ -33,12 +33,22 @@ export function parseCaAnswer(
   const [leafPem] = chainPem
   if (leafPem === undefined || rootsPem.length === 0) throw fail('the CA sent an unreadable certificate')
   if (chainPem.length + rootsPem.length > maxChain) throw fail('the CA sent too many certificates')
+  if (![...chainPem, ...rootsPem].every(isReadable)) throw fail('the CA sent an unreadable certificate')
   const leaf = readLeaf(leafPem, key)
   const peer = checkPeer(leaf.raw)
   if (peer.kind === 'reject') throw fail(`the CA sent an unfit certificate: ${peer.reason}`)
   if (peer.id !== expected) throw fail(`the CA sent a certificate of ${peer.id} for ${expected}`)
   const { validFromDate: notBefore, validToDate: notAfter } = leaf
   return { id: expected, privateKeyPem: privateKeyPem(key), chainPem, rootsPem, notBefore, notAfter }
+}
+
+/** What cannot be read now would fail every handshake later. */
+function isReadable(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0
+  } catch {
+    return false
+  }
 }
 
 function readLeaf(pem: string, key: KeyObject): X509Certificate {

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto'
-import type { Node } from '../../../lib/identity/asn1.ts'
+import { bits, type Node, oid, sequence } from '../../../lib/identity/asn1.ts'
 import { ids, name } from '../../../lib/identity/issue.ts'
 import {
   type Authority,
@@ -51,6 +51,10 @@ const between = under(root)
 const short = under(root, { extensions: [ext.ca(0), ext.usage('certSign')] })
 const stranger = rootOf('p256', 'stranger')
 const namesake = rootOf()
+const unreadable = under(root, {
+  commonName: 'root',
+  spki: sequence(sequence(oid('1.2.3.4')), bits(Buffer.from([1, 2, 3]))),
+})
 const neighbour = leaf({
   subject: name(['test'], 'neighbour'),
   extensions: [...good, ext.uri(idOf('neighbour'))],
@@ -92,6 +96,8 @@ const fitting: readonly (readonly [string, Shown])[] = [
   ['an intermediate that allows no other', below(short)],
   ['the root sent along', leaf({ chain: [root] })],
   ['a stray certificate sent along', leaf({ chain: [stranger] })],
+  ['a stray certificate with the name of its CA', leaf({ chain: [namesake] })],
+  ['a stray certificate with the name of its CA and a key of no known kind', leaf({ chain: [unreadable] })],
   [
     'intermediates in the wrong order',
     (() => {

@@ -103,6 +103,8 @@ export type Spec = Readonly<{
   /** 0 is X.509 version 1, 2 is version 3. */
   version?: 0 | 1 | 2
   forged?: boolean
+  /** Instead of the key's own. */
+  spki?: Node
 }>
 
 export const serial = (): Buffer => Buffer.concat([Buffer.from([0x41]), randomBytes(15)])
@@ -119,7 +121,7 @@ export function certificate(o: Spec): string {
     o.by.subject,
     sequence(time(o.notBefore ?? fromNow(-60_000)), time(o.notAfter ?? fromNow(hour))),
     o.subject ?? sequence(),
-    verbatim(key.export({ type: 'spki', format: 'der' })),
+    o.spki ?? verbatim(key.export({ type: 'spki', format: 'der' })),
     ...(o.extensions?.length ? [tagged(3, sequence(...o.extensions))] : []),
   )
   return signedPem('CERTIFICATE', tbs, o.by.key, digest, o.forged ?? false)

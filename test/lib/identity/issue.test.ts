@@ -98,10 +98,23 @@ t.test('the answer of a CA becomes a workload certificate', async (t) => {
 t.test('an answer that does not fit is refused as identity-unavailable', async (t) => {
   const key = generateKeyPair()
   const leaf = issue(key.publicKey)
+  const [first = '', ...lines] = root.certPem.split('\n')
+  const broken = [first, ...lines.slice(3)].join('\n')
   const cases: [string, () => unknown, RegExp][] = [
     ['only a leaf', () => parseCaAnswer([leaf], key.privateKey, id), /no root/],
     ['nothing', () => parseCaAnswer([], key.privateKey, id), /no root/],
     ['noise', () => parseCaAnswer(['a', 'b'], key.privateKey, id), /unreadable/],
+    ['half a root', () => parseCaAnswer([leaf, broken], key.privateKey, id), /unreadable/],
+    [
+      'one good root and half of another',
+      () => parseCaAnswer([leaf, root.certPem + broken], key.privateKey, id),
+      /unreadable/,
+    ],
+    [
+      'half an intermediate',
+      () => parseCaAnswer([leaf, broken, root.certPem], key.privateKey, id),
+      /unreadable/,
+    ],
     ['another key', () => parseCaAnswer([issue(), root.certPem], key.privateKey, id), /another key/],
     [
       'another identity',
