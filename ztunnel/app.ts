@@ -118,8 +118,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const profiler = stack.use(new Profiler())
   const admin = { config, state, pods, connections, certificates, logs, profiler, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
-  const { leaving } = ending
-  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, leaving, stop })
+  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, ...ending, stop })
   const owned = stack.move()
   return {
     state,

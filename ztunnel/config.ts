@@ -5,6 +5,7 @@ import type { HboneLimits } from '#hbone'
 import { headersOf } from './credentials.ts'
 import { meshConfig } from './mesh-config.ts'
 import type { Tuning } from './proxy/index.ts'
+import { fromProxyConfig } from './proxy-config.ts'
 import type { PodName } from './state/index.ts'
 
 /** `5m`, `30s`, `500ms` as milliseconds. */
@@ -101,6 +102,7 @@ const Env = z.object({
   CONNECTION_TERMINATION_DEADLINE: duration.optional(),
   TERMINATION_GRACE_PERIOD_SECONDS: count(0, 86_400).optional(),
   ZTUNNEL_WORKER_THREADS: threads.optional(),
+  ZTUNNEL_RESOURCE_CPU_LIMIT: count(1, 1_024).optional(),
   /** Ours: megabytes of JavaScript heap after which a data worker is ended and replaced. */
   WORKER_HEAP_MB: count(16, 65_536).optional(),
   /** Ours: how long a released pod is still served. */
@@ -114,20 +116,27 @@ const Env = z.object({
 })
 type Env = z.infer<typeof Env>
 
+type Environment = Readonly<Record<string, string | undefined>>
+
 /** How this ztunnel runs, in our own units. */
 export type Config = Readonly<ReturnType<typeof parseConfig>>
 
 /** Environment → configuration; throws `bad-config` with one line that names every bad variable. */
 export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
-  const given = Object.fromEntries(
+  const set = Object.fromEntries(
     Object.entries(env).filter(([, value]) => value !== undefined && value !== ''),
   )
+  const given: Environment = { ...fromProxyConfig(set), ...set }
   const metadata = Object.fromEntries(
     ['DNS_CAPTURE', 'DNS_PROXY_ADDR'].map((name) => [name, given[`ISTIO_META_${name}`] ?? given[name]]),
   )
   const parsed = Env.safeParse({ ...given, ...metadata })
   const issues = parsed.success ? [] : parsed.error.issues
-  const problems = [...missing(given), ...issues.map(({ path, message }) => `${path.join('.')}: ${message}`)]
+  const problems = [
+    ...missing(given),
+    ...unsupported(given),
+    ...issues.map(({ path, message }) => `${path.join('.')}: ${message}`),
+  ]
   if (!parsed.success || problems.length > 0)
     throw new MeshError('bad-config', { message: `bad environment: ${problems.join('; ')}` })
   const e = parsed.data
@@ -157,12 +166,13 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     mark: e.PACKET_MARK ?? (isShared(e) ? 0x539 : 0),
     // What it takes, NET_ADMIN and rules that bring answers back, a sidecar has only if somebody saw to it.
     keepSource: e.ENABLE_ORIG_SRC ?? isShared(e),
+    ipv6: e.IPV6_ENABLED,
     registryOnly: registryOnly(e),
     dns: dnsOf(e),
     hbone: hboneLimits(e),
     tuning: tuningOf(e),
     drainMs: drainMs(e),
-    workers: workerCount(e.ZTUNNEL_WORKER_THREADS),
+    workers: workerCount(e.ZTUNNEL_WORKER_THREADS, e.ZTUNNEL_RESOURCE_CPU_LIMIT),
     workerHeapMb: e.WORKER_HEAP_MB,
     releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
@@ -177,14 +187,32 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
         NODE_NAME: e.NODE_NAME,
         CLUSTER_ID: clusterId,
         ...istioMeta(given),
+        ...istioMetaJson(given),
       },
     },
     version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
   }
 }
 
+/** Istio's settings that we have not; each with the only value that we can honour. */
+const fixed: Readonly<Record<string, string | undefined>> = {
+  ENABLE_PROXY: 'true',
+  INPOD_PORT_REUSE: 'true', // the data workers share each port
+  XDS_ON_DEMAND: 'false',
+  TLS12_ENABLED: 'false',
+  UNSTABLE_ENABLE_SOCKS5: 'false',
+  FAKE_CA: 'false',
+  LOCAL_XDS_PATH: undefined,
+  LOCAL_XDS: undefined,
+}
+
+const unsupported = (given: Environment): readonly string[] =>
+  Object.entries(fixed)
+    .filter(([name, only]) => given[name] !== undefined && given[name] !== only)
+    .map(([name, only]) => `${name}: not supported${only === undefined ? '' : ` but for ${only}`}`)
+
 /** What only one of the two modes needs. */
-function missing(given: Readonly<Record<string, unknown>>): readonly string[] {
+function missing(given: Environment): readonly string[] {
   const needed = given['PROXY_MODE'] === 'dedicated' ? 'PROXY_WORKLOAD_INFO' : 'NODE_NAME'
   return given[needed] === undefined ? [`${needed}: needed in this PROXY_MODE`] : []
 }
@@ -214,12 +242,30 @@ const dnsOf = (e: Env) =>
       }
     : undefined
 
-const istioMeta = (given: Readonly<Record<string, string | undefined>>) =>
+const istioMeta = (given: Environment) =>
   Object.fromEntries(
     Object.entries(given)
       .filter(([name]) => name.startsWith('ISTIO_META_'))
       .map(([name, value]) => [name.slice('ISTIO_META_'.length), value]),
   )
+
+const jsonPrefix = 'ISTIO_METAJSON_'
+
+/** The structured ones. */
+const istioMetaJson = (given: Environment) =>
+  Object.fromEntries(
+    Object.entries(given)
+      .filter(([name]) => name.startsWith(jsonPrefix))
+      .map(([name, value]) => [name.slice(jsonPrefix.length), parseJson(name, value)]),
+  )
+
+function parseJson(name: string, text: string | undefined): unknown {
+  try {
+    return JSON.parse(text ?? '')
+  } catch {
+    throw new MeshError('bad-config', { message: `bad environment: ${name}: not JSON` })
+  }
+}
 
 const registryOnly = ({ OUTBOUND_TRAFFIC_POLICY: own, MESH_CONFIG: mesh }: Env): boolean =>
   own === undefined ? (mesh?.registryOnly ?? false) : own === 'REGISTRY_ONLY'
@@ -262,8 +308,9 @@ const maxDefaultWorkers = 4
 const maxWorkers = 128
 
 /** One data worker per processor unless somebody knows better (ztunnel: config.rs). */
-function workerCount(wanted: string | undefined, processors = availableParallelism()): number {
-  if (wanted === undefined) return Math.min(processors, maxDefaultWorkers)
+function workerCount(wanted: string | undefined, limit = Number.POSITIVE_INFINITY): number {
+  const processors = availableParallelism()
+  if (wanted === undefined) return Math.min(processors, limit, maxDefaultWorkers)
   const number = Number.parseInt(wanted, 10)
   const workers = wanted.endsWith('%') ? Math.ceil((processors * number) / 100) : number || processors
   return Math.min(Math.max(workers, 1), maxWorkers)

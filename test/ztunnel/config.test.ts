@@ -214,3 +214,61 @@ t.test('data workers: one per processor and at most four, or as many as somebody
   for (const bad of ['-1', 'many', '1.5', '50 %'])
     t.throws(() => workers(bad), { message: /ZTUNNEL_WORKER_THREADS/ })
 })
+
+t.test(
+  'ProxyConfig: what PROXY_CONFIG and the mesh’s defaultConfig say, unless the environment does',
+  async (t) => {
+    const PROXY_CONFIG = `
+    discoveryAddress: istiod-1.istio-system.svc:15012
+    concurrency: 3
+    proxyMetadata: { DNS_CAPTURE: "false", ISTIO_META_CLUSTER_ID: c-1 }
+    holdApplicationUntilProxyStarts: true`
+    const MESH_CONFIG = `
+    defaultConfig: { discoveryAddress: other.svc:15012, statsPort: 15090, concurrency: 2 }
+    rootNamespace: istio-system`
+    t.match(parseConfig({ NODE_NAME: 'n1', PROXY_CONFIG, MESH_CONFIG }), {
+      xds: { address: 'istiod-1.istio-system.svc:15012' },
+      workers: 3,
+      ports: { admin: 15000, stats: 15090 },
+      clusterId: 'c-1',
+      dns: undefined,
+      node: { metadata: { DNS_CAPTURE: 'false' } },
+    })
+    const own = {
+      NODE_NAME: 'n1',
+      PROXY_CONFIG,
+      XDS_ADDRESS: 'mine.svc:15012',
+      ISTIO_META_DNS_CAPTURE: 'true',
+    }
+    t.match(parseConfig(own), { xds: { address: 'mine.svc:15012' }, dns: Object })
+    for (const bad of ['concurrency: many', ': : :', 'statsPort: 99999', '[]'])
+      t.throws(() => parseConfig({ NODE_NAME: 'n1', PROXY_CONFIG: bad }), {
+        code: 'bad-config',
+        message: /PROXY_CONFIG/,
+      })
+  },
+)
+
+t.test('what cannot be honoured is refused by name, and nothing is silent', async (t) => {
+  const refused: Record<string, string> = {
+    ENABLE_PROXY: 'false',
+    INPOD_PORT_REUSE: 'false',
+    XDS_ON_DEMAND: 'true',
+    TLS12_ENABLED: 'true',
+    UNSTABLE_ENABLE_SOCKS5: 'true',
+    FAKE_CA: 'true',
+    LOCAL_XDS_PATH: '/x.yaml',
+    LOCAL_XDS: 'workloads: []',
+    ISTIO_METAJSON_LABELS: '{',
+  }
+  for (const [name, value] of Object.entries(refused))
+    t.throws(() => parseConfig({ NODE_NAME: 'n1', [name]: value }), {
+      code: 'bad-config',
+      message: new RegExp(name),
+    })
+  t.ok(
+    parseConfig({ NODE_NAME: 'n1', ENABLE_PROXY: 'true', XDS_ON_DEMAND: 'false', INPOD_PORT_REUSE: 'true' }),
+  )
+  const { node } = parseConfig({ NODE_NAME: 'n1', ISTIO_METAJSON_LABELS: '{"app":"ztunnel"}' })
+  t.match(node.metadata, { LABELS: { app: 'ztunnel' } })
+})

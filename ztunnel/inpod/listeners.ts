@@ -9,6 +9,8 @@ const backlog = 128
 export type ListenerOptions = Readonly<{
   netns: Netns
   mark: number
+  /** On IPv6 too, where there is any. */
+  ipv6: boolean
   /** Accept for addresses that are not ours; needs NET_ADMIN. */
   transparent: boolean
   /** What accepted connections get. */
@@ -39,6 +41,7 @@ export async function listenInPod(
 }
 
 function boundFd(port: number, options: ListenerOptions): number {
+  if (!options.ipv6) return boundTo('ipv4', port, options)
   try {
     return boundTo('ipv6', port, options)
   } catch (error) {

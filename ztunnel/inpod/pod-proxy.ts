@@ -23,6 +23,7 @@ export type Role = 'captured' | 'own' | 'sidecar'
 
 export type PodProxyOptions = Readonly<{
   role: Role
+  ipv6: boolean
   context: ProxyContext
   /** Undefined where pods have no DNS proxy. */
   dns: DnsContext | undefined
@@ -84,7 +85,7 @@ function accepting({ reporter, descriptors, proxy }: Kind, ctx: PodContext, busy
 
 /** Opens a pod's listeners; all are bound when it resolves, none is left when it rejects. */
 export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy> {
-  const { role, context, dns, pod, netns } = options
+  const { role, ipv6, context, dns, pod, netns } = options
   const gone = new AbortController()
   const draining = new AbortController()
   const pool = new HbonePool({ limits: context.limits, trust: context.trust, signal: gone.signal })
@@ -111,6 +112,7 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
     const options = {
       netns,
       mark: context.mark,
+      ipv6,
       transparent: showsSource(),
       keepAlive: context.tuning.keepAlive,
     }

@@ -76,7 +76,8 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
   }
   const dns = dnsContext(context, config.dns, registry, parts.logs)
-  const pods = new HeldPods((pod, netns, role) => startPodProxy({ role, context, dns, pod, netns }))
+  const { ipv6 } = config
+  const pods = new HeldPods((pod, netns, role) => startPodProxy({ role, ipv6, context, dns, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
     ready: () => undefined,
     resources: applier(state),
