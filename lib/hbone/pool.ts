@@ -25,11 +25,21 @@ export type ConnectOptions = Readonly<{
   signal: AbortSignal
 }>
 
-type Dialing = { readonly result: Promise<Session>; readonly stop: AbortController; waiters: number }
-type Entry = { sessions: Session[]; dialing: Dialing | undefined; readonly lastUse: Map<Session, number> }
+type Waiter = Readonly<{
+  options: ConnectOptions
+  resolve(session: Session): void
+  reject(error: unknown): void
+}>
+type Entry = {
+  sessions: Session[]
+  /** Stops the dial that is under way. */
+  dialing: AbortController | undefined
+  readonly waiters: Set<Waiter>
+  readonly lastUse: Map<Session, number>
+}
 
-/** A crowd fills one new connection after the other; a peer that takes nothing must not be dialled for ever. */
-const maxAttempts = 20
+/** A peer that takes nothing must not be dialled for ever. */
+const maxFailures = 20
 
 const textOf = ({ source, expected, to, sourceIp }: PoolKey) =>
   JSON.stringify([source, [...expected].sort(), to.address, to.port, sourceIp])
@@ -54,19 +64,24 @@ export class HbonePool {
 
   /** A tunnel to `authority` that the other end has accepted; `http-status` when it has not. */
   async connect(o: ConnectOptions): Promise<OutboundTunnel> {
-    const signal = AbortSignal.any([o.signal, this.#signal])
-    for (let n = 0; n < maxAttempts; n++) {
-      signal.throwIfAborted()
-      const entry = this.#entry(textOf(o.key))
+    const key = textOf(o.key)
+    for (let failures = 0; failures < maxFailures; ) {
+      o.signal.throwIfAborted()
+      this.#signal.throwIfAborted()
+      const entry = this.#entry(key)
       const known = entry.sessions.find((one) => this.#hasRoom(one))
-      const session = known ?? (await this.#join(entry, o, signal))
-      // Those who waited for the same dial may have filled it.
-      if (!this.#hasRoom(session)) continue
-      entry.lastUse.set(session, Date.now())
-      const tunnel = await openTunnel(session, o.authority, o.headers, this.#limits.answerMs, signal)
+      const session = known ?? (await this.#join(entry, o))
+      if (!this.#hasRoom(session)) {
+        // Those who waited for the same dial may have filled it; one that takes nothing though it is empty is no good.
+        if (session.connection.streamCount === 0) failures++
+        continue
+      }
+      entry.lastUse.set(session, performance.now())
+      const tunnel = await openTunnel(session, o.authority, o.headers, this.#limits.answerMs, o.signal)
       if (!('unserved' in tunnel)) return tunnel
       // No byte of the application has left. A connection that breaks at once, though, is no accident.
       if (tunnel.unserved === 'lost' && known === undefined) throw tunnel.why
+      failures++
     }
     throw new MeshError('h2-failed', { message: 'peer takes no tunnels', unsent: true })
   }
@@ -81,38 +96,72 @@ export class HbonePool {
   #entry(key: string): Entry {
     const known = this.#entries.get(key)
     if (known) return known
-    const made: Entry = { sessions: [], dialing: undefined, lastUse: new Map() }
+    const made: Entry = { sessions: [], dialing: undefined, waiters: new Set(), lastUse: new Map() }
     this.#entries.set(key, made)
     return made
   }
 
+  #roomOf({ connection }: Session): number {
+    return Math.min(this.#limits.maxPooledStreams, connection.peerMaxStreams) - connection.streamCount
+  }
+
   #hasRoom(session: Session): boolean {
-    const { connection } = session
-    return (
-      session.usable &&
-      connection.streamCount < Math.min(this.#limits.maxPooledStreams, connection.peerMaxStreams)
+    return session.usable && this.#roomOf(session) > 0
+  }
+
+  /** Waits for a connection of this key, dialling if nobody does; the last waiter to leave stops the dial. */
+  #join(entry: Entry, o: ConnectOptions): Promise<Session> {
+    return new Promise((resolve, reject) => {
+      const settle = () => {
+        entry.waiters.delete(waiter)
+        o.signal.removeEventListener('abort', onAbort)
+      }
+      const onAbort = () => {
+        waiter.reject(o.signal.reason)
+        if (entry.waiters.size > 0) return
+        entry.dialing?.abort()
+        entry.dialing = undefined
+      }
+      const waiter: Waiter = {
+        options: o,
+        resolve: (session) => {
+          settle()
+          resolve(session)
+        },
+        reject: (error) => {
+          settle()
+          reject(error)
+        },
+      }
+      entry.waiters.add(waiter)
+      o.signal.addEventListener('abort', onAbort, { once: true })
+      if (entry.dialing === undefined) this.#startDial(entry, o)
+    })
+  }
+
+  #startDial(entry: Entry, o: ConnectOptions): void {
+    const stop = new AbortController()
+    entry.dialing = stop
+    this.#dial(entry, o, AbortSignal.any([stop.signal, this.#signal])).then(
+      (session) => {
+        if (entry.dialing === stop) entry.dialing = undefined
+        this.#grant(entry, session)
+      },
+      (error: unknown) => {
+        // Given up: whoever came since waits for another.
+        if (entry.dialing !== stop) return
+        entry.dialing = undefined
+        for (const waiter of entry.waiters) waiter.reject(error)
+      },
     )
   }
 
-  /** Waits for the dial of this key, starting it if need be; the last waiter to leave stops it. */
-  async #join(entry: Entry, o: ConnectOptions, signal: AbortSignal): Promise<Session> {
-    const dialing = (entry.dialing ??= this.#startDial(entry, o))
-    dialing.waiters++
-    try {
-      return await abortable(dialing.result, signal)
-    } finally {
-      dialing.waiters--
-      if (dialing.waiters === 0) dialing.stop.abort()
-    }
-  }
-
-  #startDial(entry: Entry, o: ConnectOptions): Dialing {
-    const stop = new AbortController()
-    const result = this.#dial(entry, o, AbortSignal.any([stop.signal, this.#signal])).finally(() => {
-      entry.dialing = undefined
-    })
-    result.catch(() => undefined) // the waiters see it; there may be none left
-    return { result, stop, waiters: 0 }
+  /** Lets as many go on as a new connection has room for, and dials for the others. One without room is everybody's. */
+  #grant(entry: Entry, session: Session): void {
+    let room = this.#hasRoom(session) ? this.#roomOf(session) : Number.POSITIVE_INFINITY
+    for (const waiter of entry.waiters) if (room-- > 0) waiter.resolve(session)
+    const [next] = entry.waiters
+    if (next && entry.dialing === undefined) this.#startDial(entry, next.options)
   }
 
   async #dial(entry: Entry, o: ConnectOptions, signal: AbortSignal): Promise<Session> {
@@ -136,7 +185,7 @@ export class HbonePool {
       closed: () => this.#forget(entry, session),
     })
     entry.sessions.push(session)
-    entry.lastUse.set(session, Date.now())
+    entry.lastUse.set(session, performance.now())
     return session
   }
 
@@ -146,20 +195,23 @@ export class HbonePool {
   }
 
   #releaseUnused(): void {
-    const before = Date.now() - this.#limits.unusedReleaseMs
+    const before = performance.now() - this.#limits.unusedReleaseMs
     for (const [key, entry] of this.#entries) {
       for (const [session, at] of entry.lastUse) {
         if (at > before) continue
         this.#forget(entry, session)
         session.drain()
       }
-      if (entry.sessions.length === 0 && entry.dialing === undefined) this.#entries.delete(key)
+      if (entry.sessions.length === 0 && entry.waiters.size === 0) this.#entries.delete(key)
     }
   }
 
   #closeAll(): void {
     clearInterval(this.#timer)
-    for (const entry of this.#entries.values()) for (const session of entry.sessions) session.destroy()
+    for (const { sessions, waiters } of this.#entries.values()) {
+      for (const session of sessions) session.destroy()
+      for (const waiter of waiters) waiter.reject(this.#signal.reason)
+    }
     this.#entries.clear()
   }
 
@@ -173,13 +225,4 @@ export class HbonePool {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort(new MeshError('draining', { message: 'pool is closed' }))
   }
-}
-
-/** `promise`, unless `signal` fires first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

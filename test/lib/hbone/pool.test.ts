@@ -217,3 +217,37 @@ t.test('a peer that asks for answers and does not read them is cut off', async (
   for (let i = 0; i < 4; i++) greedy.write(i === 0 ? pings : pings.subarray(hello.length))
   t.match((await served.connections[0]?.closed)?.error, { message: 'peer does not read' })
 })
+
+t.test('those who come after a dial was given up wait for another', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t)
+  const held = Promise.withResolvers<void>()
+  const stop = new AbortController()
+  const first = pool.connect({
+    ...towards(served.address),
+    // A dial that takes its time to notice that nobody wants it any more.
+    dial: () => held.promise.then(() => dial(served.address)),
+    signal: stop.signal,
+  })
+  stop.abort(new Error('left'))
+  await t.rejects(first, { message: 'left' })
+  t.ok(await pool.connect(towards(served.address)))
+  held.resolve()
+})
+
+t.test('a crowd that a connection has no room for waits for the next, in its order', async (t) => {
+  const served = await serve(t, accept, { maxStreams: 5 })
+  const pool = poolOf(t, { maxPooledStreams: 5 })
+  const order: number[] = []
+  await Promise.all(
+    Array.from({ length: 23 }, async (_, i) => {
+      await pool.connect(towards(served.address))
+      order.push(i)
+    }),
+  )
+  t.equal(served.connections.length, 5)
+  t.strictSame(
+    order,
+    order.toSorted((a, b) => a - b),
+  )
+})
