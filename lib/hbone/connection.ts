@@ -26,7 +26,12 @@ export class Connection {
   readonly #state: ConnectionState
   readonly #receiver: Receiver
 
-  constructor(role: Role, limits: HboneLimits, events: ConnectionEvents, now: () => number = Date.now) {
+  constructor(
+    role: Role,
+    limits: HboneLimits,
+    events: ConnectionEvents,
+    now: () => number = () => performance.now(),
+  ) {
     this.#state = new ConnectionState(role, limits, events, now)
     this.#receiver = new Receiver(this.#state)
     this.#begin(role, limits)

@@ -51,7 +51,8 @@ export class Session {
   #verdict: MeshError | undefined
   #timer: NodeJS.Timeout
   #pingSentAt = 0
-  #lastHeard = Date.now()
+  /** Of the clock that nobody sets: a set one would make silence of a moment, or no silence of an hour. */
+  #lastHeard = performance.now()
   #draining = false
   #ended = false
   #ready = false
@@ -92,7 +93,7 @@ export class Session {
   }
 
   #receive(n: number, buffer: Buffer): boolean {
-    this.#lastHeard = Date.now()
+    this.#lastHeard = performance.now()
     try {
       this.connection.receive(buffer, 0, n)
       this.flush()
@@ -174,7 +175,7 @@ export class Session {
   }
 
   #tick(): void {
-    const now = Date.now()
+    const now = performance.now()
     this.connection.checkTime()
     this.connection.relieve(this.limits.stallMs)
     this.flush()
