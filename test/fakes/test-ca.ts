@@ -24,10 +24,12 @@ export type TestCa = Readonly<{
   server(): { keyPem: string; certPem: string }
 }>
 
-export function createTestCa(): TestCa {
-  const root: Issuer = createRoot({ organization: 'test', validityMs: hourMs })
+/** Certificates begin `backdateMs` ago. */
+export function createTestCa({ backdateMs = 60_000 }: { backdateMs?: number } = {}): TestCa {
+  const now = new Date(Date.now() - backdateMs)
+  const root: Issuer = createRoot({ organization: 'test', validityMs: hourMs, now })
   const validity = (lifeMs = hourMs / 2) => ({
-    notBefore: new Date(Date.now() - 60_000),
+    notBefore: new Date(Date.now() - backdateMs),
     notAfter: new Date(Date.now() + lifeMs),
   })
   const sign = (csrPem: string, id: SpiffeId) => {

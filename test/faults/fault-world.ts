@@ -49,7 +49,7 @@ export class FaultWorld {
   /** `prefix` names its network namespaces; the options are for the ztunnels of n1 and n2. */
   static async start(prefix: string, first: NodeOptions = {}, second: NodeOptions = {}): Promise<FaultWorld> {
     await using stack = new AsyncDisposableStack()
-    const ca = createTestCa()
+    const ca = createTestCa({ backdateMs: 10 * 60_000 })
     const folder = mkdtempSync(join(tmpdir(), 'lateen-fault-'))
     stack.defer(() => rmSync(folder, { recursive: true, force: true }))
     writeFileSync(join(folder, 'root.pem'), ca.rootPem)

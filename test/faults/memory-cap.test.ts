@@ -1,0 +1,116 @@
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import type { Socket } from 'node:net'
+import t from 'tap'
+import { eventually } from '../fakes/mesh-world.ts'
+import { connectIn, listenIn } from '../fakes/pod-net.ts'
+import { needsRoot } from '../fakes/two-nodes.ts'
+import { call, echoIn, FaultWorld, report, traffic, vip } from './fault-world.ts'
+
+// R-27, row 45: a process that may have 256 MiB, and peers that make it hold as much as they can. The kernel kills nobody.
+
+const capBytes = 256 << 20
+/** Tunnels whose reader has stopped, in each direction, and tunnels that only stand there. */
+const stuck = 60
+const idle = 500
+const talkPort = 9_000
+const deafPort = 9_001
+t.setTimeout(110_000)
+
+/** A memory cgroup of the machine's kind, v1 or v2; undefined where none can be made. */
+function cgroup(name: string) {
+  const v1 = existsSync('/sys/fs/cgroup/memory/memory.limit_in_bytes')
+  const path = v1 ? `/sys/fs/cgroup/memory/${name}` : `/sys/fs/cgroup/${name}`
+  const file = (of: string) => `${path}/${of}`
+  try {
+    mkdirSync(path)
+    writeFileSync(file(v1 ? 'memory.limit_in_bytes' : 'memory.max'), `${capBytes}`)
+  } catch {
+    return undefined
+  }
+  return {
+    wrap: ['sh', '-c', `echo $$ >${file('cgroup.procs')} && exec "$@"`, 'sh'],
+    highest: () => Number(readFileSync(file(v1 ? 'memory.max_usage_in_bytes' : 'memory.peak'), 'utf8')),
+    kills: () =>
+      Number(
+        /oom_kill (\d+)/.exec(readFileSync(file(v1 ? 'memory.oom_control' : 'memory.events'), 'utf8'))?.[1] ??
+          0,
+      ),
+    remove: () => rmdirSync(path),
+  }
+}
+
+t.test('peers that never read, in 256 MiB', { skip: needsRoot }, async (t) => {
+  const groups = [cgroup(`lateen-fault-${process.pid}-1`), cgroup(`lateen-fault-${process.pid}-2`)]
+  const [first, second] = groups
+  t.teardown(() => {
+    for (const group of groups) group?.remove()
+  })
+  if (!first || !second) {
+    t.pass('skipped: no memory cgroup can be made here')
+    return
+  }
+  const flags = ['--max-semi-space-size=4']
+  const world = await FaultWorld.start('fmc', { wrap: first.wrap, flags }, { wrap: second.wrap, flags })
+  const part = Buffer.alloc(256 << 10, 7)
+  const pour = (socket: Socket) => {
+    socket.on('error', () => undefined)
+    const more = () => {
+      while (!socket.destroyed && socket.write(part));
+    }
+    socket.on('drain', more)
+    more()
+  }
+  const apps = [
+    await echoIn(world.server),
+    await listenIn(world.server.netns, talkPort, pour),
+    await listenIn(world.server.netns, deafPort, (socket) => void socket.pause()),
+  ]
+  const sockets: Socket[] = []
+  t.teardown(async () => {
+    for (const app of apps) app.close()
+    for (const socket of sockets) socket.destroy()
+    await world[Symbol.asyncDispose]()
+  })
+  const many = (count: number, port: number, then: (socket: Socket) => void) =>
+    Promise.allSettled(
+      Array.from({ length: count }, async () => {
+        const socket = await connectIn(world.client.netns, port === 80 ? vip : world.server.v4, port)
+        socket.on('error', () => undefined)
+        sockets.push(socket)
+        then(socket)
+      }),
+    )
+  const steady = traffic(world.client)
+  await many(idle, 80, (socket) => void socket.write('x'))
+  await many(stuck, talkPort, (socket) => void socket.pause())
+  await many(stuck, deafPort, pour)
+  await new Promise((done) => setTimeout(done, 5_000))
+  await steady.stop()
+
+  const nodes = [world.n1.ztunnel, world.n2.ztunnel]
+  const figures = {
+    idle,
+    stuck: 2 * stuck,
+    highest: [first.highest(), second.highest()],
+    kills: [first.kills(), second.kills()],
+    calls: steady.latencies.length,
+    failed: steady.failures.length,
+    resets: sockets.filter(({ destroyed }) => destroyed).length,
+  }
+  report('mem-cap', figures)
+  t.same(figures.kills, [0, 0], 'the kernel has killed nobody')
+  for (const node of nodes) t.ok(node.alive)
+  for (const socket of sockets) socket.destroy()
+  const released = performance.now()
+  await eventually(
+    async () => typeof (await call(world.client, vip, 80, 2_000)) === 'number',
+    'service again',
+    30_000,
+  )
+  const recoveryMs = Math.round(performance.now() - released)
+  t.ok(recoveryMs <= 30_000, `served again after ${recoveryMs} ms`)
+  for (const node of nodes) {
+    t.equal(await node.metric('lateen_bugs_total'), 0)
+    t.equal(await node.metric('lateen_data_worker_deaths_total'), 0)
+  }
+})
