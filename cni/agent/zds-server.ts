@@ -93,8 +93,12 @@ export class ZdsServer implements Disposable {
     const { log } = this.#options
     void connection.closed.then((why) => {
       this.#all.delete(connection)
+      const wasNewest = this.#connections.at(-1) === connection
       this.#set(this.#connections.filter((each) => each !== connection))
       log.info('ztunnel disconnected', { why })
+      const newest = this.#connections.at(-1)
+      // What came since was told to the one that left only; the rest the other knows.
+      if (wasNewest && newest) void Promise.all(this.#addAll(newest))
     })
     try {
       await connection.hello
@@ -105,22 +109,27 @@ export class ZdsServer implements Disposable {
     }
   }
 
-  /**
-   * The snapshot and the place among the live connections are taken in one turn, so every later add or removal comes
-   * after it in the connection's queue: none is lost, and a descriptor stays open until its removal was answered.
-   */
-  async #sendSnapshot(connection: ZdsConnection): Promise<void> {
-    const { snapshot, onAnswer, log } = this.#options
-    const pods = snapshot()
-    const answers = pods.map((pod) =>
+  /** Announces every captured pod; each promise resolves when it was answered, however. */
+  #addAll(connection: ZdsConnection): readonly Promise<void>[] {
+    const { snapshot, onAnswer } = this.#options
+    return snapshot().map((pod) =>
       add(connection, pod).then(
         () => onAnswer(pod.uid, undefined),
         (error: Error) => onAnswer(pod.uid, error),
       ),
     )
+  }
+
+  /**
+   * The snapshot and the place among the live connections are taken in one turn, so every later add or removal comes
+   * after it in the connection's queue: none is lost, and a descriptor stays open until its removal was answered.
+   */
+  async #sendSnapshot(connection: ZdsConnection): Promise<void> {
+    const { log } = this.#options
+    const answers = this.#addAll(connection)
     const done = connection.request({ $case: 'snapshotSent', value: {} })
     this.#set([...this.#connections, connection])
-    log.info('ztunnel connected', { pods: pods.length })
+    log.info('ztunnel connected', { pods: answers.length })
     await Promise.all([...answers, done])
   }
 

@@ -88,3 +88,15 @@ t.test('a pod that comes back while it leaves goes on', async (t) => {
   await pods[Symbol.asyncDispose]()
   t.equal(open.size, 0)
 })
+
+t.test('who leaves takes no pod, and keeps what it has', async (t) => {
+  const { pods, netns, open, serving } = world({ releaseMs: 0 })
+  await pods.add(pod, netns(1n))
+  await pods.drain()
+  await t.rejects(pods.add({ ...pod, uid: 'new' }, netns(2n)), { code: 'draining' })
+  await pods.add(pod, netns(1n))
+  t.equal(serving.size, 1)
+  t.same(pods.list().length, 1)
+  await pods[Symbol.asyncDispose]()
+  t.equal(open.size, 0)
+})

@@ -55,12 +55,12 @@ export class Pods {
   /** Takes over the namespace. Throws when the listeners could not be opened; it is then tried again until `remove`. */
   async add(pod: Pod, netns: Netns): Promise<void> {
     this.#snapshot?.add(pod.uid)
+    const running = this.#up.get(pod.uid) ?? this.#comeBack(pod.uid, netns)
+    if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
     if (this.#draining) {
       netns[Symbol.dispose]()
       throw new MeshError('draining', { message: 'ztunnel is shutting down' })
     }
-    const running = this.#up.get(pod.uid) ?? this.#comeBack(pod.uid, netns)
-    if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
     if (running) {
       this.#up.delete(pod.uid)
       await this.#stop(running)

@@ -121,6 +121,25 @@ t.test('adds go to the newest ztunnel, removals to all, and back when the newest
   t.equal(old.texts().at(-1), said('u-2'))
 })
 
+t.test('what came while a younger ztunnel was there is told to the older one when that leaves', async (t) => {
+  const pods: string[] = ['u-1']
+  const { server, path, connected, answers } = serve(t, pods)
+  using old = new FakeZtunnel(path)
+  await old.heard(/snapshot sent/)
+  await connected(1)
+  {
+    using young = new FakeZtunnel(path)
+    await young.heard(/snapshot sent/)
+    await connected(2)
+    pods.push('u-2')
+    await server.add(pod('u-2'))
+    t.notOk(old.texts().includes(said('u-2')))
+  }
+  await old.heard(/add u-2/)
+  t.equal(answers.at(-1), 'u-1: ok')
+  t.same(old.texts(), [said('u-1'), 'snapshot sent', said('u-1'), said('u-2')])
+})
+
 t.test('a ztunnel that leaves in the middle fails what it owed', async (t) => {
   const { server, path, connected } = serve(t)
   const ztunnel = new FakeZtunnel(path)
