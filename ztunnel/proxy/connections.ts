@@ -1,53 +1,8 @@
-import { formatAddress, MeshError, type SocketAddress } from '#base'
-import { type Applicable, applicableOf, type Connection, decide, type Decision, policiesFor } from '#policy'
-import type { MeshState, PodName, Workload } from '../state/index.ts'
-import { follow } from './follow.ts'
+import { formatAddress } from '#base'
+import { applicableOf, type Connection, decide, type Decision, policiesFor } from '#policy'
+import type { MeshState, Workload } from '../state/index.ts'
+import { type Entry, OpenConnection, type PodConnections } from './open-connection.ts'
 import type { ReportVerdict } from './policy-report.ts'
-
-/** An open connection that can be looked at and ended. */
-export type Tracked = Disposable &
-  Readonly<{
-    /** Fires when the connection must end now; the reason is its error. */
-    signal: AbortSignal
-    /** The policies that a closing decision was about. */
-    closedBy(): readonly string[] | undefined
-    /** Ends it for a reason of ours. */
-    end(reason: MeshError): void
-  }>
-
-type Entry = Readonly<{
-  podUid: string
-  pod: PodName
-  direction: 'inbound' | 'outbound'
-  src: SocketAddress
-  originalDst: string | null
-  actualDst: SocketAddress
-  protocol: 'TCP' | 'HBONE' | 'DOUBLEHBONE'
-  /**
-   * What policies are asked about it; inbound only. A policy's scope is the workload that is called, and nothing in
-   * `istio.security.Authorization` says that it is about what a workload calls: the caller's side has REGISTRY_ONLY.
-   */
-  judged?: Connection | undefined
-}>
-type Open = Entry & {
-  readonly abort: AbortController
-  closedBy?: readonly string[]
-}
-
-/** The names a refusal points to. */
-export function policiesOf(decision: Decision): readonly string[] {
-  if (decision.verdict === 'allow') return []
-  return 'considered' in decision ? decision.considered : [decision.by]
-}
-
-/** The policies that one pod's connections are judged by, and those connections. */
-type Pod = {
-  readonly name: PodName
-  readonly open: Set<Open>
-  applicable: Applicable
-  /** What `applicable` was made of; replaced by the state whenever it changes. */
-  of: Readonly<{ policies: MeshState['policies']; local: Workload }> | undefined
-}
 
 /** Work of a re-check in one turn of the loop: traffic waits no longer than this, however many connections are open. */
 const sliceMs = 5
@@ -58,9 +13,9 @@ const maxClosesPerSlice = 50
 
 /** Every open connection of this worker, by pod. */
 export class Connections {
-  readonly #pods = new Map<string, Pod>()
+  readonly #pods = new Map<string, PodConnections>()
   /** Pods whose connections are being judged again, and how far that is. */
-  readonly #due = new Map<Pod, Iterator<Open>>()
+  readonly #due = new Map<PodConnections, Iterator<OpenConnection>>()
   readonly #report: ReportVerdict
   #running = false
   #size = 0
@@ -71,31 +26,21 @@ export class Connections {
   }
 
   /** Registers a connection; do it before its first decision, so that no policy change falls in between. */
-  open(entry: Entry, parent: AbortSignal): Tracked {
-    const abort = new AbortController()
-    const open: Open = { ...entry, abort }
-    const pod = this.#podOf(entry)
-    pod.open.add(open)
+  open(entry: Entry, parent: AbortSignal): OpenConnection {
     this.#size++
-    const following = follow(parent, () => abort.abort(parent.reason))
-    return {
-      signal: abort.signal,
-      closedBy: () => open.closedBy,
-      end: (reason) => abort.abort(reason),
-      [Symbol.dispose]: () => {
-        following[Symbol.dispose]()
-        if (!pod.open.delete(open)) return
-        this.#size--
-        if (pod.open.size === 0 && this.#pods.get(entry.podUid) === pod) this.#pods.delete(entry.podUid)
-      },
-    }
+    return new OpenConnection(entry, this.#podOf(entry), parent, this.#left)
   }
 
-  #podOf({ podUid, pod: name }: Entry): Pod {
-    const known = this.#pods.get(podUid)
+  readonly #left = (pod: PodConnections): void => {
+    this.#size--
+    if (pod.open.size === 0 && this.#pods.get(pod.uid) === pod) this.#pods.delete(pod.uid)
+  }
+
+  #podOf({ podUid: uid, pod: name }: Entry): PodConnections {
+    const known = this.#pods.get(uid)
     if (known) return known
-    const pod: Pod = { name, open: new Set(), applicable: applicableOf([]), of: undefined }
-    this.#pods.set(podUid, pod)
+    const pod: PodConnections = { uid, name, open: new Set(), applicable: applicableOf([]), of: undefined }
+    this.#pods.set(uid, pod)
     return pod
   }
 
@@ -141,7 +86,7 @@ export class Connections {
     let closed = 0
     for (const [pod, rest] of this.#due) {
       for (let next = rest.next(); !next.done; next = rest.next()) {
-        if (endIfDenied(next.value, pod)) closed++
+        if (next.value.endIfDenied()) closed++
         if (closed < maxClosesPerSlice && (++judged % batch !== 0 || performance.now() < until)) continue
         setImmediate(() => this.#slice())
         return
@@ -157,10 +102,10 @@ export class Connections {
 
   /** The connections of a pod as istioctl reads them. */
   dump(podUid: string): Readonly<{ inbound: readonly unknown[]; outbound: readonly unknown[] }> {
-    const mine = [...(this.#pods.get(podUid)?.open ?? [])]
-    const of = (direction: Open['direction']) =>
+    const mine = [...(this.#pods.get(podUid)?.open ?? [])].map(({ entry }) => entry)
+    const of = (direction: Entry['direction']) =>
       mine
-        .filter((open) => open.direction === direction)
+        .filter((entry) => entry.direction === direction)
         .map(({ src, originalDst, actualDst, protocol }) => ({
           src: formatAddress(src),
           originalDst,
@@ -172,7 +117,7 @@ export class Connections {
 }
 
 /** Finds the policies that apply now; true when connections have been judged by others. */
-function prepare(pod: Pod, { policies }: MeshState, local: Workload): boolean {
+function prepare(pod: PodConnections, { policies }: MeshState, local: Workload): boolean {
   if (pod.of?.policies === policies && pod.of.local === local) return false
   const before = pod.applicable
   const applicable = policiesFor(policies, local)
@@ -184,12 +129,3 @@ function prepare(pod: Pod, { policies }: MeshState, local: Workload): boolean {
 
 const same = <T>(a: readonly T[], b: readonly T[]): boolean =>
   a.length === b.length && a.every((item, i) => item === b[i])
-
-function endIfDenied(open: Open, { applicable }: Pod): boolean {
-  if (open.judged === undefined || open.abort.signal.aborted) return false
-  const decision = decide(applicable, open.judged)
-  if (decision.verdict === 'allow') return false
-  open.closedBy = policiesOf(decision)
-  open.abort.abort(new MeshError('policy-denied', { message: 'closed due to policy change' }))
-  return true
-}

@@ -65,7 +65,7 @@ export async function localWorkload(
         : new MeshError('no-workload', { message: `unknown source workload: ${pod.namespace}/${pod.name}` }),
     )
   const timer = setTimeout(failed, tuning.workloadMs)
-  signal.addEventListener('abort', failed, { once: true })
+  using _following = follow(signal, failed)
   using _watch = state.onChange(() => {
     const found = state.localWorkload(pod)
     if (found) resolve(found)
@@ -74,7 +74,6 @@ export async function localWorkload(
     return await promise
   } finally {
     clearTimeout(timer)
-    signal.removeEventListener('abort', failed)
   }
 }
 
@@ -82,7 +81,7 @@ export async function localWorkload(
 export function deadline(ms: number, parent: AbortSignal): Disposable & { readonly signal: AbortSignal } {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(new MeshError('timeout', { message: 'set-up timed out' })), ms)
-  const following = follow(parent, () => abort.abort(parent.reason))
+  const following = follow(parent, (reason) => abort.abort(reason))
   return {
     signal: abort.signal,
     [Symbol.dispose]: () => {

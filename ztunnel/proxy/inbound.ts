@@ -4,13 +4,13 @@ import { type InboundTunnel, serveHbone } from '#hbone'
 import { explainDecision } from '#policy'
 import { type InboundTarget, resolveInbound, type Workload } from '../state/index.ts'
 import { noRoom } from './admission.ts'
-import { policiesOf, type Tracked } from './connections.ts'
 import { deadline, localWorkload, type PodContext, setupMs } from './context.ts'
 import { dial } from './dial.ts'
 import { follow, lifetime } from './follow.ts'
 import { baggageOf } from './headers.ts'
 import { factsOf } from './inbound-facts.ts'
 import { proxyHeader } from './proxy-protocol.ts'
+import { type OpenConnection, policiesOf } from './open-connection.ts'
 import { type Ending, logEarlyFailure, recordConnection } from './record.ts'
 import { endsOf, endWhenIdle, tame } from './sockets.ts'
 
@@ -46,35 +46,47 @@ export async function handleHbone(socket: Socket, ctx: PodContext): Promise<void
   }
 }
 
-/** One CONNECT: registered before it is judged, dialled before it is accepted. Never rejects. */
+/** One CONNECT: is it anything for us at all? Never rejects. */
 async function handleTunnel(
   tunnel: InboundTunnel,
   podAddress: SocketAddress,
   ctx: PodContext,
 ): Promise<void> {
-  const denied = (error: unknown, reason?: string) =>
-    logEarlyFailure(ctx.access, 'inbound', { src: tunnel.remote, dst: podAddress }, error, reason)
   try {
     if (tunnel.method !== 'CONNECT')
       throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
-    using setup = deadline(setupMs, ctx.signal)
-    const local = await localWorkload(ctx, setup.signal)
-    using room = ctx.admission.take(1, ctx.pod.uid)
+    const local = await localWorkload(ctx, ctx.signal)
+    const room = ctx.admission.take(1, ctx.pod.uid)
     if (!room) throw noRoom()
     const { loopbackTunnel } = ctx.tuning
     const question = { local, podIp: podAddress.address, network: ctx.network, loopbackTunnel }
     const target = resolveInbound(ctx.state, question, tunnel.authority)
-    if (target.kind === 'reject') {
-      tunnel.refuse(target.status)
-      const code = target.status === 400 ? 'bad-request' : 'no-upstream'
-      return denied(new MeshError(code, { message: target.message }), target.reason)
+    if (target.kind === 'accept') {
+      // Not waited for: what is kept here would be kept for as long as the tunnel is open.
+      const denied = (bug: unknown) => deny(tunnel, podAddress, ctx, bug)
+      return void proxyTunnel({ tunnel, podAddress, local, target, ctx, room }).catch(denied)
     }
-    await proxyTunnel({ tunnel, podAddress, local, target, ctx, setup })
+    room[Symbol.dispose]()
+    tunnel.refuse(target.status)
+    const code = target.status === 400 ? 'bad-request' : 'no-upstream'
+    logDenied(tunnel, podAddress, ctx, new MeshError(code, { message: target.message }), target.reason)
   } catch (error) {
-    denied(error)
-    refuse(tunnel, error)
+    deny(tunnel, podAddress, ctx, error)
   }
 }
+
+function deny(tunnel: InboundTunnel, podAddress: SocketAddress, ctx: PodContext, error: unknown): void {
+  logDenied(tunnel, podAddress, ctx, error)
+  refuse(tunnel, error)
+}
+
+const logDenied = (
+  { remote: src }: InboundTunnel,
+  dst: SocketAddress,
+  { access }: PodContext,
+  error: unknown,
+  reason?: string,
+) => logEarlyFailure(access, 'inbound', { src, dst }, error, reason)
 
 type Accepted = Extract<InboundTarget, { kind: 'accept' }>
 type Proxied = Readonly<{
@@ -83,10 +95,13 @@ type Proxied = Readonly<{
   local: Workload
   target: Accepted
   ctx: PodContext
-  setup: Disposable
+  /** Given back at the end. */
+  room: Disposable
 }>
 
-async function proxyTunnel({ tunnel, podAddress, local, target, ctx, setup }: Proxied): Promise<void> {
+/** Registered before it is judged, dialled before it is accepted. Rejects only for a bug. */
+async function proxyTunnel({ tunnel, podAddress, local, target, ctx, room }: Proxied): Promise<void> {
+  using _room = room
   const finish = recordConnection(ctx, factsOf(tunnel, podAddress, local, ctx, target))
   const judged = { source: tunnel.remote.address, peer: tunnel.peer, destination: target.judged }
   using tracked = ctx.connections.open(
@@ -111,7 +126,6 @@ async function proxyTunnel({ tunnel, podAddress, local, target, ctx, setup }: Pr
   try {
     const app = await dialApp(tunnel, target, ctx, tracked.signal)
     using _app = destroying(app) // the peer may have gone while we dialled
-    setup[Symbol.dispose]()
     tunnel.accept(ctx.tuning.baggage ? { baggage: baggageOf(local) } : {})
     finish.watch(app, introduce(tunnel, target, app))
     endWhenIdle(app, ctx.tuning.idleMs, tracked)
@@ -141,10 +155,9 @@ function introduce({ remote, peer }: InboundTunnel, target: Accepted, app: Socke
 /** The reason of an aborted connection is what counts, not the broken pipe that it caused. */
 export function endingOf(
   moved: { toApp: number; fromApp: number; error?: unknown },
-  { signal, closedBy }: Pick<Tracked, 'signal' | 'closedBy'>,
+  { signal, closedBy: policies }: Pick<OpenConnection, 'signal' | 'closedBy'>,
 ): Ending {
   const failure: unknown = signal.aborted ? signal.reason : undefined
-  const policies = closedBy()
   return { moved, ...(failure === undefined ? {} : { failure }), ...(policies ? { policies } : {}) }
 }
 

@@ -3,11 +3,11 @@ import { formatAddress, MeshError } from '#base'
 import { forwardSockets } from '#hbone'
 import { explainDecision } from '#policy'
 import { ownPorts, type Workload } from '../state/index.ts'
-import { policiesOf } from './connections.ts'
-import { deadline, type Ends, localWorkload, type PodContext, setupMs } from './context.ts'
+import { type Ends, localWorkload, type PodContext } from './context.ts'
 import { dial } from './dial.ts'
 import { endingOf } from './inbound.ts'
 import { onlyService } from './inbound-facts.ts'
+import { policiesOf } from './open-connection.ts'
 import { logEarlyFailure, recordConnection } from './record.ts'
 import { endsOf, endWhenIdle, intendedDst, tame } from './sockets.ts'
 
@@ -17,12 +17,11 @@ export async function handlePlaintext(peer: Socket, ctx: PodContext): Promise<vo
   const accepted = endsOf(peer)
   if (!accepted) return void peer.destroy()
   let ends: Ends = accepted
-  using setup = deadline(setupMs, ctx.signal)
   try {
     ends = { src: accepted.src, dst: intendedDst(peer, accepted.dst) }
     if (ownPorts.has(ends.dst.port)) throw new MeshError('self-call', { message: 'attempted self call' })
-    const local = await localWorkload(ctx, setup.signal)
-    await proxyPlaintext(peer, ends, local, ctx, setup)
+    const local = await localWorkload(ctx, ctx.signal)
+    await proxyPlaintext(peer, ends, local, ctx)
   } catch (error) {
     logEarlyFailure(ctx.access, 'inbound', ends, error)
     peer.resetAndDestroy()
@@ -34,7 +33,6 @@ async function proxyPlaintext(
   { src, dst }: Ends,
   local: Workload,
   ctx: PodContext,
-  setup: Disposable,
 ): Promise<void> {
   const finish = recordConnection(ctx, {
     direction: 'inbound',
@@ -68,7 +66,6 @@ async function proxyPlaintext(
     const { netns, mark, tuning } = ctx
     const as = ctx.showsSource() ? src.address : undefined
     const app = await dial(dst, { netns, mark, tuning, as, signal: tracked.signal })
-    setup[Symbol.dispose]()
     finish.watch(app)
     endWhenIdle(app, tuning.idleMs, tracked)
     const moved = await forwardSockets(peer, app, tracked.signal)

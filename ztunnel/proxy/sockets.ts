@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { maxTimerMs, MeshError, parseIp, type SocketAddress } from '#base'
 import { originalDst } from '#linux'
-import type { Tracked } from './connections.ts'
+import type { OpenConnection } from './open-connection.ts'
 
 /** The descriptor of an open TCP socket, which Node has but does not show. */
 export function fdOf(socket: Socket): number | undefined {
@@ -40,9 +40,9 @@ export function tame(socket: Socket): void {
 }
 
 /** Ends a connection whose application neither says nor hears anything for `ms`; 0: never. */
-export function endWhenIdle(app: Socket, ms: number, { end }: Pick<Tracked, 'end'>): void {
+export function endWhenIdle(app: Socket, ms: number, tracked: Pick<OpenConnection, 'ended'>): void {
   if (ms === 0) return
   app.setTimeout(Math.min(ms, maxTimerMs), () =>
-    end(new MeshError('timeout', { message: `nothing moved for ${Math.round(ms / 1000)} s` })),
+    tracked.ended(new MeshError('timeout', { message: `nothing moved for ${Math.round(ms / 1000)} s` })),
   )
 }

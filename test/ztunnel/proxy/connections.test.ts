@@ -53,7 +53,7 @@ function setUp(pods: readonly string[]) {
     )
     const { verdict } = connections.judge(`uid-${pod}`, state, local, judged)
     tracked.signal.addEventListener('abort', () => tracked[Symbol.dispose](), { once: true })
-    return { ...tracked, verdict }
+    return Object.assign(tracked, { verdict })
   }
   return { state, connections, open }
 }
@@ -69,9 +69,9 @@ t.test(
     state.applyPolicies([policy({ name: 'no', action: 'deny', principals: [principal('mallory')] })], [])
     t.ok(bad.signal.aborted && other.signal.aborted)
     t.match(bad.signal.reason, { code: 'policy-denied', message: 'closed due to policy change' })
-    t.same(bad.closedBy(), ['demo/no'])
+    t.same(bad.closedBy, ['demo/no'])
     t.notOk(good.signal.aborted)
-    t.equal(good.closedBy(), undefined)
+    t.equal(good.closedBy, undefined)
     t.equal(connections.size, 1)
     t.equal(open('a', 'mallory').verdict, 'deny', 'a new one is denied')
   },
@@ -89,7 +89,7 @@ t.test('the record of now counts, not that of the beginning', async (t) => {
   const draft = { name: 'a', node: 'n1', addresses: ['10.0.0.1'], authorizationPolicies: ['demo/only-bob'] }
   state.apply({ workloads: [parseWorkload(workloadWire(draft))] })
   t.ok(a.signal.aborted, 'when it comes to name it the connection ends')
-  t.same(a.closedBy(), ['demo/only-bob'])
+  t.same(a.closedBy, ['demo/only-bob'])
   t.notOk(b.signal.aborted)
 })
 
