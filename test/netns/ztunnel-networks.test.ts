@@ -146,6 +146,8 @@ t.test(
     const socket = await connectIn(client.netns, '10.96.0.10', 80)
     const parts: Buffer[] = []
     socket.on('data', (part: Buffer) => parts.push(part))
+    const dump = async () => (await fetch(`http://127.0.0.1:${n1.ztunnel.ports.admin}/config_dump`)).text()
+    await eventually(async () => (await dump()).includes('"protocol": "DOUBLEHBONE"'), 'as istioctl shows it')
     socket.end(blob)
     await once(socket, 'end', { signal: AbortSignal.timeout(30_000) })
     const digest = createHash('sha256').update(blob).digest('hex')

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { formatAddress, isRecord, isRetryable, MeshError, messageOf, unreachable } from '#base'
+import { facts, formatAddress, isRecord, isRetryable, MeshError, messageOf, unreachable } from '#base'
 import {
   failedEndpoint,
   finishRoute,
@@ -95,9 +95,10 @@ function outcomeOf({ route, failure, attempts }: Missed): Outcome {
 
 /** Nothing has left; or the far end has said 503: it could not reach the app behind it, and has sent it nothing. */
 const mayTryAnother = (failure: unknown): boolean => {
-  if (isRetryable(failure)) return true
-  if (!(failure instanceof MeshError) || failure.code !== 'http-status') return false
-  return isRecord(failure.cause) && failure.cause['status'] === 503
+  if (!(failure instanceof MeshError)) return false
+  // What we lack ourselves, a certificate say, no other endpoint has.
+  if (isRetryable(failure)) return facts[failure.code].side === 'upstream'
+  return failure.code === 'http-status' && isRecord(failure.cause) && failure.cause['status'] === 503
 }
 
 /** Did the dial itself fail? What a peer that was reached has answered says nothing about its other connections. */
@@ -173,6 +174,12 @@ function factsOf(route: Going, ends: Ends, source: Workload, found: Upstream['fo
 
 const dialled = (route: Going) => ('via' in route ? route.via : route.to)
 
+/** As istioctl shows it. */
+function protocolOf(route: Going): 'TCP' | 'HBONE' | 'DOUBLEHBONE' {
+  if (route.kind === 'double-hbone') return 'DOUBLEHBONE'
+  return 'via' in route ? 'HBONE' : 'TCP'
+}
+
 const trackedEntry = (route: Going, { src, dst }: Ends, { pod }: PodContext) => ({
   podUid: pod.uid,
   pod,
@@ -180,5 +187,5 @@ const trackedEntry = (route: Going, { src, dst }: Ends, { pod }: PodContext) => 
   src,
   originalDst: formatAddress(dst),
   actualDst: dialled(route),
-  protocol: 'via' in route ? ('HBONE' as const) : ('TCP' as const),
+  protocol: protocolOf(route),
 })
