@@ -151,6 +151,7 @@ function judge(tls: TLSSocket, { own, reporter, accepts, trust }: Side): Secured
   const peer = admitPeer({ id: found.id, leaf, own, reporter }, trust)
   if (peer === 'revoked')
     return { reason: 'revoked', code: 'cert-revoked', message: 'certificate of the peer has been revoked' }
+  if (peer === 'untracked') return no('untrusted', 'certificate of the peer: chain cannot be followed')
   return { tls, peer }
 }
 

@@ -22,8 +22,10 @@ type Named = Readonly<{
   key: string
 }>
 
-/** More is not a chain (OpenSSL has verified it already; this bounds our own walk). */
-const maxLinks = 10
+/** Certificates that a peer may send after its leaf; real chains have one or two. */
+const maxSent = 10
+/** What a hostile chain may cost us, in signatures that are checked. */
+const maxChecks = 32
 
 /** The integer from `start` to `end` as a `Link` has it. */
 export function serialAt(bytes: Buffer, start: number, end: number): string {
@@ -60,10 +62,12 @@ function rootsOf(own: WorkloadCertificate): readonly Named[] {
   return parsed
 }
 
-/** What the peer sent after its leaf, in no order that could be relied on. */
-function presented(leaf: X509Certificate): readonly Named[] {
+/** What the peer sent after its leaf, in no order that could be relied on; undefined when it is too much. */
+function sentWith(leaf: X509Certificate): readonly Named[] | undefined {
   const found: Named[] = []
-  for (let next = leaf.issuerCertificate; next && found.length < maxLinks; next = next.issuerCertificate) {
+  let count = 0
+  for (let next = leaf.issuerCertificate; next; next = next.issuerCertificate) {
+    if (++count > maxSent) return undefined
     const one = named(next)
     if (one) found.push(one)
     if (next.issuerCertificate === next) break
@@ -71,20 +75,34 @@ function presented(leaf: X509Certificate): readonly Named[] {
   return found
 }
 
-const sameKey = (a: Named, b: Named) => a.key === b.key && a.subject === b.subject
+type Search = { readonly anchors: readonly Named[]; readonly sent: readonly Named[]; checks: number }
 
-/** The issuer of `one`: a root if possible, as OpenSSL prefers it; by signature where names do not decide. */
-function issuerAmong(one: Named, candidates: readonly Named[]): Named | undefined {
-  const fitting = candidates.filter((other) => one.certificate.checkIssued(other.certificate))
-  const [only] = fitting
-  if (fitting.every((other) => only && sameKey(only, other))) return only
-  return fitting.find((other) => isSignedBy(one.certificate, other.certificate))
+/**
+ * The links from `here` to a root, each by signature: a peer may send forged neighbours of its true intermediate, with
+ * the same name and key, whose serial number nobody has revoked.
+ */
+function follow(here: Named, search: Search, trail: readonly Named[]): readonly Link[] | undefined {
+  const { anchors, sent } = search
+  const isIssuer = (other: Named) => here.certificate.checkIssued(other.certificate)
+  const ours = anchors.filter(isIssuer)
+  const theirs = sent.filter((other) => !trail.includes(other) && isIssuer(other))
+  // TLS has checked the leaf; where it can only be by this root there is nothing left to find out.
+  const isPlain = trail.length === 0 && theirs.length === 0 && ours.length === 1
+  for (const issuer of [...ours, ...theirs]) {
+    if (!isPlain && !isSigned(here, issuer, search)) continue
+    const link = { serial: here.serial, issuerName: issuer.subject, issuerKey: issuer.key }
+    if (ours.includes(issuer)) return [link]
+    const rest = follow(issuer, search, [...trail, here, issuer])
+    if (rest) return [link, ...rest]
+  }
+  return undefined
 }
 
 /** A stray certificate may have a key that nobody can read. */
-function isSignedBy(one: X509Certificate, by: X509Certificate): boolean {
+function isSigned(one: Named, by: Named, search: Search): boolean {
+  if (--search.checks < 0) return false
   try {
-    return one.verify(by.publicKey)
+    return one.certificate.verify(by.certificate.publicKey)
   } catch {
     return false
   }
@@ -92,18 +110,11 @@ function isSignedBy(one: X509Certificate, by: X509Certificate): boolean {
 
 /** The chain of a leaf that TLS has verified with the roots of `own`. */
 export function chainOf(leaf: X509Certificate, own: WorkloadCertificate): Chain {
-  const anchors = rootsOf(own)
-  const candidates = [...anchors, ...presented(leaf)]
-  const links: Link[] = []
-  let here = named(leaf)
-  while (here && links.length < maxLinks) {
-    const issuer = issuerAmong(here, candidates)
-    if (!issuer) break
-    links.push({ serial: here.serial, issuerName: issuer.subject, issuerKey: issuer.key })
-    if (anchors.includes(issuer)) return { links, complete: true }
-    here = issuer
-  }
-  return { links, complete: false }
+  const here = named(leaf)
+  const sent = sentWith(leaf)
+  const search = sent && { anchors: rootsOf(own), sent, checks: maxChecks }
+  const links = here && search && follow(here, search, [])
+  return links ? { links, complete: true } : { links: [], complete: false }
 }
 
 /** Does `own` still believe in the root that a chain ends in? A root that was signed anew with its key is the same. */

@@ -26,7 +26,7 @@ export type IdentityMetrics = Readonly<{
   refused(reporter: Reporter, reason: Refusal): void
   /** A peer whose certificate is revoked: not let in, or its connection ended. */
   revoked(reporter: Reporter): void
-  /** A connection whose chain we could not follow, so that no list can end it. */
+  /** A peer whose chain we could not follow, so that no list could end it; it is refused. */
   untracked(): void
 }>
 

@@ -55,19 +55,25 @@ const end = (code: 'tls-failed' | 'cert-revoked', message: string): Standing => 
   error: new MeshError(code, { message }),
 })
 
-/** The peer of a finished handshake, or that its certificate is revoked. */
+/**
+ * The peer of a finished handshake, or that its certificate is revoked, or that nobody could find out: where there are
+ * lists, a chain that we cannot follow is refused. OpenSSL has followed it, so somebody has gone to some length.
+ */
 export function admitPeer(
   { id, leaf, own, reporter }: PeerFacts,
   { current, revocations, metrics }: Trust,
   clock: Readonly<{ now(): number; monotonic(): number }> = systemTime,
-): Peer | 'revoked' {
+): Peer | 'revoked' | 'untracked' {
   const chain = chainOf(leaf, own)
   const isRevoked = () => revocations?.isRevoked(chain) === true
   if (isRevoked()) {
     metrics?.revoked(reporter)
     return 'revoked'
   }
-  if (revocations && !chain.complete) metrics?.untracked()
+  if (revocations && !chain.complete) {
+    metrics?.untracked()
+    return 'untracked'
+  }
   const expiresAt = clock.monotonic() + lifeLeft(leaf, clock.now())
   const standing = (graceMs: number): Standing => {
     if (isRevoked()) {

@@ -160,6 +160,42 @@ for (const [title, by, chain] of [
   })
 }
 
+/** The same name and key as the revoked intermediate, and a serial number that nobody has revoked. */
+const forgery = kit.under(ca, { commonName: 'twin', key: between.key, forged: true })
+const twin = kit.under(ca, { commonName: 'twin', key: between.key })
+const evasions: [string, kit.Authority[]][] = [
+  ['nothing else', [twin]],
+  ['a forged twin before it', [forgery, twin]],
+  ['a forged twin after it', [twin, forgery]],
+  ['nine forged twins around it', [...Array.from({ length: 8 }, () => forgery), twin, forgery]],
+  ['eleven strays before it', [...Array.from({ length: 11 }, () => kit.rootOf()), twin]],
+  ['its own leaf again', [twin, { ...twin, certPem: workload('client', twin).chainPem[0] ?? '' }]],
+]
+for (const [title, sent] of evasions) {
+  t.test(`nobody hides a revoked intermediate behind ${title}`, async (t) => {
+    const client = workload('client', twin, sent)
+    const crl = lists()
+    const server = workload('server')
+    const counts = counting()
+    const trust = { revocations: crl.revocations, metrics: counts.metrics }
+    const served = await serve(t, () => server, trust)
+    crl.revoke(ca, kit.serialOf(twin.certPem))
+    t.not(await failure(pool(t, {}).connect(towards(served.address, client))), 'connected')
+    await until(() => served.ends.length === 1)
+    t.ok(served.ends[0])
+    t.equal(served.transfers.length, 0)
+  })
+}
+
+t.test('strays beside a good chain are no harm', async (t) => {
+  const client = workload('client', between, [kit.rootOf(), forgery, between, twin])
+  const server = workload('server')
+  const crl = lists()
+  crl.revoke(ca, kit.serialOf(twin.certPem))
+  const served = await serve(t, () => server, { revocations: crl.revocations })
+  t.equal(await says(await pool(t, {}).connect(towards(served.address, client)), 'x'), 'x')
+})
+
 t.test('a revocation ends the open tunnels of its certificate and of no other', async (t) => {
   const server = workload('server')
   const [bad, good] = [workload('bad'), workload('good')]
