@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { ip } from '#base'
+import { createRoot } from '#identity'
 import { kinds } from '#kube'
 import { policyName } from '#policy'
 import { startLogging } from '#telemetry'
@@ -29,6 +30,10 @@ const allowBank = {
     action: 'ALLOW',
     rules: [{ from: [{ source: { principals: ['cluster.local/ns/bank/sa/teller'] } }] }],
   },
+}
+
+type Dump = {
+  certificates: { identity: string; state: string; certChain: { serialNumber: string }[] }[]
 }
 
 async function startNode(running: Running, directory: string) {
@@ -80,7 +85,7 @@ t.test('our ztunnel and our controller: mesh, policies and certificates', async 
 
   const certificates = async () => {
     const response = await fetch(`http://127.0.0.1:${ztunnel.ports.admin}/config_dump`)
-    return ((await response.json()) as { certificates: { identity: string; state: string }[] }).certificates
+    return ((await response.json()) as Dump).certificates
   }
   await eventually(async () => (await certificates()).some((c) => c.state === 'Available'), 'a certificate')
   t.match(
@@ -88,6 +93,12 @@ t.test('our ztunnel and our controller: mesh, policies and certificates', async 
     [{ identity: 'spiffe://cluster.local/ns/shop/sa/order', state: 'Available' }],
     'of the workload on this node, and of no other',
   )
+
+  const serial = async () => (await certificates())[0]?.certChain[0]?.serialNumber
+  const before = await serial()
+  const other = createRoot({ organization: 'next', validityMs: 3_600_000 })
+  writeFileSync(join(directory, 'root.pem'), running.root + other.certPem)
+  await eventually(async () => (await serial()) !== before, 'new roots bring a new certificate', 10_000)
 
   kube.put(allowBank)
   const name = policyName('shop', 'only-bank')
