@@ -70,13 +70,15 @@ function askedOn(socket: Socket, own: SocketAddress): SocketAddress | undefined 
 
 /**
  * Each message has its length in front. Answers go out as they come; a client that does not read them is not read.
- * `end` takes no further question.
+ * `end` closes it once it has had its answers.
  */
 function answerStream(socket: Socket, own: SocketAddress, resolver: Resolver): { end(): void } {
   const { idleMs } = resolver.times
   let held: Buffer = Buffer.alloc(0)
   let begun = performance.now()
   let waiting = 0
+  let served = 0
+  let leaving = false
   let ended = false
   const asked = () => askedOn(socket, own)
   const send = (reply: Buffer | undefined) => {
@@ -101,6 +103,7 @@ function answerStream(socket: Socket, own: SocketAddress, resolver: Resolver): {
         resolver.metrics.refused('rate')
         return void socket.destroy()
       }
+      served++
       const reply = handleMessage(resolver, { bytes, transport: 'tcp', asked })
       if (reply instanceof Promise) {
         waiting++
@@ -110,18 +113,18 @@ function answerStream(socket: Socket, own: SocketAddress, resolver: Resolver): {
         })
       } else send(reply)
     }
-    if (isFull()) socket.pause()
-    else socket.resume()
-    if (ended && waiting === 0) socket.end()
+    if (isFull()) return void socket.pause()
+    socket.resume()
+    // Who has only just connected has a question on its way.
+    if ((ended || (leaving && served > 0)) && waiting === 0) socket.end()
   }
   socket.setNoDelay(true)
   socket.setTimeout(idleMs, () => socket.destroy())
   socket.on('drain', take)
-  const end = () => {
+  socket.on('end', () => {
     ended = true
     take()
-  }
-  socket.on('end', end)
+  })
   socket.on('data', (chunk: Buffer) => {
     // Byte by byte is not idle, but it is not a question either.
     if (held.length > 0 && performance.now() - begun > idleMs) return void socket.destroy()
@@ -129,5 +132,10 @@ function answerStream(socket: Socket, own: SocketAddress, resolver: Resolver): {
     held = held.length === 0 ? chunk : Buffer.concat([held, chunk])
     take()
   })
-  return { end }
+  return {
+    end: () => {
+      leaving = true
+      take()
+    },
+  }
 }

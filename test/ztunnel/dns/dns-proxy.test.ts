@@ -176,6 +176,18 @@ t.test('many questions on one connection, answered as they come', async (t) => {
   t.ok(replies.every((reply) => read(reply).rcode === 0))
 })
 
+t.test('a client that asks a lot and closes its side gets every answer', async (t) => {
+  await using dns = await proxy([])
+  manyEndpoints(dns.context.state)
+  const one = framed(question({ name: 'many' }))
+  const socket = connect({ host: dns.address.address, port: dns.address.port, allowHalfOpen: true })
+  socket.end(Buffer.concat(Array.from({ length: 100 }, () => one)))
+  let bytes = 0
+  socket.on('data', (chunk: Buffer) => (bytes += chunk.length))
+  await once(socket, 'end')
+  t.equal(bytes, 100 * (2 + 22 + 2_000 * 16))
+})
+
 t.test('a connection without a question ends, as does one with too long a one', async (t) => {
   await using dns = await proxy([])
   const socket = connect(dns.address.port, dns.address.address)
@@ -266,6 +278,24 @@ t.test('draining: what was asked is answered, nothing more is taken', async (t) 
   await Promise.all([drained, released])
   t.equal(await askUdp(dns.address, question({ name: 'web' }), 100), undefined)
   t.equal((await askTcp(dns.address, framed(question({ name: 'web' })))).length, 0)
+})
+
+t.test('draining: who has just connected is answered, who is done is let go', async (t) => {
+  await using dns = await proxy([])
+  const [fresh, done] = [0, 1].map(() => connect(dns.address.port, dns.address.address))
+  if (!fresh || !done) return
+  done.write(framed(question({ name: 'web', id: 1 })))
+  await once(done, 'data')
+  await until(() => dns.descriptors() === 2, 'both are connected')
+  const drained = dns.drain()
+  done.resume()
+  await once(done, 'end')
+  done.end()
+  fresh.write(framed(question({ name: 'web', id: 2 })))
+  const [reply]: unknown[] = await once(fresh, 'data')
+  t.match(Buffer.isBuffer(reply) && read(reply.subarray(2)), { id: 2, rcode: 0 })
+  fresh.end()
+  await drained
 })
 
 t.test('two proxies overlap: while one leaves, no question is lost', async (t) => {
