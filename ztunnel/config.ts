@@ -66,6 +66,7 @@ const Env = z.object({
   AUTH_TOKEN: z.string().default('/var/run/secrets/tokens/istio-token'),
   SECRET_TTL: duration.default(24 * 3_600_000),
   CRL_PATH: z.string().optional(),
+  TLS12_ENABLED: flag.refine((wanted) => !wanted, 'TLS 1.2 is not spoken here').optional(),
   COMPLIANCE_POLICY: z.enum(['pqc']).optional(),
   /** Ours: how long a tunnel may go on after the certificate of its peer has expired. */
   PEER_EXPIRY_GRACE: duration.optional(),

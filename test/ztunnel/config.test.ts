@@ -72,6 +72,8 @@ t.test('certificates: how long they live, how peers are judged, which key exchan
   })
   t.match(config, { certificateTtlMs: 3_600_000, crlPath: '/crl/ca-crl.pem', keyExchange: 'pqc' })
   t.same(config.hbone, { peerExpiryGraceMs: 1_800_000 })
+  t.throws(() => parseConfig({ ...given, TLS12_ENABLED: 'true' }), /TLS 1\.2 is not spoken here/)
+  t.ok(parseConfig({ ...given, TLS12_ENABLED: 'false' }))
   t.throws(() => parseConfig({ ...given, COMPLIANCE_POLICY: 'fips-140-2' }), /COMPLIANCE_POLICY/)
 })
 
