@@ -46,8 +46,8 @@ t.test('mesh config: what is missing or unreadable is Istio’s default', async 
 
 t.test('mesh config: what is there and cannot be read is said', async (t) => {
   for (const [mesh, want] of [
-    ['trustDomain: "a b"', /field=trustDomain/],
-    ['rootNamespace: [x]', /field=rootNamespace/],
+    ['trustDomain: "a b"', /field="trustDomain"/],
+    ['rootNamespace: [x]', /field="rootNamespace"/],
     ['5', /cannot be read/],
   ] as const) {
     const lines: string[] = []
