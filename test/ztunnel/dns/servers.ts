@@ -10,8 +10,8 @@ import {
   maxInFlight,
   startDnsProxy,
 } from '../../../ztunnel/dns/index.ts'
-import { MeshState, parseService } from '../../../ztunnel/state/index.ts'
-import { type ServiceDraft, serviceWire } from '../../fakes/mesh.ts'
+import { MeshState, parseService, parseWorkload } from '../../../ztunnel/state/index.ts'
+import { type ServiceDraft, serviceWire, workloadWire } from '../../fakes/mesh.ts'
 
 export type Asked = Readonly<{ bytes: Buffer; transport: 'udp' | 'tcp' }>
 /** Returns the answers, none for silence. */
@@ -162,3 +162,18 @@ export async function askTcp(to: SocketAddress, bytes: Buffer, count = 1): Promi
   socket.destroy()
   return replies
 }
+
+/** A headless service with more endpoints than one answer names. */
+export function manyEndpoints(state: MeshState): void {
+  const services = { 'demo/many.demo.svc.cluster.local': { 80: 80 } }
+  state.apply({
+    services: [parseService(serviceWire({ name: 'many' }))],
+    workloads: Array.from({ length: 2_500 }, (_, n) =>
+      parseWorkload(workloadWire({ name: `p${n}`, addresses: [`10.7.${n >> 8}.${n & 255}`], services })),
+    ),
+  })
+}
+
+/** The lines of a proxy's metrics that match. */
+export const metric = async ({ registry }: Readonly<{ registry: Registry }>, line: RegExp) =>
+  (await registry.metrics()).split('\n').filter((each) => line.test(each))
