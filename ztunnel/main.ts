@@ -4,6 +4,9 @@ import { startZtunnel } from './app.ts'
 import { surviveBugs } from './bugs.ts'
 import { parseConfig } from './config.ts'
 
+/** For the last lines of the log: whoever reads them may have stopped. */
+const flushMs = 500
+
 try {
   const config = parseConfig(process.env)
   const logs = startLogging(config.log)
@@ -21,6 +24,7 @@ try {
   log.info('shutting down', { by: await asked.promise, within_ms: config.drainMs })
   await ztunnel.drain()
   await ztunnel[Symbol.asyncDispose]()
+  await Promise.race([logs.flush(), new Promise((done) => setTimeout(done, flushMs))])
   process.exit(0)
 } catch (error) {
   process.stderr.write(`ztunnel: ${messageOf(error)}\n`)

@@ -29,6 +29,8 @@ const workersTask = 'data workers'
 const bootMs = 30_000
 /** For an answer about metrics or connections; a worker that is busier is left out, or shown as it was. */
 const reportMs = 3_000
+/** For the last lines of the log, at the end. */
+const flushMs = 500
 /** The first new life comes at once, those after it later and later. */
 const respawn = { baseMs: 250, capMs: 10_000 }
 /** A worker that lived this long was a good one. */
@@ -109,6 +111,8 @@ export class Workers {
   async [Symbol.asyncDispose](): Promise<void> {
     this.drain()
     clearInterval(this.#timer)
+    // The last connections have ended just now; their lines are still there.
+    await Promise.allSettled(this.#taking().map((one) => one.link.ask('flush-log', undefined, flushMs)))
     await Promise.all(this.#living().map((one) => one.stop()))
   }
 

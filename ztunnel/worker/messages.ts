@@ -57,6 +57,8 @@ export type WorkerCalls = {
   /** A certificate that was renewed. */
   renewed: { ask: WorkloadCertificate; answer: void }
   forgotten: { ask: SpiffeId; answer: void }
+  /** Answered when every line that was logged so far is on its way. */
+  'flush-log': { ask: undefined; answer: void }
   metrics: { ask: undefined; answer: readonly MetricRecord[] }
   connections: { ask: undefined; answer: ConnectionDump }
 }

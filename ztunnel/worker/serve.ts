@@ -73,7 +73,12 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     random: parts.random ?? Math.random,
     limits: config.hbone,
     tuning: config.tuning,
-    routing: createRouting({ registry, registryOnly: config.registryOnly, ask: parts.askHost }),
+    routing: createRouting({
+      registry,
+      registryOnly: config.registryOnly,
+      ipv6: config.ipv6,
+      ask: parts.askHost,
+    }),
   }
   const dns = dnsContext(context, config.dns, registry, parts.logs)
   const { ipv6 } = config
@@ -88,6 +93,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     'stop-pod': (ask) => pods.stop(ask),
     renewed: (certificate) => certificates.renewed(certificate),
     forgotten: (id) => certificates.forgotten(id),
+    'flush-log': () => parts.logs.flush(),
     metrics: () => registry.getMetricsAsJSON(),
     connections: () => dumpOf(pods, connections),
   })

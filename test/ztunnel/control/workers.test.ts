@@ -68,6 +68,7 @@ class FakeWorker {
       },
       renewed: nothing,
       forgotten: nothing,
+      'flush-log': nothing,
       metrics: () => [],
       connections: () => ({}),
     } as const
