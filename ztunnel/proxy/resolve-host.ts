@@ -21,18 +21,29 @@ const lookupMs = 5_000
 const maxLookups = 256
 
 type Entry = { readonly answer: Promise<HostAnswer>; until: number }
-type Options = Readonly<{ ask?: AskHost; now?: () => number }>
+type Options = Readonly<{
+  ask?: AskHost
+  /** May we reach IPv6 addresses (IPV6_ENABLED)? */
+  ipv6?: boolean
+  now?: () => number
+}>
 
 /** The addresses of workloads that have a name instead (ztunnel: state.rs resolve_workload_address). */
 export class Hosts {
   readonly #ask: AskHost
+  readonly #ipv6: boolean
   readonly #now: () => number
   /** In the order in which they were asked. */
   readonly #entries = new Map<string, Entry>()
   #lookups = 0
 
-  constructor({ ask = (...asked) => askNode(...asked), now = () => performance.now() }: Options = {}) {
+  constructor({
+    ask = (...asked) => askNode(...asked),
+    ipv6 = true,
+    now = () => performance.now(),
+  }: Options = {}) {
     this.#ask = ask
+    this.#ipv6 = ipv6
     this.#now = now
   }
 
@@ -45,7 +56,8 @@ export class Hosts {
     const literal = parseIp(hostname)
     if (literal !== undefined) return literal
     const families: readonly Family[] = prefer === 'ipv4' ? ['ipv4', 'ipv6'] : ['ipv6', 'ipv4']
-    for (const family of only === undefined ? families : [only]) {
+    for (const family of families) {
+      if ((only !== undefined && family !== only) || (family === 'ipv6' && !this.#ipv6)) continue
       const { addresses } = await this.#cached(hostname.toLowerCase(), family, signal)
       const address = addresses[Math.floor(random() * addresses.length)]
       if (address !== undefined) return address

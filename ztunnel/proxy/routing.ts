@@ -16,6 +16,8 @@ export type Routing = Readonly<{
 type Options = Readonly<{
   registry: Registry
   registryOnly: boolean
+  /** Hostnames may have IPv6 addresses. */
+  ipv6: boolean
   /** Asks for hostnames instead of our own resolver. */
   ask?: AskHost | undefined
 }>
@@ -32,7 +34,7 @@ const sourceLabels = [
 ]
 
 /** What the outbound connections of one thread share; its metrics go into `registry`. */
-export function createRouting({ registry, registryOnly, ask }: Options): Routing {
+export function createRouting({ registry, registryOnly, ipv6, ask }: Options): Routing {
   const lookups = new Counter({
     name: 'istio_on_demand_dns_total',
     help: 'The total number of requests that used on-demand DNS (unstable)',
@@ -40,7 +42,7 @@ export function createRouting({ registry, registryOnly, ask }: Options): Routing
     registers: [registry],
   })
   return {
-    hosts: new Hosts(ask === undefined ? {} : { ask }),
+    hosts: new Hosts({ ipv6, ...(ask === undefined ? {} : { ask }) }),
     ejections: new Ejections(),
     registryOnly,
     countLookup: (source, hostname) => lookups.inc({ ...labelsOf(source), hostname }),

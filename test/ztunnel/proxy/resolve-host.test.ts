@@ -43,6 +43,18 @@ t.test('the preferred family first, the other one if it has none, only what is a
   t.same(asked, ['ipv4 both.example', 'ipv6 both.example', 'ipv4 six.example', 'ipv6 six.example'])
 })
 
+t.test('without IPv6 nothing is asked for it', async (t) => {
+  const asked: string[] = []
+  const ask: AskHost = async (hostname, family) => {
+    asked.push(`${family} ${hostname}`)
+    return { addresses: family === 'ipv4' ? [ip('192.0.2.1')] : [ip('2001:db8::1')], ttlMs: 1_000 }
+  }
+  const hosts = new Hosts({ ask, ipv6: false })
+  t.equal(await hosts.resolve(name('a.example', 'ipv6'), first, live), '192.0.2.1')
+  t.equal(await codeOf(hosts.resolve(name('a.example', 'ipv6', 'ipv6'), first, live)), 'no-upstream')
+  t.same(asked, ['ipv4 a.example'])
+})
+
 t.test('an answer is kept as long as it says, within bounds; nothing is kept for a short time', async (t) => {
   const asks = async (ttlMs: number, ms: number, there = true) => {
     const { hosts, asked, pass } = fakeDns(there ? { 'ipv4 a.example': ['192.0.2.1'] } : {}, ttlMs)
