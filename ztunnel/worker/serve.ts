@@ -59,6 +59,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     log: parts.logs.root('ztunnel').child('identity'),
     signal: stop.signal,
   })
+  const { registryOnly, ipv6 } = config
   const context: ProxyContext = {
     state,
     certificates,
@@ -73,15 +74,9 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     random: parts.random ?? Math.random,
     limits: config.hbone,
     tuning: config.tuning,
-    routing: createRouting({
-      registry,
-      registryOnly: config.registryOnly,
-      ipv6: config.ipv6,
-      ask: parts.askHost,
-    }),
+    routing: createRouting({ registry, registryOnly, ipv6, ask: parts.askHost }),
   }
   const dns = dnsContext(context, config.dns, registry, parts.logs)
-  const { ipv6 } = config
   const pods = new HeldPods((pod, netns, role) => startPodProxy({ role, ipv6, context, dns, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
     ready: () => undefined,
