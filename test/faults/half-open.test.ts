@@ -8,8 +8,8 @@ import { call, echoIn, FaultWorld, hboneConnections, report, vip } from './fault
 
 // R-19, R-20, rows 62 and 63: the other end vanishes without a word, comes back, and comes and goes.
 
-/** PING after 10 s of silence, 20 s for its answer, and one beat of the timer that looks. */
-const noticedWithinMs = 36_000
+/** PING after 10 s of silence, 20 s for its answer; one more for a busy machine. */
+const noticedWithinMs = 31_000
 const flaps = 10
 t.setTimeout(110_000)
 
@@ -36,7 +36,9 @@ t.test('half-open connections, and a link that comes and goes', { skip: needsRoo
   })
 
   const flapping = await openTo(world)
-  let sent = ''
+  let sent = 'first;'
+  flapping.socket.write(sent)
+  await eventually(() => flapping.heard() === sent, 'the echo')
   for (let i = 0; i < flaps; i++) {
     link(world, 'down')
     sent += `${i};`
@@ -45,7 +47,7 @@ t.test('half-open connections, and a link that comes and goes', { skip: needsRoo
     link(world, 'up')
     await new Promise((done) => setTimeout(done, 200))
   }
-  await eventually(() => flapping.heard() === sent, 'every byte, once', 10_000)
+  await eventually(() => flapping.heard() === sent, 'every byte, once', 30_000)
   t.equal(flapping.heard(), sent, `${flaps} short cuts: nothing lost, nothing twice`)
   t.ok(hboneConnections(world) > 0)
 
