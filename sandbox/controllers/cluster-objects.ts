@@ -20,7 +20,7 @@ export const clusterServices = (config: SandboxConfig): readonly Service[] => [
     },
   },
   {
-    // For show: its addresses are served on each node itself, so it has no endpoints.
+    // Its address is served on each node itself, and is its own endpoint: a mesh sends nothing to a Service without any.
     metadata: {
       name: 'kube-dns',
       namespace: 'kube-system',
@@ -44,16 +44,21 @@ export const clusterServices = (config: SandboxConfig): readonly Service[] => [
   },
 ]
 
-const apiSlice = ({ fabric }: SandboxConfig): EndpointSlice => ({
-  metadata: {
-    name: 'kubernetes',
-    namespace: 'default',
-    labels: { 'kubernetes.io/service-name': 'kubernetes' },
-  },
-  addressType: 'IPv4',
-  endpoints: [{ addresses: [fabric.apiIpv4], conditions: { ready: true } }],
-  ports: [{ name: 'https', port: fabric.apiPort, protocol: 'TCP' }],
-})
+/** The endpoints of one of them: no pods, so nobody else writes them. */
+function sliceOf({ metadata, spec }: Service, { fabric, dnsServiceIp }: SandboxConfig): EndpointSlice {
+  const { name = '', namespace = '' } = metadata
+  const address = name === 'kubernetes' ? fabric.apiIpv4 : dnsServiceIp
+  return {
+    metadata: { name, namespace, labels: { 'kubernetes.io/service-name': name } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: [address], conditions: { ready: true } }],
+    ports: (spec?.ports ?? []).map((port) => ({
+      name: port.name ?? '',
+      port: typeof port.targetPort === 'number' ? port.targetPort : port.port,
+      protocol: port.protocol ?? 'TCP',
+    })),
+  }
+}
 
 /** Makes what is missing of one of them. */
 export function clusterObjectsPlan(
@@ -62,11 +67,8 @@ export function clusterObjectsPlan(
   service: Service | undefined,
   slice: EndpointSlice | undefined,
 ): readonly Action[] {
-  const isApi = wanted.metadata.name === 'kubernetes'
   return [
     ...(service ? [] : [{ kind: 'create', of: kinds.Service, object: wanted } as const]),
-    ...(isApi && !slice
-      ? [{ kind: 'create', of: kinds.EndpointSlice, object: apiSlice(config) } as const]
-      : []),
+    ...(slice ? [] : [{ kind: 'create', of: kinds.EndpointSlice, object: sliceOf(wanted, config) } as const]),
   ]
 }

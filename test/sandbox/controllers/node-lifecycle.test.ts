@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { Lease } from '#kube'
+import type { EndpointSlice, Lease } from '#kube'
 import { clusterObjectsPlan, clusterServices } from '../../../sandbox/controllers/cluster-objects.ts'
 import { namespacePlan } from '../../../sandbox/controllers/namespace-contents.ts'
 import { nodeLifecyclePlan, podGcPlan } from '../../../sandbox/controllers/node-lifecycle.ts'
@@ -12,6 +12,11 @@ const lease = (secondsAgo: number): Lease => ({
 })
 const running = pod('p', { status: { conditions: [{ type: 'Initialized', status: 'True' }, ready()] } })
 const taint = (key: string) => ({ key: `node.kubernetes.io/${key}`, effect: 'NoSchedule' })
+const sliceNamed = (name: string): EndpointSlice => ({
+  metadata: { name, namespace: 'kube-system' },
+  addressType: 'IPv4',
+  endpoints: [],
+})
 const unready = node('n1', { status: { conditions: [ready(false)] } })
 
 t.test('a node that renews its lease is left alone, and looked at again in time', async (t) => {
@@ -122,8 +127,19 @@ t.test('the API server and DNS are Services', async (t) => {
     'create Service',
     'create EndpointSlice',
   ])
-  t.same(told(clusterObjectsPlan(dns, config, undefined, undefined)), ['create Service'])
-  t.same(clusterObjectsPlan(dns, config, dns, undefined), [])
+  t.match(clusterObjectsPlan(dns, config, dns, undefined), [
+    {
+      object: {
+        metadata: { name: 'kube-dns', labels: { 'kubernetes.io/service-name': 'kube-dns' } },
+        endpoints: [{ addresses: ['10.96.0.10'] }],
+        ports: [
+          { name: 'dns', port: 53, protocol: 'UDP' },
+          { name: 'dns-tcp', port: 53, protocol: 'TCP' },
+        ],
+      },
+    },
+  ])
+  t.same(clusterObjectsPlan(dns, config, dns, sliceNamed('kube-dns')), [])
   t.equal(api.spec?.clusterIP, '10.96.0.1')
   t.equal(dns.spec?.clusterIP, '10.96.0.10')
 })
