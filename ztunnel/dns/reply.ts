@@ -128,8 +128,6 @@ export function relayedReply(
   const fitting = response.length <= limit ? response : shortened(response, query.question.end, limit)
   const reply = Buffer.from(fitting)
   reply.writeUInt16BE(query.id, 0)
-  // The client's own spelling of the name: resolvers compare it.
-  query.bytes.copy(reply, headerBytes, headerBytes, query.question.end)
   let word = reply.readUInt16BE(2) & ~flags.authoritative
   if (exists && (word & flags.rcode) === rcodes.NXDOMAIN) word &= ~flags.rcode
   reply.writeUInt16BE(word, 2)
