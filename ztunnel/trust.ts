@@ -8,7 +8,7 @@ import {
 } from '#identity'
 import type { Logger } from '#telemetry'
 import type { Config } from './config.ts'
-import { rootFileOf } from './credentials.ts'
+import { rootFileOf, rootsOf } from './credentials.ts'
 
 export type TrustParts = Readonly<{
   config: Pick<Config, 'crlPath' | 'keyExchange'>
@@ -41,9 +41,22 @@ export type RootParts = Readonly<{
 export function renewOnNewRoots({ config, certificates, log, ...rest }: RootParts): void {
   const path = rootFileOf(config.ca.root)
   if (path === undefined) return
+  let known = contentOf(path)
   const changed = () => {
+    const found = contentOf(path)
+    if (found === undefined || found === known) return
+    known = found
     log.info('the roots of the mesh have changed, certificates are renewed', { path })
     certificates.refreshAll()
   }
   watchFile({ path, changed, ...rest })
+}
+
+/** Undefined while there is no such file: that says nothing about the roots. */
+function contentOf(path: string): string | undefined {
+  try {
+    return rootsOf(path)
+  } catch {
+    return undefined
+  }
 }

@@ -14,6 +14,7 @@ import {
   parseCsr,
   type Sign,
   type SpiffeId,
+  watchFile,
 } from '#identity'
 import { Registry, silent } from '#telemetry'
 import { renewOnNewRoots, trustOf } from '../../ztunnel/trust.ts'
@@ -171,3 +172,29 @@ t.test(
     t.ok(await says(await back.connect(b.address, b.id), 'I was away'))
   },
 )
+
+t.test('a root file that is only touched, or gone, renews nothing', async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), 'ztunnel-roots-'))
+  t.teardown(() => rm(folder, { recursive: true }))
+  const root = join(folder, 'root-cert.pem')
+  await writeFile(root, 'one')
+  let renewals = 0
+  const stop = new AbortController()
+  t.teardown(() => stop.abort())
+  const certificates = { refreshAll: () => renewals++ }
+  const parts = { config: { ca: { root } }, certificates, log: silent, signal: stop.signal }
+  renewOnNewRoots({ ...parts, debounceMs: 10 })
+  let looks = 0
+  watchFile({ path: root, changed: () => looks++, signal: stop.signal, debounceMs: 30 })
+  const change = async (act: () => Promise<unknown>) => {
+    const before = looks
+    await act()
+    await until(() => looks > before)
+  }
+  await change(() => writeFile(root, 'one'))
+  await change(() => rm(root))
+  await change(() => writeFile(root, 'one'))
+  t.equal(renewals, 0)
+  await change(() => writeFile(root, 'two'))
+  t.equal(renewals, 1)
+})
