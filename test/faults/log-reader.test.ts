@@ -81,6 +81,7 @@ async function underLoad(t: Test, world: FaultWorld, row: string, calls: number)
     '0 failed requests',
   )
   t.ok(ztunnel.alive)
+  t.equal(await ztunnel.metric('lateen_bugs_total'), 0, 'and by plan, not by luck')
   t.ok(
     grown - twinGrown <= maxGrowthBytes + noiseBytes,
     `RSS has grown by ${grown} bytes, its twin's by ${twinGrown}`,
