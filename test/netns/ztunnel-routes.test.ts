@@ -41,6 +41,7 @@ t.test(
     const counted = await n1.ztunnel.registry.metrics()
     t.match(counted, /istio_tcp_connections_opened_total\{[^\n]*destination_workload="server"[^\n]*\} 2/)
     t.notMatch(counted, 'destination_workload="dead"')
+    t.match(counted, 'lateen_endpoints_passed_on_total{reason="connect-failed"} 1')
 
     await n1.push({}, ['Kubernetes//Pod/demo/server'])
     const none = await connectIn(client.netns, '10.96.0.10', 80).then(

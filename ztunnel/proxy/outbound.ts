@@ -82,6 +82,7 @@ async function reach(asking: Asking): Promise<Outcome> {
       if (another && isUnreachable(failure)) ejections.eject(endpoint)
       if (!another || n >= maxAttempts) return outcomeOf(missed)
       tried.add(endpoint)
+      ctx.routing.countPassedOn(failure instanceof MeshError ? failure.code : 'other')
       attempts.push(attemptText(going, endpoint, failure))
     }
   }

@@ -1,3 +1,4 @@
+import type { Code } from '#base'
 import { Counter, type Registry } from '#telemetry'
 import type { Workload } from '../state/index.ts'
 import { Ejections } from './ejections.ts'
@@ -11,6 +12,8 @@ export type Routing = Readonly<{
   registryOnly: boolean
   /** A connection needed the address of a hostname. */
   countLookup(source: Workload, hostname: string): void
+  /** An endpoint could not be reached and another one is tried; `code` says what was wrong with it. */
+  countPassedOn(code: Code | 'other'): void
 }>
 
 type Options = Readonly<{
@@ -41,11 +44,18 @@ export function createRouting({ registry, registryOnly, ipv6, ask }: Options): R
     labelNames: [...sourceLabels, 'hostname'],
     registers: [registry],
   })
+  const passedOn = new Counter({
+    name: 'lateen_endpoints_passed_on_total',
+    help: 'Endpoints that could not be reached, another one of the service being tried (unstable)',
+    labelNames: ['reason'],
+    registers: [registry],
+  })
   return {
     hosts: new Hosts({ ipv6, ...(ask === undefined ? {} : { ask }) }),
     ejections: new Ejections(),
     registryOnly,
     countLookup: (source, hostname) => lookups.inc({ ...labelsOf(source), hostname }),
+    countPassedOn: (reason) => passedOn.inc({ reason }),
   }
 }
 

@@ -248,3 +248,29 @@ t.test('the same pod twice: the one that is left is found when the other goes', 
   t.equal(state.localWorkload(pod), undefined)
   t.notOk(state.hasLocalIdentity(entry.identity))
 })
+
+t.test('what one response removes and brings is there afterwards', async (t) => {
+  const state = new MeshState('n1')
+  const handler = addressHandler(state)
+  const pod = workloadResource({ ...server, node: 'n1' })
+  const service = serviceResource({ name: 'web', vips: ['10.96.0.1'] })
+  for (let n = 0; n < 2; n++) {
+    handler.apply([...list(pod), ...list(service)], [...Object.keys(pod), ...Object.keys(service)])
+    t.equal([...state.workloads()].length, 1)
+    t.equal(state.membersOf(parseService(serviceWire({ name: 'web' })).key).size, 1)
+    t.equal(state.serviceAt('', ip('10.96.0.1'), 'demo')?.name, 'web')
+  }
+})
+
+t.test('only the pods of this node are local', async (t) => {
+  const state = new MeshState('n1')
+  const names = { namespace: 'demo', name: 'server', serviceAccount: 'server' }
+  state.apply({ workloads: [parseWorkload(workloadWire({ ...server, node: 'n2' }))] })
+  t.equal(state.localWorkload(names), undefined)
+  state.apply({ workloads: [parseWorkload(workloadWire({ ...server, node: 'n1' }))] })
+  t.equal(state.localWorkload(names)?.node, 'n1')
+  t.equal(state.localWorkload({ ...names, serviceAccount: 'another' }), undefined)
+  state.apply({ workloads: [parseWorkload(workloadWire({ ...server, node: 'n2' }))] })
+  t.equal(state.localWorkload(names), undefined, 'it has moved')
+  t.equal(state.workloadAt('', ip('10.0.0.2'))?.node, 'n2')
+})

@@ -1,0 +1,92 @@
+import { ip, parseAddress } from '#base'
+import {
+  MeshState,
+  type OutboundQuestion,
+  parseService,
+  parseWorkload,
+  resolveOutbound,
+  type Route,
+} from '../../ztunnel/state/index.ts'
+import { gateway, type ServiceDraft, serviceWire, type WorkloadDraft, workloadWire } from '../fakes/mesh.ts'
+import { routeText } from './route-oracle.ts'
+
+export const host = 'web.demo.svc.cluster.local'
+export const web = `demo/${host}`
+export const wp = 'demo/wp.demo.svc.cluster.local'
+export const gw = 'demo/gw.demo.svc.cluster.local'
+export const alt = 'spiffe://cluster.local/ns/demo/sa/web'
+export const id = (name: string) => `spiffe://cluster.local/ns/demo/sa/${name}`
+
+export const meshOf = (workloads: readonly WorkloadDraft[], services: readonly ServiceDraft[] = []) => {
+  const state = new MeshState('n1')
+  const client: WorkloadDraft = { name: 'client', node: 'n1', addresses: ['10.0.0.1', 'fd00::1'] }
+  state.apply({
+    workloads: [client, ...workloads].map((draft) => parseWorkload(workloadWire(draft))),
+    services: services.map((draft) => parseService(serviceWire(draft))),
+  })
+  return state
+}
+export const ask = (state: MeshState, to: string, question: Partial<OutboundQuestion> = {}): Route => {
+  const source = state.localWorkload({ namespace: 'demo', name: 'client', serviceAccount: 'client' })
+  const origDst = parseAddress(to)
+  if (!source || !origDst) throw new Error(to)
+  return resolveOutbound(
+    state,
+    { source, sourceIp: ip('10.0.0.1'), network: '', random: () => 0, ...question },
+    origDst,
+  )
+}
+export const textOf = (route: Route) =>
+  route.kind === 'reject' ? `reject ${route.reason}` : routeText(route)
+
+export const service: ServiceDraft = {
+  name: 'web',
+  vips: ['10.96.0.1', 'fd96::1'],
+  ports: { 80: 8080 },
+  subjectAltNames: [alt],
+}
+/** What the control plane sends for all endpoints of a service on another network. */
+export const far: WorkloadDraft = {
+  name: 'far',
+  uid: 'far/SplitHorizonWorkload/gw/demo/web',
+  network: 'far',
+  services: { [web]: { 80: 8080 } },
+  networkGateway: gateway(gw, 15009),
+}
+export const eastWest: WorkloadDraft = {
+  name: 'gw',
+  network: 'far',
+  addresses: ['192.0.2.1'],
+  services: { [gw]: { 15009: 15008 } },
+}
+export const eastWest2 = { ...eastWest, name: 'gw2', addresses: ['192.0.2.2'], serviceAccount: 'gw' }
+export const gatewayService: ServiceDraft = { name: 'gw', ports: { 15009: 15008 } }
+export const near: WorkloadDraft = {
+  name: 'near',
+  addresses: ['10.0.0.2'],
+  services: { [web]: { 80: 8080 } },
+}
+export const waypoint: WorkloadDraft = {
+  name: 'wp',
+  network: 'far',
+  services: { [wp]: {} },
+  networkGateway: gateway(gw, 15009),
+}
+export const waypointService: ServiceDraft = {
+  name: 'wp',
+  ports: { 15008: 15008 },
+  subjectAltNames: [id('wp')],
+}
+export const networkFirst = (mode: 1 | 2) => ({
+  ...service,
+  loadBalancing: { mode, routingPreference: [6, 1, 2] as (1 | 2 | 6)[], healthPolicy: 0 as const },
+})
+export const byAddress = (address: string, network = 'far') => ({
+  hboneMtlsPort: 15009,
+  destination: {
+    $case: 'address' as const,
+    value: { network, address: Buffer.from(address.split('.').map(Number)) },
+  },
+})
+export const through = (via: string, reason: string, inner = alt) =>
+  `double-hbone ${via} ${host}:80 ${id('gw')} inner ${inner} ${reason}`
