@@ -43,10 +43,11 @@ export class CertificateCopies {
     return asking
   }
 
-  /** A renewal may have come while the answer was on its way. */
+  /** A renewal may have come while the answer was on its way. The later one counts, not the one that lasts longer: its roots are the ones of now. */
   #newest(certificate: WorkloadCertificate): WorkloadCertificate {
     const held = this.#held.get(certificate.id)
-    if (held && held.notAfter >= certificate.notAfter) return held
+    const isGood = held !== undefined && held.notAfter.getTime() > Date.now()
+    if (isGood && held.notBefore >= certificate.notBefore) return held
     this.#held.set(certificate.id, certificate)
     return certificate
   }

@@ -32,8 +32,10 @@ t.test('a renewed one is used from then on, also when an older answer comes afte
   const waiting = made.get(id, never)
   made.renewed(newer)
   gate.resolve(older)
+  t.equal(made.current(id), newer)
   t.equal(await waiting, newer)
   t.equal(await made.get(id, never), newer)
+  t.equal(made.current(id), newer)
 })
 
 t.test('one that has expired or was forgotten is asked for again', async (t) => {
