@@ -88,7 +88,7 @@ const places = [
 const authorities = ['web.demo.svc.cluster.local:80', '10.96.0.1:80', '10.0.0.7:80']
 
 t.test(
-  'whatever bytes come: nothing throws, every row is sound, every route can be asked for (30 000)',
+  'whatever bytes come: nothing throws, every row is sound, every route can be asked for (20 000)',
   async (t) => {
     const state = new MeshState('n1')
     const handler = addressHandler(state)
@@ -119,10 +119,10 @@ t.test(
         const inbound = { local: source, podIp: ip('10.0.0.7'), network: '' }
         for (const authority of authorities) resolveInbound(state, inbound, authority)
       }),
-      { numRuns: 30_000, seed: 20_267 },
+      { numRuns: 20_000, seed: 20_267 },
     )
     t.comment(JSON.stringify({ taken, refused }))
-    t.ok(taken > 3_000 && refused > 3_000, `${taken} were taken, ${refused} refused`)
+    t.ok(taken > 2_000 && refused > 2_000, `${taken} were taken, ${refused} refused`)
   },
 )
 

@@ -76,9 +76,9 @@ t.test('whatever came in between and in which order: the state is that of the la
       const { route, question } = ask()
       if (!possibleRoutes(rows, question, origDst).has(routeText(route))) throw new Error(routeText(route))
     }),
-    { numRuns: 2_000, seed: 20_265 },
+    { numRuns: 800, seed: 20_265 },
   )
-  t.ok(kept > 5_000, `${kept} rows were compared`)
+  t.ok(kept > 2_000, `${kept} rows were compared`)
 })
 
 /** Every question that the state answers, against a look through the rows. */
@@ -136,7 +136,7 @@ t.test('what was removed leaves nothing behind', async (t) => {
           same(state.servicesNamed(hostname).length, 0, hostname)
         }
     }),
-    { numRuns: 300, seed: 20_266 },
+    { numRuns: 200, seed: 20_266 },
   )
   t.pass()
 })
