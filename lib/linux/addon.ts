@@ -9,6 +9,7 @@ export type Addon = Readonly<{
   socket(netnsFd: number, isV6: number, isDatagram: number, flags: number, mark: number): number
   bind(fd: number, address: string, port: number): number
   listen(fd: number, backlog: number): number
+  keepAddress(fd: number): number
   sockname(fd: number): number | readonly [address: string, port: number]
   originalDst(fd: number): number | readonly [address: string, port: number]
   keepAlive(

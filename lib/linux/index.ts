@@ -4,6 +4,7 @@ export {
   bindSocket,
   boundAddress,
   closeFd,
+  keepAddress,
   type KeepAlive,
   keepAlive,
   listenSocket,

@@ -46,6 +46,14 @@ export function bindSocket(fd: number, { address, port }: Readonly<{ address: Ip
   succeed(`bind ${address} port ${port}`, addon().bind(fd, address, port))
 }
 
+/**
+ * Takes SO_REUSEADDR off a bound UDP socket. Node's dgram sets it on every descriptor that it is given, and with it any
+ * process of the namespace, whoever runs it, can bind the same port and take what arrives.
+ */
+export function keepAddress(fd: number): void {
+  succeed('setsockopt SO_REUSEADDR', addon().keepAddress(fd))
+}
+
 /** listen(2). `net.Server.listen({ fd })` calls it too; use this to fail early or to hand the descriptor on. */
 export function listenSocket(fd: number, backlog: number): void {
   succeed('listen', addon().listen(fd, backlog))

@@ -208,6 +208,13 @@ napi_value KeepAlive(napi_env env, napi_callback_info info) {
   return Int(env, 0);
 }
 
+/** keepAddress(fd): no SO_REUSEADDR any more */
+napi_value KeepAddress(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int off = 0;
+  return Result(env, setsockopt(IntOf(env, args.at[0]), SOL_SOCKET, SO_REUSEADDR, &off, sizeof off));
+}
+
 /** sockname(fd) -> [address, port] */
 napi_value Sockname(napi_env env, napi_callback_info info) {
   Args args(env, info);
@@ -600,7 +607,8 @@ NAPI_MODULE_INIT() {
                {"send", Send},             {"receive", Receive},
                {"pollOpen", PollOpen},     {"pollSet", PollSet},
                {"pollClose", PollClose},   {"keepAlive", KeepAlive},
-               {"conntrackSocket", ConntrackSocket}, {"conntrackOriginal", ConntrackOriginal}};
+               {"conntrackSocket", ConntrackSocket}, {"conntrackOriginal", ConntrackOriginal},
+               {"keepAddress", KeepAddress}};
   for (const auto& entry : table) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function);
