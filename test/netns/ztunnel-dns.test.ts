@@ -221,6 +221,27 @@ t.test('a pod that goes takes all its questions along, and leaves no socket', { 
   silent.close()
 })
 
+t.test('no other user of the pod can take the questions of its proxy', { skip }, async (t) => {
+  using world = new World('dns-thief')
+  await using _proxy = await startDnsProxy({
+    context: contextOf(ip('10.244.1.1')),
+    pod,
+    netns: world.a.netns,
+  })
+  const script = `import socket, os
+os.setuid(65534)
+for family, address in ((socket.AF_INET, '127.0.0.1'), (socket.AF_INET6, '::1')):
+  for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+    thief = socket.socket(family, socket.SOCK_DGRAM)
+    thief.setsockopt(socket.SOL_SOCKET, option, 1)
+    try:
+      thief.bind((address, 15053))
+      print('bound')
+    except OSError as error:
+      print(error.errno)`
+  t.same(world.run('a', 'python3', '-c', script).trim().split('\n'), ['98', '98', '98', '98'])
+})
+
 /** The proxy's sockets in a namespace. */
 function listening(netns: Netns): string[] {
   const args = [`--net=/proc/${process.pid}/fd/${netns.fd}`, 'ss', '-Hlntu']

@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto'
-import { createSocket } from 'node:dgram'
+import type { Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { ip, isIpv6, MeshError, messageOf, type SocketAddress } from '#base'
-import { bindSocket, closeFd } from '#linux'
 import { type Query, rcodes } from './message.ts'
 import { parseResponse } from './response.ts'
+import { udpSocketOn } from './udp-socket.ts'
 
 /** A sound answer to the question that was asked. */
 export type Reply = Readonly<{ bytes: Buffer; rcode: number; truncated: boolean }>
@@ -71,18 +71,11 @@ export async function askUdp(
   }
 }
 
-/** A UDP socket on a port that nobody else has. */
-function ownPort(v6: boolean, open: OpenSocket) {
-  const fd = open('udp', v6 ? 'ipv6' : 'ipv4')
-  const socket = createSocket(v6 ? 'udp6' : 'udp4')
+/** A UDP socket on a random port that nobody else has. */
+function ownPort(v6: boolean, open: OpenSocket): UdpSocket {
   try {
-    // Bound before Node sets SO_REUSEADDR, under which the kernel would give two sockets one port.
-    bindSocket(fd, { address: ip(v6 ? '::' : '0.0.0.0'), port: 0 })
-    socket.bind({ fd, exclusive: true })
-    return socket
+    return udpSocketOn(open('udp', v6 ? 'ipv6' : 'ipv4'), { address: ip(v6 ? '::' : '0.0.0.0'), port: 0 })
   } catch (cause) {
-    socket.close()
-    closeFd(fd)
     throw failed(messageOf(cause), cause)
   }
 }

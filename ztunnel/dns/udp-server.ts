@@ -1,10 +1,11 @@
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram'
+import type { RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseIp, type SocketAddress } from '#base'
-import { bindSocket, closeFd, udpSocket } from '#linux'
+import { udpSocket } from '#linux'
 import type { Bind, DnsServer } from './bind.ts'
 import { handleMessage, type Resolver } from './handle.ts'
+import { udpSocketOn } from './udp-socket.ts'
 
 /** Replies that the kernel has not taken yet; further ones are dropped, and the client asks again. */
 const maxUnsent = 1_024
@@ -23,8 +24,8 @@ export type UdpServerOptions = Bind &
 
 /** Answers datagrams on one loopback address of the pod. */
 export function serveUdp(options: UdpServerOptions): DnsServer {
-  const { address, resolver, askedBy } = options
-  const socket = boundSocket(options)
+  const { netns, mark, family, address, resolver, askedBy } = options
+  const socket = udpSocketOn(udpSocket({ netns, family, mark, reusePort: true, v6only: true }), address)
   let waiting = 0
   let settled = () => {}
   let received = 0
@@ -80,23 +81,5 @@ export function serveUdp(options: UdpServerOptions): DnsServer {
       await close()
     },
     [Symbol.asyncDispose]: close,
-  }
-}
-
-function boundSocket({ netns, mark, address, family }: Bind): Socket {
-  const fd = udpSocket({ netns, family, mark, reusePort: true, v6only: true })
-  const socket = createSocket({
-    type: family === 'ipv6' ? 'udp6' : 'udp4',
-    // Only addresses are ever looked up, and at once: a reply leaves in the turn in which it is made.
-    lookup: (host, _, found) => found(null, host, family === 'ipv6' ? 6 : 4),
-  })
-  try {
-    bindSocket(fd, address)
-    socket.bind({ fd, exclusive: true })
-    return socket
-  } catch (error) {
-    socket.close()
-    closeFd(fd)
-    throw error
   }
 }
