@@ -207,6 +207,7 @@ t.test('names, as captured pods and others see them', { skip }, async (t) => {
       const others = await ask(outside, 'stranger', everything)
       t.equal(others['large'], 300)
       t.match(others['noSuchName'], 'ENOTFOUND')
+      t.same(await ask(inside, 'opted-out', everything), seen, 'and see the same, also over TCP')
       t.equal(await counted(node, 'opted-out'), 0)
       t.equal(await counted(node, 'stranger'), 0)
     },
