@@ -3,11 +3,14 @@ import { readFileSync } from 'node:fs'
 import { createSocket } from 'node:dgram'
 import t from 'tap'
 import { ip } from '#base'
+import { answer, type Client } from '../../../ztunnel/dns/answer.ts'
 import { parseQuery, rcodes } from '../../../ztunnel/dns/message.ts'
 import { addressReply, emptyReply, limitOf, relayedReply } from '../../../ztunnel/dns/reply.ts'
 import { parseResponse } from '../../../ztunnel/dns/response.ts'
+import { MeshState, parseService } from '../../../ztunnel/state/index.ts'
+import { serviceWire } from '../../fakes/mesh.ts'
 import { a, question, queryOf, read, response } from './kit.ts'
-import { askUdp, proxy, upstream } from './servers.ts'
+import { askUdp, proxy, services, upstream } from './servers.ts'
 
 /** As many as a CI has time for; `FUZZ_ROUNDS=1000000` is the figure to reach at least once. */
 const rounds = Number(process.env['FUZZ_ROUNDS'] ?? 100_000)
@@ -58,16 +61,29 @@ function mutate(from: Buffer, random: (most: number) => number): Buffer {
 
 const many = Array.from({ length: 60 }, (_, n) => ip(`10.1.${n >> 8}.${n & 255}`))
 
+const client: Client = {
+  namespace: 'demo',
+  domain: 'cluster.local',
+  network: '',
+  ipv6: true,
+  preferredNamespace: undefined,
+  random: Math.random,
+}
+
 t.test(`${rounds} hostile messages: no throw, and what is read can be answered`, async (t) => {
   const random = randomOf(seed)
-  const counts = { query: 0, bad: 0, 'no-query': 0, relayed: 0, disagreed: 0 }
+  const counts = { query: 0, bad: 0, 'no-query': 0, relayed: 0, found: 0, disagreed: 0 }
   const asked = queryOf({ name: 'web' })
+  const state = new MeshState('node')
+  state.apply({ services: services.map((draft) => parseService(serviceWire(draft))) })
   const begun = performance.now()
   for (let n = 0; n < rounds; n++) {
     const bytes = mutate(seeds[random(seeds.length)] ?? Buffer.alloc(0), random)
     const parsed = parseQuery(bytes)
     counts[parsed.kind]++
     if (parsed.kind === 'query') {
+      const decision = answer(state, parsed.query.question.name, n % 2 === 0 ? 'ipv4' : undefined, client)
+      if (decision.kind === 'addresses') counts.found++
       const limit = limitOf(parsed.query, 'udp')
       const reply = addressReply(parsed.query, many, undefined, limit)
       if (reply.length > limit) t.fail(`${reply.length} bytes for ${limit}`)
@@ -87,7 +103,10 @@ t.test(`${rounds} hostile messages: no throw, and what is read can be answered`,
   }
   const took = performance.now() - begun
   t.ok(
-    counts.query > rounds / 50 && counts.bad > rounds / 50 && counts.relayed > rounds / 500,
+    counts.query > rounds / 50 &&
+      counts.bad > rounds / 50 &&
+      counts.relayed > rounds / 500 &&
+      counts.found > 0,
     JSON.stringify(counts),
   )
   t.equal(counts.disagreed, 0, 'another implementation can read what we say')
