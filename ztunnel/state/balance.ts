@@ -55,7 +55,7 @@ function choiceName({ source, network }: Chooser, { service, port, mode }: Wante
   const name = `${mode}|${port}|${network}`
   if (!isLocal(service.loadBalancer)) return name
   const { region, zone, subzone } = source.locality
-  return [name, region, zone, subzone, source.node, source.clusterId, source.network].join('|')
+  return [name, region, zone, subzone, source.node, source.clusterId, source.network].join('\0')
 }
 
 function tiersOf(
