@@ -18,42 +18,60 @@ const visible = (json: string): string => json.replace(deceptive, escaped)
 const shortened = (text: string) =>
   text.length <= maxValueChars ? text : `${text.slice(0, maxValueChars)}… (${text.length} characters)`
 
-/** A value that JSON can print, whatever it was. */
-function printable(value: unknown): unknown {
-  if (typeof value === 'string') return shortened(value)
-  if (value instanceof Error) return shortened(value.message)
-  if (typeof value !== 'object' || value === null) return typeof value === 'bigint' ? `${value}` : value
-  try {
-    const json = JSON.stringify(value) ?? 'undefined'
-    return json.length <= maxValueChars ? value : shortened(json)
-  } catch {
-    return 'unprintable' // it refers to itself, or its toJSON fails
+/** Text that stands between quotes as it is; most of a log, and a test of it costs less than escaping. */
+const harmless = /^[\w .:/\-[\]@%+=,()*]*$/
+const quoted = (text: string) => (harmless.test(text) ? `"${text}"` : visible(JSON.stringify(text)))
+
+/** A value as JSON, whatever it was; what is too long becomes text. */
+function jsonValue(value: unknown): string {
+  switch (typeof value) {
+    case 'string':
+      return quoted(shortened(value))
+    case 'number':
+      return Number.isFinite(value) ? `${value}` : 'null'
+    case 'boolean':
+      return `${value}`
+    case 'object':
+      return value instanceof Error ? quoted(shortened(value.message)) : jsonOf(value)
+    default:
+      return quoted(shortened(String(value)))
   }
 }
 
-function plainValue(value: unknown): string {
-  const shown = printable(value)
-  if (typeof shown === 'number' || typeof shown === 'boolean') return `${shown}`
-  if (typeof shown === 'string' && socketAddress.test(shown)) return shown
-  return visible(JSON.stringify(shown) ?? 'undefined')
+function jsonOf(value: object | null): string {
+  try {
+    const json = JSON.stringify(value) ?? 'null'
+    return json.length <= maxValueChars ? visible(json) : quoted(shortened(json))
+  } catch {
+    return '"unprintable"' // it refers to itself, or its toJSON fails
+  }
 }
 
+const plainValue = (value: unknown): string =>
+  typeof value === 'string' && socketAddress.test(value) ? value : jsonValue(value)
+
 /** To the millisecond, in the width of ztunnel's microseconds. */
-const stamp = (time: Date) => time.toISOString().replace('Z', '000Z')
+const stamp = (time: Date) => `${time.toISOString().slice(0, -1)}000Z`
 
 /** `time⇥level⇥scope⇥message⇥k=v …` (ztunnel: telemetry.rs). */
 export const plainLine: Render = (time, level, scope, message, fields) => {
   let pairs = ''
-  for (const [key, value] of Object.entries(fields))
+  for (const key in fields) {
+    const value = fields[key]
     if (value !== undefined) pairs += `${pairs === '' ? '' : ' '}${key}=${plainValue(value)}`
-  const text = visible(shortened(message)).replace(control, escaped)
-  return `${stamp(time)}\t${level}\t${scope}\t${text}\t${pairs}\n`
+  }
+  const text = harmless.test(message) ? message : visible(message).replace(control, escaped)
+  return `${stamp(time)}\t${level}\t${scope}\t${shortened(text)}\t${pairs}\n`
 }
+
+const head = new Set(['level', 'time', 'scope', 'message'])
 
 /** level, time, scope, message, then the fields with their dots (ztunnel: telemetry.rs). */
 export const jsonLine: Render = (time, level, scope, message, fields) => {
-  const line: Record<string, unknown> = { level, time: stamp(time), scope, message: shortened(message) }
-  for (const [key, value] of Object.entries(fields))
-    if (value !== undefined && !(key in line)) line[key] = printable(value)
-  return `${visible(JSON.stringify(line))}\n`
+  let line = `{"level":"${level}","time":"${stamp(time)}","scope":${quoted(scope)},"message":${quoted(shortened(message))}`
+  for (const key in fields) {
+    const value = fields[key]
+    if (value !== undefined && !head.has(key)) line += `,${quoted(key)}:${jsonValue(value)}`
+  }
+  return `${line}}\n`
 }
