@@ -11,7 +11,10 @@ t.test('a bug is logged with its stack and counted', async (t) => {
   surviveBugs(registry, log, proc)
   proc.emit('uncaughtException', new Error('oh'))
   proc.emit('unhandledRejection', 'ah')
-  t.match(lines, [/bug\tkind="exception" error="Error: oh\\n .*bugs\.test/, /bug\tkind="rejection" error="ah"/])
+  t.match(lines, [
+    /bug\tkind="exception" error="Error: oh\\n .*bugs\.test/,
+    /bug\tkind="rejection" error="ah"/,
+  ])
   const metrics = await registry.metrics()
   t.match(metrics, 'lateen_bugs_total{kind="exception"} 1')
   t.match(metrics, 'lateen_bugs_total{kind="rejection"} 1')
