@@ -240,6 +240,7 @@ const dnsOf = (e: Env) =>
         preferredNamespace: e.PREFERED_SERVICE_NAMESPACE,
         ipv6: e.IPV6_ENABLED,
         address: e.DNS_PROXY_ADDR,
+        ownSearch: !isShared(e),
       }
     : undefined
 

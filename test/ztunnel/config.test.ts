@@ -153,6 +153,7 @@ t.test('the DNS proxy: on unless it is switched off, under Istio’s names', asy
     preferredNamespace: undefined,
     ipv6: true,
     address: undefined,
+    ownSearch: false,
   })
   for (const name of ['DNS_CAPTURE', 'ISTIO_META_DNS_CAPTURE'])
     t.equal(parseConfig({ ...given, [name]: 'false' }).dns, undefined, name)
@@ -168,7 +169,10 @@ t.test('the DNS proxy: on unless it is switched off, under Istio’s names', asy
     preferredNamespace: 'shared',
     ipv6: false,
     address: { address: '127.0.0.1', port: 5353 },
+    ownSearch: false,
   })
+  const dedicated = { PROXY_MODE: 'dedicated', PROXY_WORKLOAD_INFO: 'ns/name/sa' }
+  t.match(parseConfig({ ...given, ...dedicated }).dns, { ownSearch: true }, 'the app has our resolv.conf')
   t.match(parseConfig({ ...given, DNS_PROXY_ADDR: '[::1]:53' }).dns, {
     address: { address: '::1', port: 53 },
   })

@@ -41,6 +41,8 @@ export type DnsConfig = Readonly<{
   ipv6: boolean
   /** DNS_PROXY_ADDR; undefined: port 15053 of both loopback addresses. */
   address: SocketAddress | undefined
+  /** The app has our resolv.conf, so its search list is known (dedicated mode); else it is what the kubelet writes. */
+  ownSearch?: boolean
 }>
 
 export type DnsProxyOptions = Readonly<{
@@ -48,8 +50,6 @@ export type DnsProxyOptions = Readonly<{
   pod: PodName & Readonly<{ uid: string }>
   /** The pod's; stays the caller's. The own when left out (dedicated mode). */
   netns?: Netns
-  /** Search list of the pod's resolver where it is known; by default what the kubelet writes. */
-  search?: readonly string[]
 }>
 
 /** The DNS servers of one pod. */
@@ -113,10 +113,11 @@ function lookThrough({ context, netns }: DnsProxyOptions): Conntrack {
   }
 }
 
-function resolverOf({ context, pod, netns, search }: DnsProxyOptions, signal: AbortSignal): Resolver {
+function resolverOf({ context, pod, netns }: DnsProxyOptions, signal: AbortSignal): Resolver {
   const { state, network, mark, config, resolvConf, metrics, log, random, times = standardTimes } = context
   const { domain, ipv6, preferredNamespace } = config
   const { namespace } = pod
+  const search = config.ownSearch ? resolvConf().search : undefined
   return {
     state,
     pod,

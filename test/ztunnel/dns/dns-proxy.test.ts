@@ -95,6 +95,20 @@ t.test('an upstream outage: names of the mesh are answered, others fail, nothing
   t.match(await metric(dns, /failures_total\{/), [/ 10$/])
 })
 
+t.test('beside an app that has our resolv.conf, its own search list counts', async (t) => {
+  await using model = await proxy([])
+  const { config } = model.context
+  await model[Symbol.asyncDispose]()
+  await using dns = await proxy([], {
+    config: { ...config, ownSearch: true },
+    resolvConf: () => ({ nameservers: [], search: ['corp.example'] }),
+  })
+  const { answers } = read(await askUdp(dns.address, question({ name: 'example.com.corp.example' })))
+  t.same(answers, ['example.com.corp.example CNAME example.com', 'example.com A 240.0.0.1'])
+  const other = read(await askUdp(dns.address, question({ name: 'example.com.demo.svc.cluster.local' })))
+  t.equal(other.rcode, 2, 'and no other')
+})
+
 t.test('a resolv.conf that names the proxy itself does not make it ask itself', async (t) => {
   await using first = await proxy([])
   await using dns = await proxy([first.address], { config: first.context.config })
