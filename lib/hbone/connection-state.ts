@@ -29,8 +29,11 @@ export type ConnectionEvents = {
 
 export type Role = 'server' | 'client'
 
-/** By how much a stream's window grows at a time: what stands still from the start stays small. */
-const growth = 4
+/**
+ * A window is at most this part of what has moved through it: an application that stops when the kernel's buffers are
+ * full has not earned a large one.
+ */
+const earned = 1 / 8
 
 /** What sending and receiving share: windows, streams, output, and the ways in which all of it ends. */
 export class ConnectionState {
@@ -115,9 +118,9 @@ export class ConnectionState {
    * How large a stream's window may be that has just taken its bytes: half of what the others leave of the connection's,
    * so that equals get equal shares and there is always one share more.
    */
-  #wantedWindow({ receiveWindow: { size } }: Stream): number {
+  #wantedWindow({ receiveWindow: { size }, moved }: Stream): number {
     const share = (this.receiveWindow.size - (this.#promised - size)) / 2
-    return Math.floor(Math.max(this.firstWindow, Math.min(share, size * growth, this.limits.streamWindow)))
+    return Math.floor(Math.max(this.firstWindow, Math.min(share, moved * earned, this.limits.streamWindow)))
   }
 
   /** Of the streams that have stood still for `ms`, the one that holds most. */
@@ -140,6 +143,7 @@ export class ConnectionState {
   consumed(stream: Stream, n: number): void {
     if (n === 0) return
     stream.held -= n
+    stream.moved += n
     stream.movedAt = this.now()
     this.held -= n
     if (!stream.closed && !stream.remoteEnded) {

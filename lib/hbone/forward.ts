@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
+import { breakOff } from './break-off.ts'
 import { errorCode, headerBytes } from './frames.ts'
-import { isHangUp, isPlainEnd } from './h2-error.ts'
+import { brokenCode, isBroken, isHangUp, isPlainEnd } from './h2-error.ts'
 import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Transferred } from './tunnel.ts'
@@ -46,6 +47,8 @@ class Forward implements TunnelUser {
   /** Bytes that the peer's window, or a write under way, left no room for; at most one read. */
   #pending: { readonly slab: Buffer; from: number; readonly to: number } | undefined
   #appEnded = false
+  /** Reset by the application, so that the peer must not take what it has got for all there is. */
+  #appBroke = false
   #writing = false
   #appFinished = false
   #peerGone = false
@@ -68,7 +71,8 @@ class Forward implements TunnelUser {
     const app = this.#app
     app.setNoDelay(true)
     app.on('error', (error) => {
-      if (!isHangUp(error)) this.#error ??= error
+      if (isHangUp(error)) this.#appBroke = true
+      else this.#error ??= error
     })
     app.on('close', () => this.#onAppClose())
     app.on('end', () => this.#onAppEnd())
@@ -208,15 +212,15 @@ class Forward implements TunnelUser {
       this.#peerGone = true
       return this.received()
     }
-    this.#error ??= this.#tunnel.session.resetReason(code)
+    if (!isBroken(code)) this.#error ??= this.#tunnel.session.resetReason(code)
     this.#settle()
-    this.#app.resetAndDestroy()
+    breakOff(this.#app)
   }
 
   #onAppClose(): void {
     if (this.#over) return
     this.#settle()
-    this.#tunnel.reset(errorCode.cancel)
+    this.#tunnel.reset(this.#appBroke ? brokenCode : errorCode.cancel)
   }
 
   #abort(reason: unknown): void {

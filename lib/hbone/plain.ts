@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { breakOff } from './break-off.ts'
 import { isHangUp } from './h2-error.ts'
 import { readBytes, releaseSlab, takeSlab } from './memory.ts'
 import { readInto } from './read-into.ts'
@@ -36,7 +37,7 @@ export function forwardSockets(a: Socket, b: Socket, signal: AbortSignal): Promi
       socket.on('error', (cause) => {
         if (!isHangUp(cause)) error ??= cause
         // A connection that broke takes the other with it, as hard as it broke.
-        other.resetAndDestroy()
+        breakOff(other)
       })
       socket.on('close', () => {
         if (!other.writableFinished && !other.destroyed) other.destroySoon()

@@ -24,7 +24,8 @@ export class Stream {
   readonly headerBytes: number
   /** Received and not yet given back. */
   held = 0
-  /** When bytes last left for a reader. */
+  /** Bytes that have left for a reader, and when the last did. */
+  moved = 0
   movedAt: number
   answered = false
   localEnded = false

@@ -1,7 +1,8 @@
 // A proxy of ours in a process of its own, so that its memory can be measured: `server <app port>` takes HBONE and
-// dials what a CONNECT asks for; `client <HBONE port>` takes plain connections and makes tunnels of them.
+// dials the port or the named socket that a CONNECT asks for; `client <HBONE port>` takes plain connections and makes tunnels of them.
 import { readdirSync } from 'node:fs'
-import { createServer, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect as connectTo, createServer, type Socket } from 'node:net'
 import { ip } from '#base'
 import { HbonePool, serveHbone } from '#hbone'
 import type { WorkloadCertificate } from '#identity'
@@ -14,13 +15,20 @@ let peer: WorkloadCertificate | undefined
 const tame = (socket: Socket) => socket.on('error', () => undefined)
 const at = (port: number) => ({ address: ip('127.0.0.1'), port })
 
+async function dialPath(path: string): Promise<Socket> {
+  const socket = tame(connectTo({ path, allowHalfOpen: true }))
+  await once(socket, 'connect')
+  return socket
+}
+
 function serve(socket: Socket): void {
   if (!own) throw new Error('no certificate')
   serveHbone(tame(socket), {
     certificate: own,
     signal: never,
     onTunnel: (tunnel) => {
-      void dial(at(Number(tunnel.authority.split(':')[1])))
+      const [host = '', port = ''] = tunnel.authority.split(':')
+      void (host.startsWith('10.') ? dial(at(Number(port))) : dialPath(`\0${host}`))
         .then((app) => {
           tunnel.accept()
           return tunnel.forward(app, never)
@@ -43,7 +51,7 @@ function connect(socket: Socket, port: number): void {
 function figures(): Figures {
   for (let i = 0; i < 3; i++) globalThis.gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
-  const handles = process.getActiveResourcesInfo().filter((one) => one.startsWith('TCP')).length
+  const handles = process.getActiveResourcesInfo().filter((one) => /TCP|Pipe/.test(one)).length
   return {
     rss,
     heapUsed,
