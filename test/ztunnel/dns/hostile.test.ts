@@ -9,6 +9,7 @@ import { addressReply, emptyReply, limitOf, relayedReply } from '../../../ztunne
 import { parseResponse } from '../../../ztunnel/dns/response.ts'
 import { MeshState, parseService } from '../../../ztunnel/state/index.ts'
 import { serviceWire } from '../../fakes/mesh.ts'
+import { until } from '../../fakes/until.ts'
 import { a, question, queryOf, read, response } from './kit.ts'
 import { askUdp, proxy, services, upstream } from './servers.ts'
 
@@ -141,6 +142,26 @@ t.test('names: what we accept, the other implementation reads as the same', asyn
     same++
   }
   t.ok(same > 500, `${same} compared`)
+})
+
+t.test('hostile messages over the wire, and no name of the mesh fails meanwhile', async (t) => {
+  const random = randomOf(13)
+  await using other = await upstream(({ bytes }) => mutate(response(bytes, {}), random))
+  await using dns = await proxy([other.address])
+  const sender = createSocket('udp4')
+  t.teardown(() => sender.close())
+  for (let n = 0; n < 50; n++) {
+    for (let i = 0; i < 40; i++) {
+      const bytes = mutate(seeds[random(seeds.length)] ?? Buffer.alloc(0), random)
+      sender.send(bytes, dns.address.port, dns.address.address)
+    }
+    t.match(read(await askUdp(dns.address, question({ name: 'web', id: n }))), {
+      id: n,
+      answers: ['web A 10.0.0.1'],
+    })
+  }
+  await until(() => dns.context.inFlight.count === 0, 'all questions have come to an end')
+  t.equal(dns.descriptors(), 0)
 })
 
 t.test('65536 spoofed answers, every ID, from another port: not one is believed', async (t) => {
