@@ -4,6 +4,7 @@ import type { ads } from '#wire'
 import { acknowledge, type Handler, type Node, TypeState } from './delta.ts'
 import type { XdsMetrics } from './metrics.ts'
 import { type Connect, runStream } from './stream.ts'
+import { terminationOf } from './termination.ts'
 
 export type SubscribeOptions = Connect &
   Readonly<{
@@ -91,7 +92,7 @@ async function keepConnected(
     } catch (error) {
       if (signal.aborted) return
       failures = performance.now() - started > settledMs && wasOpen ? 1 : failures + 1
-      metrics?.terminated(wasOpen ? 'Error' : 'ConnectionError')
+      metrics?.terminated(terminationOf(error, wasOpen))
       log.warn('XDS client connection error', { error: describeError(error) })
     }
     const waitMs = backoffMs(Math.max(failures, 1), { baseMs, capMs: cap(), ...(random ? { random } : {}) })
