@@ -36,9 +36,12 @@ const respawn = { baseMs: 250, capMs: 10_000 }
 /** A worker that lived this long was a good one. */
 const settledMs = 60_000
 const checkMs = 1_000
-/** Looks without a turn of its loop, a second each: after the first it counts as stalled, after the second it is ended. */
+/**
+ * Looks without a turn of its loop, a second each: after the first it counts as stalled, after the second it is ended.
+ * To take in a mesh of 200 000 workloads takes some seconds, more on a busy machine, and must not be its end.
+ */
 const stalledAfter = 5
-const hopelessAfter = 15
+const hopelessAfter = 60
 
 /** The data workers: brought to life, told of everything, and replaced when they die. */
 export class Workers {
