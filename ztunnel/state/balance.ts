@@ -1,7 +1,7 @@
 import { type Ip, isIpv6 } from '#base'
 import type { LoadBalancer, Scope, Service, Workload, WorkloadUid } from './mesh.ts'
 import type { MeshState } from './mesh-state.ts'
-import { type Tier, tierOf, weighted } from './weighted.ts'
+import { WeightedSet } from './weighted.ts'
 
 /** A workload of a service with the port on which it serves the service's port. */
 export type Endpoint = Readonly<{ workload: Workload; port: number }>
@@ -31,26 +31,14 @@ export function chooseEndpoint(state: MeshState, chooser: Chooser, wanted: Wante
   const { random, tried = nobody, ejected = nobody } = chooser
   // Before anything is computed and kept for it: apps may dial any port.
   if (mode === 'standard' && !service.ports.has(port)) return undefined
-  const name = choiceName(chooser, wanted)
-  const tiers = state.derive(service.key, name, () => tiersOf(state, chooser, wanted))
-  const first = ejected.size === 0 ? undefined : firstOf(tiers, ejected.union(tried), random)
-  return first ?? firstOf(tiers, tried, random)
-}
-
-function firstOf(
-  tiers: readonly Tier<Endpoint>[],
-  without: ReadonlySet<WorkloadUid>,
-  random: () => number,
-): Endpoint | undefined {
-  for (const tier of tiers) {
-    const endpoint = weighted(tier, without, random)
-    if (endpoint) return endpoint
-  }
-  return undefined
+  const tiers = state.derive(service.key, choiceName(chooser, wanted), () => new Tiers(chooser, wanted))
+  const first = ejected.size === 0 ? undefined : tiers.choose(ejected.union(tried), random)
+  return first ?? tiers.choose(tried, random)
 }
 
 const isLocal = ({ mode }: LoadBalancer) => mode === 'Strict' || mode === 'Failover'
 
+/** All that `Tiers` reads of who asks. */
 function choiceName({ source, network }: Chooser, { service, port, mode }: Wanted): string {
   const name = `${mode}|${port}|${network}`
   if (!isLocal(service.loadBalancer)) return name
@@ -58,26 +46,65 @@ function choiceName({ source, network }: Chooser, { service, port, mode }: Wante
   return [name, region, zone, subzone, source.node, source.clusterId, source.network].join('\0')
 }
 
-function tiersOf(
-  state: MeshState,
-  { source, network }: Chooser,
-  { service, port, mode }: Wanted,
-): readonly Tier<Endpoint>[] {
-  const ranked = new Map<number, Endpoint[]>()
-  for (const workload of state.membersOf(service.key).values()) {
-    const target = targetPort(service, workload, port, mode)
-    if (target === undefined || !isUsable(service, workload, network, mode)) continue
-    const rank = rankOf(service.loadBalancer, source, workload)
-    if (rank === undefined) continue
-    const endpoint = { workload, port: target }
-    const tier = ranked.get(rank)
-    if (tier) tier.push(endpoint)
-    else ranked.set(rank, [endpoint])
+/** The endpoints of a service for callers of one place, by how near they are; kept up to date member by member. */
+class Tiers {
+  readonly #source: Workload
+  readonly #network: string
+  readonly #wanted: Wanted
+  readonly #tiers = new Map<number, WeightedSet<Endpoint>>()
+  readonly #rankOf = new Map<WorkloadUid, number>()
+  #nearestFirst: readonly WeightedSet<Endpoint>[] = []
+
+  constructor({ source, network }: Chooser, wanted: Wanted) {
+    this.#source = source
+    this.#network = network
+    this.#wanted = wanted
   }
-  return [...ranked].sort(([a], [b]) => b - a).map(([, endpoints]) => tierOf(endpoints, uidOf, capacityOf))
+
+  choose(without: ReadonlySet<WorkloadUid>, random: () => number): Endpoint | undefined {
+    for (const tier of this.#nearestFirst) {
+      const endpoint = tier.choose(without, random)
+      if (endpoint) return endpoint
+    }
+    return undefined
+  }
+
+  update(uid: WorkloadUid, workload: Workload | undefined): void {
+    const before = this.#rankOf.get(uid)
+    const { service, port, mode } = this.#wanted
+    const target = workload && targetPort(service, workload, port, mode)
+    const usable =
+      workload && target !== undefined && isUsable(service, workload, this.#network, mode)
+        ? rankOf(service.loadBalancer, this.#source, workload)
+        : undefined
+    if (before !== undefined && before !== usable) this.#drop(uid, before)
+    if (usable === undefined || !workload || target === undefined) return
+    this.#rankOf.set(uid, usable)
+    this.#tier(usable).set(uid, { workload, port: target }, workload.capacity)
+  }
+
+  #tier(rank: number): WeightedSet<Endpoint> {
+    const known = this.#tiers.get(rank)
+    if (known) return known
+    const made = new WeightedSet<Endpoint>()
+    this.#tiers.set(rank, made)
+    this.#sort()
+    return made
+  }
+
+  #drop(uid: WorkloadUid, rank: number): void {
+    this.#rankOf.delete(uid)
+    const tier = this.#tiers.get(rank)
+    tier?.delete(uid)
+    if (tier?.size !== 0) return
+    this.#tiers.delete(rank)
+    this.#sort()
+  }
+
+  #sort(): void {
+    this.#nearestFirst = [...this.#tiers].sort(([a], [b]) => b - a).map(([, tier]) => tier)
+  }
 }
-const uidOf = ({ workload }: Endpoint) => workload.uid
-const capacityOf = ({ workload }: Endpoint) => workload.capacity
 
 const isUsable = (service: Service, workload: Workload, network: string, mode: Mode): boolean =>
   workload.capacity > 0 &&

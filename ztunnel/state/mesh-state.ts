@@ -19,6 +19,9 @@ export type Update = Readonly<{
   removed?: readonly string[]
 }>
 
+/** Something computed from the members of a service. */
+export type Derived = { update(uid: WorkloadUid, workload: Workload | undefined): void }
+
 const at = (network: string, address: Ip) => `${network}/${address}`
 const podKey = ({ namespace, name, serviceAccount }: PodName) => `${namespace}/${name}/${serviceAccount}`
 
@@ -37,7 +40,7 @@ export class MeshState {
   readonly #byHostname = new ServicesByKey()
   readonly #byBlock = new ServicesByBlock()
   readonly #members = new Map<ServiceKey, Map<WorkloadUid, Workload>>()
-  readonly #derived = new Map<ServiceKey, Map<string, unknown>>()
+  readonly #derived = new Map<ServiceKey, Map<string, Derived>>()
   readonly #listeners = new Set<(change: Change) => void>()
   #policies: Policies = noPolicies
 
@@ -88,12 +91,16 @@ export class MeshState {
     return this.#byHostname.best(hostname.toLowerCase(), clientNamespace)
   }
 
-  /** A value computed from a service and its members, kept until either changes. */
-  derive<T>(key: ServiceKey, name: string, compute: () => T): T {
+  /** What is computed from a service and its members: kept until the service changes, told of members that change. */
+  derive<T extends Derived>(key: ServiceKey, name: string, create: () => T): T {
     let values = this.#derived.get(key)
     if (!values || values.size > maxDerived) this.#derived.set(key, (values = new Map()))
-    if (!values.has(name)) values.set(name, compute())
-    return values.get(name) as T
+    const known = values.get(name)
+    if (known) return known as T // nobody else uses the name
+    const made = create()
+    for (const [uid, workload] of this.membersOf(key)) made.update(uid, workload)
+    values.set(name, made)
+    return made
   }
 
   apply({ workloads = [], services = [], removed = [] }: Update): void {
@@ -138,7 +145,7 @@ export class MeshState {
     for (const key of workload.services.keys()) {
       const members = this.#members.get(key) ?? new Map<WorkloadUid, Workload>()
       this.#members.set(key, members.set(workload.uid, workload))
-      this.#derived.delete(key)
+      this.#tell(key, workload.uid, workload)
     }
   }
 
@@ -152,11 +159,15 @@ export class MeshState {
       const members = this.#members.get(key)
       members?.delete(uid)
       if (members?.size === 0) this.#members.delete(key)
-      this.#derived.delete(key)
+      this.#tell(key, uid, undefined)
     }
     if (workload.node !== this.#nodeName) return []
     pull(this.#local, podKey(workload), workload)
     return [workload]
+  }
+
+  #tell(key: ServiceKey, uid: WorkloadUid, workload: Workload | undefined): void {
+    for (const value of this.#derived.get(key)?.values() ?? []) value.update(uid, workload)
   }
 
   #addService(service: Service): void {
