@@ -1,5 +1,5 @@
 import { type Ip, isIpv6 } from '#base'
-import type { MeshState, Service } from '../state/index.ts'
+import type { MeshState, Service, Workload, WorkloadUid } from '../state/index.ts'
 import { aliasesOf, type Place, wildcardsOf } from './aliases.ts'
 
 /** Who asks, and what is configured. */
@@ -65,9 +65,11 @@ export function answer(
   if (ipFamilies === (family === 'ipv6' ? 'IPv4' : 'IPv6')) return no('ip-families')
   const headless = isHeadless(service)
   // Endpoints that we have not heard of yet; whoever else knows the name may have.
-  if (headless && isWithoutEndpoints(state, service))
+  if (headless && endpointsOf(state, service).isEmpty)
     return { kind: 'forward', reason: 'no-endpoints', exists: cname === undefined }
-  const addresses = headless ? endpointsOf(state, service, family) : vipsOf(service, family, client.network)
+  const addresses = headless
+    ? endpointsOf(state, service).list(family)
+    : vipsOf(service, family, client.network)
   if (addresses.length === 0) return no('no-address')
   return {
     kind: 'addresses',
@@ -124,22 +126,36 @@ const vipsOf = ({ vips }: Service, family: AddressFamily, network: string): read
     .map(({ address }) => address)
     .filter(ofFamily(family))
 
-/** One address of every endpoint that may be dialled, of whatever network (ztunnel: no filter there). */
-function endpointsOf(state: MeshState, service: Service, family: AddressFamily): readonly Ip[] {
-  return state.derive(service.key, `dns|${family}`, () => {
-    const { healthPolicy } = service.loadBalancer
-    const addresses: Ip[] = []
-    for (const { status, addresses: own } of state.membersOf(service.key).values()) {
-      if (status !== 'Healthy' && healthPolicy !== 'AllowAll') continue
-      const one = own.find(ofFamily(family))
-      if (one !== undefined) addresses.push(one)
+/** One address of each family of every endpoint that may be dialled, of whatever network (ztunnel: no filter there). */
+class Endpoints {
+  readonly #allowsAll: boolean
+  readonly #addresses = { ipv4: new Map<WorkloadUid, Ip>(), ipv6: new Map<WorkloadUid, Ip>() }
+
+  constructor({ loadBalancer }: Service, members: ReadonlyMap<WorkloadUid, Workload>) {
+    this.#allowsAll = loadBalancer.healthPolicy === 'AllowAll'
+    for (const [uid, workload] of members) this.update(uid, workload)
+  }
+
+  update(uid: WorkloadUid, workload: Workload | undefined): void {
+    const usable = workload && (workload.status === 'Healthy' || this.#allowsAll) ? workload.addresses : []
+    for (const family of ['ipv4', 'ipv6'] as const) {
+      const address = usable.find(ofFamily(family))
+      if (address === undefined) this.#addresses[family].delete(uid)
+      else this.#addresses[family].set(uid, address)
     }
-    return addresses
-  })
+  }
+
+  get isEmpty(): boolean {
+    return this.#addresses.ipv4.size + this.#addresses.ipv6.size === 0
+  }
+
+  list(family: AddressFamily): readonly Ip[] {
+    return [...this.#addresses[family].values()]
+  }
 }
 
-const isWithoutEndpoints = (state: MeshState, service: Service): boolean =>
-  endpointsOf(state, service, 'ipv4').length === 0 && endpointsOf(state, service, 'ipv6').length === 0
+const endpointsOf = (state: MeshState, service: Service): Endpoints =>
+  state.derive(service.key, 'dns', () => new Endpoints(service, state.membersOf(service.key)))
 
 /** Another order each time, for clients that take the first; of very many, some. */
 function shuffled(addresses: readonly Ip[], random: () => number): readonly Ip[] {
