@@ -27,6 +27,7 @@ export type Addon = Readonly<{
     peer: string,
     peerPort: number,
   ): number | readonly [address: string, port: number]
+  writeSetting(netnsFd: number, path: string, text: string): number
   nsType(fd: number): number
   raiseFileLimit(): number
   dup(fd: number): number

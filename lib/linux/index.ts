@@ -16,3 +16,4 @@ export {
 export { connectSeqpacket, listenSeqpacket, maxPacketBytes, type Seqpacket } from './seqpacket.ts'
 export { type Conntrack, openConntrack } from './conntrack.ts'
 export { raiseFileLimit } from './limits.ts'
+export { migrateRequests } from './settings.ts'

@@ -130,6 +130,22 @@ napi_value Socket(napi_env env, napi_callback_info info) {
   return Int(env, fd);
 }
 
+/** writeSetting(netnsFd, path, text) -> bytes written. A path under /proc/sys/net names the setting of whoever opens it. */
+napi_value WriteSetting(napi_env env, napi_callback_info info) {
+  Args args(env, info);
+  int netns = IntOf(env, args.at[0]);
+  char path[128], text[32];
+  if (!TextOf(env, args.at[1], path, sizeof path) || !TextOf(env, args.at[2], text, sizeof text))
+    return Int(env, -EINVAL);
+  if (own_netns.get() < 0 || setns(netns, CLONE_NEWNET) != 0) return Int(env, -errno);
+  int fd = open(path, O_WRONLY | O_CLOEXEC);
+  ssize_t done = fd < 0 ? -1 : write(fd, text, strlen(text));
+  int failed = errno;
+  if (fd >= 0) close(fd);
+  ReturnFrom(netns);
+  return Int(env, done < 0 ? -failed : done);
+}
+
 union Address {
   sockaddr any;
   sockaddr_in v4;
@@ -608,7 +624,7 @@ NAPI_MODULE_INIT() {
                {"pollOpen", PollOpen},     {"pollSet", PollSet},
                {"pollClose", PollClose},   {"keepAlive", KeepAlive},
                {"conntrackSocket", ConntrackSocket}, {"conntrackOriginal", ConntrackOriginal},
-               {"keepAddress", KeepAddress}};
+               {"keepAddress", KeepAddress}, {"writeSetting", WriteSetting}};
   for (const auto& entry : table) {
     napi_value function;
     napi_create_function(env, entry.name, NAPI_AUTO_LENGTH, entry.function, nullptr, &function);

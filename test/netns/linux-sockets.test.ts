@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, readlinkSync } from 'node:fs'
 import net, { type AddressInfo } from 'node:net'
 import t from 'tap'
 import { ip } from '#base'
@@ -10,6 +10,7 @@ import {
   closeFd,
   keepAlive,
   listenSocket,
+  migrateRequests,
   netnsFromFd,
   openNetns,
   originalDst,
@@ -53,6 +54,18 @@ t.test('sockets in another network namespace', { skip }, async (t) => {
     const fd = tcpSocket({ netns, family: host.includes(':') ? 'ipv6' : 'ipv4', mark })
     return new net.Socket({ fd, allowHalfOpen: true }).connect({ host, port })
   }
+
+  await t.test('a setting of another namespace', async (t) => {
+    const setting = '/proc/sys/net/ipv4/tcp_migrate_req'
+    const ours = readFileSync(setting, 'utf8')
+    migrateRequests(netns)
+    t.equal(inNetns('cat', setting).toString().trim(), '1')
+    t.equal(readFileSync(setting, 'utf8'), ours)
+    t.equal(readlinkSync('/proc/thread-self/ns/net'), own)
+    t.throws(() => migrateRequests({ fd: 0, inode: 0n, [Symbol.dispose]: () => undefined }), {
+      code: 'syscall-failed',
+    })
+  })
 
   await t.test('what a listener accepts has its keepalive', async (t) => {
     const fd = tcpSocket({ netns, family: 'ipv6', reusePort: true })

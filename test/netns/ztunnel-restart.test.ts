@@ -10,7 +10,7 @@ import { needsRoot, resourcesOf } from '../fakes/two-nodes.ts'
 const skip = needsRoot
 /** Restarts of each node's ztunnel; more by hand: RESTARTS=50. */
 const rounds = Number(process.env['RESTARTS'] ?? 1)
-t.setTimeout(60_000 + rounds * 20_000)
+t.setTimeout(120_000 + rounds * 30_000)
 
 type Teardown = { teardown(fn: () => unknown): unknown }
 type Setting = Readonly<{

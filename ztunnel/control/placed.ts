@@ -1,5 +1,5 @@
 import { MeshError, messageOf, sleep } from '#base'
-import type { Netns } from '#linux'
+import { migrateRequests, type Netns } from '#linux'
 import type { Logger } from '#telemetry'
 import type { PodProxy, Role } from '../inpod/index.ts'
 import type { PodContext } from '../proxy/index.ts'
@@ -38,10 +38,21 @@ export class PlacedPods {
     const failure = answers.find((answer, i) => answer.status === 'rejected' && asked[i]?.gone === false) as
       | PromiseRejectedResult
       | undefined
-    if (failure === undefined && answers.some(({ status }) => status === 'fulfilled'))
+    if (failure === undefined && answers.some(({ status }) => status === 'fulfilled')) {
+      if (role === 'captured') this.#keepRequests(placed)
       return this.#proxyOf(placed)
+    }
     await this.#stop(placed)
     throw failure?.reason ?? new MeshError('unavailable', { message: 'no data worker is up' })
+  }
+
+  /** Our own node agent has seen to it already; another one does not know of it. */
+  #keepRequests({ pod, netns }: Placed): void {
+    try {
+      migrateRequests(netns)
+    } catch (error) {
+      this.#log.debug('tcp_migrate_req could not be set', { uid: pod.uid, error: messageOf(error) })
+    }
   }
 
   /** Has a worker that is new serve what the others serve. Resolves when it does, or is gone. */
