@@ -3,7 +3,7 @@ import { createServer, type Socket } from 'node:net'
 import type { SocketAddress } from '#base'
 import { bindSocket, closeFd, originalDst, tcpSocket } from '#linux'
 import type { Bind, DnsServer } from './bind.ts'
-import { handleMessage, type Resolver } from './handle.ts'
+import { handleMessage, type Resolver } from './handle-message.ts'
 
 /** Resolvers use one or two connections; the rest of a pod's is some fault, or a flood. */
 const maxConnections = 64

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { parseIp, type SocketAddress } from '#base'
 import { udpSocket } from '#linux'
 import type { Bind, DnsServer } from './bind.ts'
-import { handleMessage, type Resolver } from './handle.ts'
+import { handleMessage, type Resolver } from './handle-message.ts'
 import { udpSocketOn } from './udp-socket.ts'
 
 /** Replies that the kernel has not taken yet; further ones are dropped, and the client asks again. */
