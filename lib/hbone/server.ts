@@ -113,6 +113,7 @@ class Inbound extends TunnelStream implements InboundTunnel {
   #answer(status: number, headers: Readonly<Record<string, string>>, end: boolean): void {
     const { connection } = this.session
     if (this.stream.answered) throw new TypeError('tunnel is already answered')
+    this.forgetLost()
     connection.respond(this.stream, [[':status', `${status}`], ...Object.entries(headers)], end)
     if (!end) return this.session.flush()
     this.refused()

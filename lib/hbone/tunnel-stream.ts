@@ -132,6 +132,11 @@ export class TunnelStream implements StreamListener, Tunnel {
     return this.#lost.signal
   }
 
+  /** An answered tunnel tells its end by its user. */
+  protected forgetLost(): void {
+    this.#lost = undefined
+  }
+
   #gone(code: number): void {
     if (this.resetCode !== undefined) return
     this.resetCode = code
