@@ -124,7 +124,8 @@ async function proxyTunnel({ tunnel, podAddress, local, target, ctx, room }: Pro
     return tunnel.refuse(401)
   }
   try {
-    const app = await dialApp(tunnel, target, ctx, tracked.signal)
+    // Nobody is dialled for a peer that has given up.
+    const app = await dialApp(tunnel, target, ctx, AbortSignal.any([tracked.signal, tunnel.lost]))
     using _app = destroying(app) // the peer may have gone while we dialled
     tunnel.accept(ctx.tuning.baggage ? { baggage: baggageOf(local) } : {})
     finish.watch(app, introduce(tunnel, target, app))
