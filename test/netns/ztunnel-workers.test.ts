@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import t from 'tap'
 import type { LogControl } from '#telemetry'
@@ -177,6 +178,8 @@ t.test(
     })
     const stranger = mesh.network.pod('stranger', 3)
     t.equal(await call(stranger, server), 'x')
+    const openFiles = () => readdirSync('/proc/self/fd').length
+    const before = openFiles()
     const names = Array.from({ length: 20_000 }, (_, n) => `many-${n}`)
     const many = Object.assign(
       {},
@@ -194,5 +197,6 @@ t.test(
       'with a smaller mesh it lives again',
     )
     t.equal(await call(stranger, server), 'x')
+    await eventually(() => openFiles() <= before, 'no descriptor of the dead is left')
   },
 )
