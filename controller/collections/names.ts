@@ -13,7 +13,7 @@ export function workloadNameOf(pod: Pod): string {
   if (!owner) return nameOf(pod)
   switch (owner.kind) {
     case 'ReplicaSet': {
-      const hash = pod.metadata.labels?.['pod-template-hash']
+      const hash = firstOf(pod, ['pod-template-hash', 'rollouts-pod-template-hash']) // Deployment, Argo Rollout
       return hash && owner.name.endsWith(`-${hash}`) ? owner.name.slice(0, -hash.length - 1) : owner.name
     }
     case 'Job':

@@ -76,15 +76,20 @@ const protocols: ReadonlyMap<string, workload.AppProtocol> = new Map([
   ['http2', AppProtocol.HTTP2],
   ['kubernetes.io/h2c', AppProtocol.HTTP2],
   ['grpc', AppProtocol.GRPC],
+  ['grpc-web', AppProtocol.HTTP11],
   ['https', AppProtocol.TLS],
   ['tls', AppProtocol.TLS],
   ['tcp', AppProtocol.TCP],
 ])
 
 /** What `appProtocol` says, else the first word of the port's name: `http-web` is HTTP. */
-function appProtocolOf({ appProtocol, name = '' }: ServicePort): workload.AppProtocol {
-  const said = appProtocol?.toLowerCase() ?? name.split('-')[0] ?? ''
-  return protocols.get(said) ?? AppProtocol.UNKNOWN
+export function appProtocolOf({
+  appProtocol,
+  name = '',
+}: Pick<ServicePort, 'appProtocol' | 'name'>): workload.AppProtocol {
+  // The one name of two words.
+  const said = appProtocol?.toLowerCase() ?? (/^grpc-web($|-)/.exec(name) ? 'grpc-web' : name.split('-')[0])
+  return protocols.get(said ?? '') ?? AppProtocol.UNKNOWN
 }
 
 function ipFamiliesOf(families: readonly string[]): workload.IPFamilies {

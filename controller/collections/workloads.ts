@@ -114,7 +114,7 @@ function servicesOf(pod: Pod, fetch: Fetch, { inputs, indexes, settings }: Workl
   for (const slice of fetch.by(indexes.slicesByPod, `${namespaceOf(pod)}/${nameOf(pod)}`)) {
     const key = serviceKeyOf(slice)
     const service = key === undefined ? undefined : fetch.one(inputs.services, key)
-    if (!service || selectorOf(service)) continue
+    if (!service || service.spec?.type === 'ExternalName' || selectorOf(service)) continue
     const named = (slice.endpoints ?? []).some(({ targetRef }) => targetRef?.uid === pod.metadata.uid)
     if (named) lists[serviceNameOf(service, settings)] = { ports: slicePorts(service, slice) }
   }
@@ -163,7 +163,7 @@ export function endpointWorkloads(
 ): readonly workload.Workload[] {
   const key = serviceKeyOf(slice)
   const service = key === undefined ? undefined : fetch.one(inputs.services, key)
-  if (!service || slice.addressType === 'FQDN') return []
+  if (!service || service.spec?.type === 'ExternalName' || slice.addressType === 'FQDN') return []
   const ports = slicePorts(service, slice)
   const seen = new Map<string, workload.Workload>()
   for (const endpoint of slice.endpoints ?? []) {

@@ -1,0 +1,36 @@
+/**
+ * Kubernetes objects in, Address resources out, as they are on the wire. The cases are the `*.yaml` files here; read
+ * `usual.yaml` first. Each case names every resource that its inputs give: what is not written must not be there.
+ */
+import { readFileSync, readdirSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import { golden, overlay, rendered, type Case, type Usual } from './render.ts'
+
+const read = (file: string): unknown => parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'))
+const usual = read('usual.yaml') as Usual
+const files = readdirSync(import.meta.dirname).filter((f) => f.endsWith('.yaml') && f !== 'usual.yaml')
+let count = 0
+for (const file of files) {
+  const { shows, cases } = read(file) as { shows: 'workloads' | 'services' | 'all'; cases: readonly Case[] }
+  for (const one of cases) {
+    count++
+    t.test(`${file}: ${one.title}`, async (t) => {
+      const got = rendered(golden(one, usual), one.shows ?? shows)
+      const want = Object.fromEntries(
+        Object.entries(one.want ?? {}).map(([name, fields]) => [
+          name,
+          overlay(usual.want[sourceOf(name)], fields),
+        ]),
+      )
+      for (const [name, row] of Object.entries(got)) if (!want[name]?.['aliases']) delete row['aliases']
+      t.strictSame(got, want)
+    })
+  }
+}
+t.ok(count >= 125, `${count} cases`)
+
+function sourceOf(name: string): string {
+  const [, group = '', kind = ''] = name.split('/')
+  return kind === '' || name.split('/').length < 4 ? 'Service' : group === '' ? 'Pod' : kind
+}

@@ -1,0 +1,108 @@
+import { ipFromBytes, isRecord } from '#base'
+import type { Custom, EndpointSlice, KubeNode, KubeObject, Namespace, Pod, Service } from '#kube'
+import { workload } from '#wire'
+import type { Settings } from '../../../controller/collections/index.ts'
+import { meshOf } from '../collections/world.ts'
+
+type Fields = Record<string, unknown>
+export type Case = Readonly<{
+  title: string
+  shows?: 'workloads' | 'services' | 'all'
+  settings?: Partial<Settings>
+  given: readonly (Fields & { kind: string })[]
+  want?: Readonly<Record<string, Fields | null>>
+}>
+export type Usual = Readonly<{ given: Record<string, Fields>; want: Record<string, Fields> }>
+
+/** `over` laid over `base`: maps are merged, null takes away, everything else replaces. */
+export function overlay(base: unknown, over: unknown): Fields {
+  const merged: Fields = isRecord(base) ? { ...base } : {}
+  for (const [key, value] of Object.entries(isRecord(over) ? over : {})) {
+    if (value === null) delete merged[key]
+    else merged[key] = isRecord(value) ? overlay(merged[key], value) : value
+  }
+  return merged
+}
+
+/** The mesh of a case's inputs. */
+export function golden({ given, settings = {} }: Case, usual: Usual) {
+  const of = <T extends KubeObject>(kind: string) =>
+    given.filter((o) => o.kind === kind).map((o) => overlay(usual.given[kind], o) as unknown as T)
+  return meshOf({
+    pods: of<Pod>('Pod'),
+    services: of<Service>('Service'),
+    slices: of<EndpointSlice>('EndpointSlice'),
+    namespaces: of<Namespace>('Namespace'),
+    nodes: of<KubeNode>('Node'),
+    policies: of<Custom>('AuthorizationPolicy'),
+    peers: of<Custom>('PeerAuthentication'),
+    settings,
+  })
+}
+
+/** Every Address by its name, without the fields that say nothing. */
+export function rendered(mesh: ReturnType<typeof golden>, shows: 'workloads' | 'services' | 'all') {
+  const rows: Record<string, Fields> = {}
+  for (const { name, aliases, any } of mesh.addresses.list()) {
+    const { type } = workload.Address.decode(any.value)
+    if (type?.$case === 'workload' && shows !== 'services')
+      rows[name] = said({ ...workloadText(type.value), aliases })
+    if (type?.$case === 'service' && shows !== 'workloads')
+      rows[name] = said({ ...serviceText(type.value), aliases })
+  }
+  return rows
+}
+
+const said = (fields: Fields): Fields =>
+  Object.fromEntries(
+    Object.entries(fields).filter(
+      ([, value]) =>
+        value !== undefined &&
+        value !== '' &&
+        value !== false &&
+        !(Array.isArray(value) && value.length === 0) &&
+        !(isRecord(value) && Object.keys(value).length === 0),
+    ),
+  )
+
+const word = (words: Readonly<Record<string, number>>, value: number) =>
+  Object.keys(words).find((name) => words[name] === value)
+
+const gateway = (g: workload.GatewayAddress | undefined) =>
+  g &&
+  `${g.destination?.$case === 'hostname' ? `${g.destination.value.namespace}/${g.destination.value.hostname}` : g.destination ? networkAddress(g.destination.value) : ''}:${g.hboneMtlsPort}`
+const networkAddress = ({ network, address, length }: workload.NetworkAddress) =>
+  `${network}/${ipFromBytes(address)}${length === undefined ? '' : `/${length}`}`
+const portText = ({ servicePort, targetPort }: workload.Port) => `${servicePort}>${targetPort}`
+
+const workloadText = (w: workload.Workload): Fields => ({
+  ...w,
+  uid: undefined, // is its name
+  addresses: w.addresses.map((bytes) => ipFromBytes(bytes)),
+  tunnelProtocol: word(workload.TunnelProtocol, w.tunnelProtocol),
+  workloadType: word(workload.WorkloadType, w.workloadType),
+  status: word(workload.WorkloadStatus, w.status),
+  networkMode: word(workload.NetworkMode, w.networkMode),
+  locality: w.locality && `${w.locality.region}/${w.locality.zone}/${w.locality.subzone}`,
+  waypoint: gateway(w.waypoint),
+  networkGateway: gateway(w.networkGateway),
+  services: Object.fromEntries(
+    Object.entries(w.services).map(([name, { ports }]) => [name, ports.map(portText).join(' ')]),
+  ),
+})
+
+const serviceText = (s: workload.Service): Fields => ({
+  ...s,
+  addresses: s.addresses.map(networkAddress),
+  ports: s.ports.map((p) => `${portText(p)} ${word(workload.AppProtocol, p.appProtocol)}`),
+  ipFamilies: word(workload.IPFamilies, s.ipFamilies),
+  visibility: word(workload.Visibility, s.visibility),
+  waypoint: gateway(s.waypoint),
+  loadBalancing:
+    s.loadBalancing &&
+    [
+      word(workload.LoadBalancing_Mode, s.loadBalancing.mode),
+      word(workload.LoadBalancing_HealthPolicy, s.loadBalancing.healthPolicy),
+      ...s.loadBalancing.routingPreference.map((scope) => word(workload.LoadBalancing_Scope, scope)),
+    ].join(' '),
+})
