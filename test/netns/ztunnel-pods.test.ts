@@ -182,9 +182,18 @@ t.test('draining: what is open goes on, nothing new comes in', { skip }, async (
       ),
     'new connections are refused',
   )
-  open.write('during')
-  const [answer] = await once(open, 'data')
-  t.equal(String(answer), 'during')
+  const { hellos } = n2.agent
+  n2.agent.disconnect()
+  for (const text of ['during', 'and', 'after']) {
+    open.write(text)
+    t.equal(String((await once(open, 'data'))[0]), text)
+    await new Promise((done) => setTimeout(done, 20)) // it would be back after 10 ms
+  }
+  t.equal(
+    n2.agent.hellos,
+    hellos,
+    'who leaves does not come back to the agent, which would take it for the newest',
+  )
   open.end()
   await drained
   t.pass('it is over when the last connection is')
