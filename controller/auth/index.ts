@@ -1,3 +1,4 @@
+export { type AllowanceOptions, Allowances } from './allowances.ts'
 export {
   type Authenticate,
   type Authenticated,

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Metadata } from '@grpc/grpc-js'
 import { messageOf, within } from '#base'
 import { type KubeClient, kinds, type TokenReview } from '#kube'
+import { ReviewSlots, type Slot } from './review-slots.ts'
 
 /** A service account that proved itself; `pod` only if its token is bound to one. */
 export type Caller = Readonly<{
@@ -13,8 +14,8 @@ export type Caller = Readonly<{
 /** `later`: nobody could say; the same token may do at the next try. */
 export type Refused = Readonly<{ kind: 'refused'; reason: string; later: boolean }>
 export type Authenticated = Caller | Refused
-/** Says who sent a request with this metadata. Never rejects. */
-export type Authenticate = (metadata: Metadata) => Promise<Authenticated>
+/** Says who sent a request with this metadata from this address (`host:port`). Never rejects. */
+export type Authenticate = (metadata: Metadata, peer?: string) => Promise<Authenticated>
 
 export type AuthenticatorOptions = Readonly<{
   client: KubeClient
@@ -23,19 +24,17 @@ export type AuthenticatorOptions = Readonly<{
   now?: () => number
 }>
 
-/** A revoked token works this much longer; ztunnel's burst of CSRs at start costs one review. */
-const keepMs = 10_000
+/** A revoked token, or that of a deleted pod, works this much longer; ztunnel's burst of CSRs at start costs one review. */
+const keepMs = 5_000
 /** A refusal is kept only against a client that retries in a tight loop. */
 const keepRefusalMs = 1_000
 const maxRemembered = 10_000
 const maxTokenChars = 16_384
 const reviewTimeoutMs = 10_000
-/** Reviews under way; more are refused, to be tried again. */
-const maxReviews = 64
 
 const refused = (reason: string, later = false): Refused => ({ kind: 'refused', reason, later })
 
-type Remembered = Readonly<{ answer: Promise<Authenticated>; untilMs: number }>
+type Remembered = Readonly<{ answer: Authenticated; untilMs: number }>
 
 export function tokenAuthenticator({
   client,
@@ -43,11 +42,12 @@ export function tokenAuthenticator({
   signal,
   now = () => performance.now(),
 }: AuthenticatorOptions): Authenticate {
-  const remembered = new Map<string, Remembered>()
-  let reviews = 0
-  const review = async (token: string): Promise<Authenticated> => {
-    if (reviews >= maxReviews) return refused('too many token reviews at once', true)
-    reviews++
+  // Apart, so that no flood of bad tokens makes us forget the good ones.
+  const callers = new Map<string, Remembered>()
+  const refusals = new Map<string, Remembered>()
+  const underWay = new Map<string, Promise<Authenticated>>()
+  const slots = new ReviewSlots(now)
+  const ask = async (token: string): Promise<Authenticated> => {
     try {
       const body: TokenReview = { metadata: {}, spec: { token, audiences } }
       return callerFrom(
@@ -56,25 +56,37 @@ export function tokenAuthenticator({
       )
     } catch (error) {
       return refused(`token review failed: ${messageOf(error)}`, true)
-    } finally {
-      reviews--
     }
   }
-  return async (metadata) => {
+  const review = async (token: string, key: string, slot: Slot): Promise<Authenticated> => {
+    const answer = await ask(token)
+    const isBad = answer.kind === 'refused' && !answer.later
+    slot.giveBack(isBad)
+    underWay.delete(key)
+    const [answers, ms] = answer.kind === 'caller' ? [callers, keepMs] : [refusals, keepRefusalMs]
+    remember(answers, key, { answer, untilMs: now() + ms })
+    return answer
+  }
+  return async (metadata, peer = '') => {
     const token = bearerOf(metadata)
     if (token === undefined) return refused('no bearer token')
     const key = createHash('sha256').update(token).digest('base64')
-    const known = remembered.get(key)
+    const known = callers.get(key) ?? refusals.get(key)
     if (known && known.untilMs > now()) return known.answer
-    const answer = review(token)
-    remembered.delete(key)
-    remembered.set(key, { answer, untilMs: now() + keepMs })
-    forgetOldest(remembered)
-    const { kind } = await answer
-    if (kind === 'refused') remembered.set(key, { answer, untilMs: now() + keepRefusalMs })
+    callers.delete(key)
+    refusals.delete(key)
+    const asked = underWay.get(key)
+    if (asked) return asked
+    const slot = slots.take(hostOf(peer))
+    if (typeof slot === 'string') return refused(slot, true)
+    const answer = review(token, key, slot)
+    underWay.set(key, answer)
     return answer
   }
 }
+
+/** Ports come and go; the address is what a pod cannot choose. */
+const hostOf = (peer: string): string => peer.replace(/:\d+$/, '')
 
 function bearerOf(metadata: Metadata): string | undefined {
   const [value] = metadata.get('authorization')
@@ -83,12 +95,10 @@ function bearerOf(metadata: Metadata): string | undefined {
   return match?.[1]
 }
 
-/** Maps keep the order of insertion. */
-function forgetOldest(remembered: Map<string, unknown>): void {
-  for (const key of remembered.keys()) {
-    if (remembered.size <= maxRemembered) return
-    remembered.delete(key)
-  }
+function remember(answers: Map<string, Remembered>, key: string, remembered: Remembered): void {
+  answers.set(key, remembered)
+  const [oldest] = answers.keys() // maps keep the order of insertion
+  if (answers.size > maxRemembered && oldest !== undefined) answers.delete(oldest)
 }
 
 const accountPattern = /^system:serviceaccount:([a-z0-9.-]+):([a-z0-9.-]+)$/

@@ -52,7 +52,7 @@ const withToken = (value: string) => {
   return metadata
 }
 
-t.test('reviews once, remembers for ten seconds, asks for our audience', async (t) => {
+t.test('reviews once, remembers for five seconds, asks for our audience', async (t) => {
   await using kube = await FakeKube.start()
   const seen: unknown[] = []
   kube.hook(({ path, body }) => {
@@ -70,12 +70,12 @@ t.test('reviews once, remembers for ten seconds, asks for our audience', async (
   await Promise.all([1, 2, 3].map(() => authenticate(withToken('Bearer abc'))))
   t.equal(seen.length, 1, 'together they are one review')
   t.match(seen[0], { spec: { token: 'abc', audiences } })
-  nowMs = 9_999
+  nowMs = 4_999
   t.match(await authenticate(withToken('Bearer abc')), { kind: 'caller' })
   t.equal(seen.length, 1)
   await authenticate(withToken('bearer other'))
   t.equal(seen.length, 2)
-  nowMs = 10_001
+  nowMs = 5_001
   await authenticate(withToken('Bearer abc'))
   t.equal(seen.length, 3, 'then it is reviewed again')
 })
@@ -97,4 +97,75 @@ t.test('no token, garbage, or no API server: refused, never thrown', async (t) =
   t.equal(kube.requests.length, 0, 'nothing of that is worth a review')
   kube.hook(() => ({ status: 503, body: {} }))
   t.match(await authenticate(withToken('Bearer abc')), { kind: 'refused', reason: /review failed/ })
+})
+
+const start = (kube: FakeKube, now?: () => number) =>
+  tokenAuthenticator({
+    client: kube.client(),
+    audiences,
+    signal: new AbortController().signal,
+    ...(now ? { now } : {}),
+  })
+const good = { status: 201, body: { status: { ...accepted, user: user(account, pod) } } }
+const bad = { status: 201, body: { status: { authenticated: false, error: 'expired' } } }
+const tokenIn = (body: unknown) => (body as { spec: { token: string } }).spec.token
+
+t.test(
+  'a revoked token is refused at the next review, and a token that was refused may become good',
+  async (t) => {
+    await using kube = await FakeKube.start()
+    let valid = true
+    kube.hook(() => (valid ? good : bad))
+    let nowMs = 0
+    const authenticate = start(kube, () => nowMs)
+    t.match(await authenticate(withToken('Bearer abc')), { kind: 'caller' })
+    valid = false
+    nowMs = 5_001
+    t.match(await authenticate(withToken('Bearer abc')), { kind: 'refused', later: false, reason: /expired/ })
+    valid = true
+    t.match(await authenticate(withToken('Bearer abc')), { kind: 'refused' }, 'not asked in a tight loop')
+    nowMs = 6_100
+    t.match(await authenticate(withToken('Bearer abc')), { kind: 'caller' })
+  },
+)
+
+t.test('one address with made-up tokens uses up its own share of reviews only', async (t) => {
+  await using kube = await FakeKube.start()
+  kube.hook(({ body }) => (tokenIn(body).startsWith('junk') ? bad : good))
+  let nowMs = 0
+  const authenticate = start(kube, () => nowMs)
+  const attacker = (n: number) => authenticate(withToken(`Bearer junk${n}`), `10.0.0.66:${4000 + n}`)
+  t.match(await authenticate(withToken('Bearer its-good'), '10.0.0.66:1'), { kind: 'caller' })
+  let later = 0
+  for (let n = 0; n < 500; n++) {
+    const answer = await attacker(n)
+    t.equal(answer.kind, 'refused')
+    if (answer.kind === 'refused' && answer.later) later++
+  }
+  t.equal(later, 480)
+  t.equal(kube.requests.length, 21, 'the rest were not worth a review')
+  t.match(
+    await authenticate(withToken('Bearer abc'), '10.0.0.5:4000'),
+    { kind: 'caller' },
+    'others are served',
+  )
+  t.match(
+    await authenticate(withToken('Bearer its-good'), '10.0.0.66:2'),
+    { kind: 'caller' },
+    'known: no review',
+  )
+  nowMs = 2_000
+  t.match(await authenticate(withToken('Bearer fresh'), '10.0.0.66:3'), { kind: 'caller' }, 'it gets over it')
+})
+
+t.test('slow reviews for one address leave slots to the others', async (t) => {
+  await using kube = await FakeKube.start()
+  const authenticate = start(kube)
+  kube.hook(() => good)
+  const many = Array.from({ length: 40 }, (_, n) => authenticate(withToken(`Bearer t${n}`), `[fd00::6]:${n}`))
+  const other = authenticate(withToken('Bearer abc'), '[fd00::7]:9')
+  const answers = await Promise.all(many)
+  t.equal(answers.filter(({ kind }) => kind === 'caller').length, 8)
+  t.ok(answers.every((answer) => answer.kind === 'caller' || answer.later))
+  t.match(await other, { kind: 'caller' })
 })
