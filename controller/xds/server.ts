@@ -9,6 +9,7 @@ export type ServeOptions = PublisherOptions &
     /** Who opened a stream; a reason when that cannot be said. */
     authenticate: (
       metadata: Metadata,
+      peer: string,
     ) => Promise<
       Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string; later: boolean }>
     >
@@ -44,7 +45,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   }
   const serve = async (call: Call) => {
     call.on('error', (error) => log.debug('stream failed', { error: messageOf(error) }))
-    const caller = await options.authenticate(call.metadata)
+    const caller = await options.authenticate(call.metadata, call.getPeer())
     if (call.cancelled) return
     const reason =
       caller.kind === 'refused' ? caller.reason : caller.pod ? undefined : 'token is bound to no pod'
