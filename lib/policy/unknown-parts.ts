@@ -97,5 +97,4 @@ function scan(s: Scan, end: number, known: Shape, path: readonly number[]): void
     }
     if (reader.pos !== stop) throw new RangeError('a field is longer than its message')
   }
-  if (reader.pos !== end) throw new RangeError('a field is longer than its message')
 }

@@ -26,7 +26,24 @@ const fd00 = (last: number) => Buffer.concat([Buffer.from([0xfd]), Buffer.alloc(
 /** Names near to each other: dots, prefixes of each other, empty, a star that is no wildcard, beyond ASCII. */
 const part = ({ pick }: Choices) => pick('a', 'a', 'ab', 'b', 'a.b', 'a-b', 'A')
 const text = (c: Choices) =>
-  c.pick('', 'a', 'b', 'ab', 'a.b', 'a*', '*', 'td/ns/a/sa/a', 'td/ns/a/sa/', '/sa/a.b', 'td', 'é', 'A', '/')
+  c.pick(
+    '',
+    'a',
+    'b',
+    'ab',
+    'a.b',
+    'a*',
+    '*',
+    'td/ns/a/sa/a',
+    'td/ns/a/sa/',
+    '/sa/a.b',
+    'td',
+    'é',
+    'é',
+    'é',
+    'A',
+    '/',
+  )
 
 export function stringMatch(c: Choices): security.StringMatch {
   const $case = c.pick('exact', 'exact', 'prefix', 'suffix', 'presence')
@@ -110,13 +127,16 @@ export const encode = (p: security.Authorization): Uint8Array => security.Author
 /** A resource as a newer, a broken or a hostile control plane might send it. */
 export function mutate(bytes: Uint8Array, c: Choices): Uint8Array {
   const at = c.below(bytes.length + 1)
-  const kind = c.below(6)
+  const kind = c.below(9)
   const copy = Buffer.from(bytes)
   if (kind === 0) return copy.subarray(0, at)
   if (kind === 1) return Buffer.concat([copy, unknown(c)])
   if (kind === 2) return Buffer.concat([copy.subarray(0, at), unknown(c), copy.subarray(at)])
   if (kind === 3) return Buffer.concat([copy.subarray(0, at), copy.subarray(at + 1 + c.below(4))])
   if (kind === 4) copy[at] = c.below(256)
+  else if (kind === 5) copy[at] = 0
+  else if (kind >= 7)
+    for (const [i, byte] of copy.entries()) copy[i] = byte === 0xc3 ? 0xff : byte // no UTF-8
   else copy[at] = (copy[at] ?? 0) ^ (1 << c.below(8))
   return copy
 }
