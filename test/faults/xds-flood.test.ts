@@ -10,6 +10,8 @@ import { appPort, call, echoIn, FaultWorld, report, traffic } from './fault-worl
 
 const updates = 10_000
 const objects = 50_000
+/** Holds the 50 000 once, not twice: what is not given back ends the worker, and V8's leisure does not hide it. */
+const heapMb = 160
 const floodVip = '10.96.0.99'
 t.setTimeout(110_000)
 
@@ -32,8 +34,9 @@ const serverOf = (world: FaultWorld) =>
   })
 
 t.test('10 000 updates of one object, and 50 000 objects at once', { skip: needsRoot }, async (t) => {
-  const flags = ['--max-semi-space-size=1']
-  const world = await FaultWorld.start('fxf', { flags }, { flags })
+  const flags = ['--max-semi-space-size=1', `--max-old-space-size=${heapMb}`]
+  const node = { flags, env: { WORKER_HEAP_MB: `${heapMb}` } }
+  const world = await FaultWorld.start('fxf', node, node)
   const app = await echoIn(world.server)
   t.teardown(async () => {
     app.close()
@@ -76,10 +79,11 @@ t.test('10 000 updates of one object, and 50 000 objects at once', { skip: needs
     return { full, empty: ztunnel.rssBytes, ms }
   }
   const [first, second, third] = [await cycle(), await cycle(), await cycle()]
-  t.ok(third.empty <= second.empty * 1.1, `RSS after the floods: ${second.empty}, ${third.empty}`)
-  t.ok(third.full <= first.full * 1.25, `RSS in the floods: ${first.full}, ${third.full}`)
+  t.ok(third.empty <= first.full * 1.1, `RSS after the floods: ${first.full}, ${third.empty}`)
+  t.ok(third.full <= first.full * 1.15, `RSS in the floods: ${first.full}, ${third.full}`)
   t.same(world.control.nacks, [])
   t.equal(await ztunnel.metric('lateen_bugs_total'), 0)
+  t.equal(await ztunnel.metric('lateen_data_worker_deaths_total'), 0)
   report('config-flood', { updates, lastMs, objects, cycles: [first, second, third] })
 })
 
