@@ -9,6 +9,7 @@ import { connectIn, listenIn, talk } from '../fakes/pod-net.ts'
 import { echoIn, needsRoot, resourcesOf, twoNodes } from '../fakes/two-nodes.ts'
 
 const skip = needsRoot
+t.setTimeout(90_000)
 
 t.test(
   'a pod is acked only when its listeners are bound, and retried until they are',
@@ -197,6 +198,19 @@ t.test('draining: what is open goes on, nothing new comes in', { skip }, async (
   open.end()
   await drained
   t.pass('it is over when the last connection is')
+})
+
+t.test('without IPv6 nothing listens there', { skip }, async (t) => {
+  const world = new MeshWorld('ztv')
+  t.teardown(() => world[Symbol.asyncDispose]())
+  const pod = world.network.pod('four', 1)
+  const node = await world.node('n1', { IPV6_ENABLED: 'false' })
+  t.equal(await node.enrol(pod), '')
+  const socket = await connectIn(pod.netns, pod.v4, 15008)
+  socket.on('error', () => undefined)
+  socket.destroy()
+  for (const port of [15001, 15006, 15008])
+    await t.rejects(connectIn(pod.netns, pod.v6, port), { code: 'ECONNREFUSED' })
 })
 
 t.test('draining ends at its deadline', { skip }, async (t) => {
