@@ -17,7 +17,7 @@ import type { Config } from './config.ts'
 import { closeServer, type KeyAndChain, listen, newGrpcServer, RenewableCredentials } from './grpc.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { logFindings } from './findings.ts'
-import { impersonationWorld } from './world.ts'
+import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveDeltas, xdsMetrics } from './xds/index.ts'
 import { version } from './version.ts'
 import { writersOf } from './writers.ts'
@@ -148,7 +148,8 @@ type GrpcOptions = Readonly<{
 async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: number }> {
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
-  const certificates = { authenticate, log: log.child('ca'), metrics: caMetrics(registry) }
+  const mayAsk = certificateAllowance(config.trustedAccounts)
+  const certificates = { authenticate, mayAsk, log: log.child('ca'), metrics: caMetrics(registry) }
   const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },

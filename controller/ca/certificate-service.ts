@@ -8,10 +8,10 @@ import {
 } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import { parseCsr, parseSpiffeId, partsOf, type SpiffeId, spiffeId } from '#identity'
-import type { Logger } from '#telemetry'
+import type { Fields, Logger } from '#telemetry'
 import { ca } from '#wire'
 import { type Authority, signWorkload } from './authority.ts'
-import { type Caller, mayImpersonate, type World } from './impersonation.ts'
+import { type Caller, hints, mayImpersonate, type World } from './impersonation.ts'
 import type { CaMetrics } from './metrics.ts'
 
 export type CertificateOptions = Readonly<{
@@ -19,42 +19,51 @@ export type CertificateOptions = Readonly<{
   /** Who sent this request; a reason when that cannot be said. */
   authenticate: (
     metadata: Metadata,
+    peer: string,
   ) => Promise<
     Readonly<{ kind: 'caller' } & Caller> | Readonly<{ kind: 'refused'; reason: string; later: boolean }>
   >
+  /** May this caller ask for one more certificate now? */
+  mayAsk: (caller: Caller) => boolean
   world: World
   log: Logger
   metrics: CaMetrics
 }>
 
-/** What the request is answered with; `reason` is for our log only. */
+/** What the request is answered with; `reason` and `fields` are for our log only. */
 type Answer =
   | Readonly<{ kind: 'signed'; id: SpiffeId; chain: readonly string[] }>
-  | Readonly<{ kind: 'refused'; code: status; message: string; reason: string }>
+  | Readonly<{ kind: 'refused'; code: status; message: string; reason: string; fields?: Fields }>
 
 /** The one sentence that a refused caller gets: why is nobody's business but the operator's. */
 const opaque = 'request authentication failure'
 const opaqueImpersonation = 'request impersonation authentication failure'
 
-const unauthenticated = (message: string, reason: string): Answer => ({
+const impersonationRefused = (reason: string, fields: Fields): Answer => ({
   kind: 'refused',
   code: status.UNAUTHENTICATED,
-  message,
+  message: opaqueImpersonation,
   reason,
+  fields,
 })
+
+/** Of what a caller asked for, in our log. */
+const maxShownChars = 300
 
 const { path } = ca.IstioCertificateServiceService.createCertificate
 
 /**
- * Asks who calls before a byte of the request is read: a request is held in memory until it is complete, and what
- * strangers may make us hold would have no end. The service asks again; the answer is remembered.
+ * Asks who calls, and whether he asks too often, before a byte of the request is read: a request is held in memory until
+ * it is complete, and what strangers may make us hold would have no end. The service asks again who it is; the answer is
+ * remembered.
  */
 export const callersFirst =
   ({
     authenticate,
+    mayAsk,
     log,
     metrics,
-  }: Pick<CertificateOptions, 'authenticate' | 'log' | 'metrics'>): ServerInterceptor =>
+  }: Pick<CertificateOptions, 'authenticate' | 'mayAsk' | 'log' | 'metrics'>): ServerInterceptor =>
   (method, call) => {
     if (method.path !== path) return new ServerInterceptingCall(call)
     const refuse = (reason: string, code: status) => {
@@ -67,10 +76,11 @@ export const callersFirst =
       start: (next) =>
         next({
           onReceiveMetadata: (metadata, pass) => {
-            authenticate(metadata).then(
+            authenticate(metadata, call.getPeer()).then(
               (caller) => {
-                if (caller.kind === 'caller') pass(metadata)
-                else refuse(caller.reason, codeOf(caller))
+                if (caller.kind === 'refused') refuse(caller.reason, codeOf(caller))
+                else if (mayAsk(caller)) pass(metadata)
+                else refuse(`asks too often: ${nameOf(caller)}`, status.RESOURCE_EXHAUSTED)
               },
               (error: unknown) => refuse(messageOf(error), status.UNAVAILABLE),
             )
@@ -82,6 +92,9 @@ export const callersFirst =
 const codeOf = ({ later }: Readonly<{ later: boolean }>) =>
   later ? status.UNAVAILABLE : status.UNAUTHENTICATED
 
+const nameOf = ({ namespace, serviceAccount, pod }: Caller) =>
+  `${namespace}/${serviceAccount} (pod ${pod?.name ?? 'none'})`
+
 type Call = ServerUnaryCall<ca.IstioCertificateRequest, ca.IstioCertificateResponse>
 
 /** Implements `istio.v1.auth.IstioCertificateService`. */
@@ -89,7 +102,7 @@ export function certificateService(options: CertificateOptions) {
   const { log, metrics } = options
   const createCertificate = async (call: Call): Promise<Answer> => {
     metrics.requests.inc()
-    const caller = await options.authenticate(call.metadata)
+    const caller = await options.authenticate(call.metadata, call.getPeer())
     if (caller.kind === 'refused')
       return { kind: 'refused', code: codeOf(caller), message: opaque, reason: caller.reason }
     const subject = subjectOf(caller, call.request, options)
@@ -97,7 +110,13 @@ export function certificateService(options: CertificateOptions) {
     const csr = parseCsr(call.request.csr)
     if ('reject' in csr) {
       metrics.unreadable.inc()
-      return { kind: 'refused', code: status.INVALID_ARGUMENT, message: csr.reject, reason: csr.reject }
+      return {
+        kind: 'refused',
+        code: status.INVALID_ARGUMENT,
+        message: csr.reject,
+        reason: csr.reject,
+        fields: { caller: nameOf(caller) },
+      }
     }
     const lifetimeMs = Number(call.request.validityDuration) * 1000
     const chain = signWorkload(options.authority(), subject, csr.publicKey, lifetimeMs)
@@ -113,7 +132,7 @@ export function certificateService(options: CertificateOptions) {
             return reply(null, { certChain: [...answer.chain] })
           }
           if (answer.code === status.UNAUTHENTICATED) metrics.unauthenticated.inc()
-          log.warn('certificate refused', { peer: call.getPeer(), reason: answer.reason })
+          log.warn('certificate refused', { peer: call.getPeer(), reason: answer.reason, ...answer.fields })
           reply({ code: answer.code, details: answer.message })
         },
         (error: unknown) => {
@@ -139,11 +158,17 @@ function subjectOf(
       namespace: caller.namespace,
       serviceAccount: caller.serviceAccount,
     })
+  const asked = typeof wanted === 'string' ? wanted.slice(0, maxShownChars) : typeof wanted
+  const fields = { caller: nameOf(caller), wanted: asked }
   const id = typeof wanted === 'string' ? parseSpiffeId(wanted) : undefined
-  if (id === undefined) return unauthenticated(opaqueImpersonation, 'identity asked for is not a SPIFFE id')
+  if (id === undefined) return impersonationRefused('not-a-spiffe-id', fields)
   const verdict = mayImpersonate(caller, partsOf(id), world)
   if (verdict.verdict === 'allow') return id
   metrics.refused.inc({ reason: verdict.reason })
-  const who = `${caller.namespace}/${caller.serviceAccount} (pod ${caller.pod?.name ?? 'none'})`
-  return unauthenticated(opaqueImpersonation, `${verdict.reason}: ${who} asked for ${id}`)
+  const node = caller.pod && world.podNamed(caller.namespace, caller.pod.name)?.node
+  return impersonationRefused(verdict.reason, {
+    ...fields,
+    ...(node ? { node } : {}),
+    hint: hints[verdict.reason],
+  })
 }

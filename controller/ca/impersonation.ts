@@ -36,6 +36,21 @@ export type Reason =
   | 'identity-not-on-node'
 export type Verdict = Readonly<{ verdict: 'allow' }> | Readonly<{ verdict: 'refuse'; reason: Reason }>
 
+/** What an operator should look at; for our log, never for the caller. */
+export const hints: Readonly<Record<Reason, string>> = {
+  'foreign-trust-domain': 'the caller believes in another trust domain; compare meshConfig.trustDomain',
+  'account-not-trusted': 'only accounts in CA_TRUSTED_NODE_ACCOUNTS may ask for identities of others',
+  'token-not-pod-bound':
+    'mount a projected token with audience istio-ca; Secrets of service accounts do not do',
+  'caller-pod-unknown': 'usual within a second of its start; later: is the watch of pods interrupted?',
+  'caller-pod-replaced': 'a token of an earlier pod of that name is still in use, or was taken from it',
+  'caller-pod-of-other-account': 'the token does not fit its pod: treat it as stolen',
+  'caller-pod-finished': 'a token is used after its pod has ended: treat it as stolen if this goes on',
+  'caller-pod-not-scheduled': 'a token is used before its pod is on a node',
+  'identity-not-on-node':
+    'no running pod of that identity is on the node; usual within a second of a pod’s start or end, else suspicious',
+}
+
 const refuse = (reason: Reason): Verdict => ({ verdict: 'refuse', reason })
 
 /** May `caller` be given the identity `wanted`? The node-bound rule (Istio: node_auth.go), and the trust domain too. */
