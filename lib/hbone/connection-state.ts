@@ -65,9 +65,17 @@ export class ConnectionState {
   #output: Buffer[] = []
   readonly now: () => number
   readonly startedAt: number
+  readonly #ample: () => boolean
   #goaway: 'none' | 'announced' | 'said' = 'none'
 
-  constructor(role: Role, limits: HboneLimits, events: ConnectionEvents, now: () => number) {
+  constructor(
+    role: Role,
+    limits: HboneLimits,
+    events: ConnectionEvents,
+    now: () => number,
+    ample: () => boolean,
+  ) {
+    this.#ample = ample
     this.role = role
     this.limits = limits
     this.events = events
@@ -119,6 +127,7 @@ export class ConnectionState {
    * so that equals get equal shares and there is always one share more.
    */
   #wantedWindow({ receiveWindow: { size }, moved }: Stream): number {
+    if (!this.#ample()) return this.firstWindow
     const share = (this.receiveWindow.size - (this.#promised - size)) / 2
     return Math.floor(Math.max(this.firstWindow, Math.min(share, moved * earned, this.limits.streamWindow)))
   }

@@ -26,13 +26,15 @@ export class Connection {
   readonly #state: ConnectionState
   readonly #receiver: Receiver
 
+  /** `ample` says whether there is memory to spare: without it windows do not grow. */
   constructor(
     role: Role,
     limits: HboneLimits,
     events: ConnectionEvents,
     now: () => number = () => performance.now(),
+    ample: () => boolean = () => true,
   ) {
-    this.#state = new ConnectionState(role, limits, events, now)
+    this.#state = new ConnectionState(role, limits, events, now, ample)
     this.#receiver = new Receiver(this.#state)
     this.#begin(role, limits)
   }

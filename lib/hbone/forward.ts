@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { breakOff } from './break-off.ts'
 import { errorCode, headerBytes } from './frames.ts'
 import { brokenCode, isBroken, isHangUp, isPlainEnd } from './h2-error.ts'
-import { readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
+import { readBytes, releaseSlab, sizeFor, takeSlab, unsentBudget } from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Transferred } from './tunnel.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
@@ -14,13 +14,20 @@ import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
 const landing = Buffer.allocUnsafeSlow(readBytes)
 /** With its header what is read still fits a slab of this size: 16, 32, 64, 128 or 256 KiB. */
 const views = [14, 15, 16, 17, 18].map((bits) => landing.subarray(headerBytes, 1 << bits))
+const largestView = views.length - 1
 /**
  * What the tunnels of one connection may read before its peer has taken any of it: the more there are, the less each
  * reads at a time.
  */
 const maxUnsentPerConnection = 4 << 20
-const viewFor = (tunnels: number): Buffer =>
-  views[Math.min(4, Math.max(0, 17 - Math.clz32(maxUnsentPerConnection / Math.max(1, tunnels))))] ?? landing
+/** The longest read of one of so many tunnels, as a place in `views`. */
+const longestFor = (tunnels: number): number =>
+  unsentBudget.ample
+    ? Math.min(largestView, Math.max(0, 17 - Math.clz32(maxUnsentPerConnection / Math.max(1, tunnels))))
+    : 0
+/** Full reads ask for longer ones, and nearly empty ones for the shortest: an idle tunnel waits with a short one. */
+const nextView = (view: number, n: number): number =>
+  n === views[view]?.length ? Math.min(largestView, view + 2) : n * 4 < (views[view]?.length ?? 0) ? 0 : view
 /** With its header it still fits a slab. */
 const maxPayload = readBytes - headerBytes
 /** A read below this is an exchange of messages rather than a stream. */
@@ -46,6 +53,8 @@ class Forward implements TunnelUser {
   #paused = false
   /** Bytes that the peer's window, or a write under way, left no room for; at most one read. */
   #pending: { readonly slab: Buffer; from: number; readonly to: number } | undefined
+  /** How long the next read may be. */
+  #view = 0
   #appEnded = false
   /** Reset by the application, so that the peer must not take what it has got for all there is. */
   #appBroke = false
@@ -85,7 +94,7 @@ class Forward implements TunnelUser {
     this.#signal.addEventListener('abort', this.#onAbort, { once: true })
     this.#tunnel.use(this)
     if (this.#over) return
-    const next = () => viewFor(this.#tunnel.session.connection.streamCount)
+    const next = () => views[this.#view] ?? landing
     readInto(app, next(), (n, buffer) => this.#onRead(n, buffer), next)
     // An application that has said nothing and ended, before we looked at it, says so no more.
     if (app.readableEnded) this.#onAppEnd()
@@ -101,6 +110,8 @@ class Forward implements TunnelUser {
   #onRead(n: number, buffer: Buffer): boolean {
     this.#fromApp += n
     if (this.#over) return false
+    const longest = longestFor(this.#tunnel.session.connection.streamCount)
+    this.#view = Math.min(longest, nextView(this.#view, n))
     const now = this.#sending ? 0 : Math.min(n, this.#tunnel.sendable, maxPayload)
     if (now < n) this.#keep(buffer, now, n)
     if (now > 0) {
@@ -119,13 +130,17 @@ class Forward implements TunnelUser {
   #keep(buffer: Buffer, from: number, to: number): void {
     const n = to - from
     const slab = n > readBytes ? Buffer.allocUnsafe(n) : takeSlab(sizeFor(n))
+    unsentBudget.spend(slab.length)
     buffer.copy(slab, 0, from, to)
     this.#pending = { slab, from: 0, to: n }
   }
 
   #dropPending(): void {
-    if (this.#pending) releaseSlab(this.#pending.slab)
+    const pending = this.#pending
     this.#pending = undefined
+    if (pending === undefined) return
+    unsentBudget.give(pending.slab.length)
+    releaseSlab(pending.slab)
   }
 
   #send(n: number): void {

@@ -3,8 +3,10 @@
 
 /** One read from a plaintext socket, and the largest TLS write (facts: dataplane.md §4). */
 export const readBytes = 256 << 10
-/** Bytes that slow readers may make a process keep. */
-const maxBufferedBytes = 256 << 20
+/** Bytes that slow readers and slow peers may make a process keep, unless the operator says otherwise. */
+const defaultBufferBytes = 256 << 20
+/** This part of them is for what peers have not taken yet. */
+const unsentPart = 1 / 4
 
 /**
  * Sizes that buffers come in. Memory outside V8's heap is dear to make (malloc, often mmap) and each byte of it hastens
@@ -27,9 +29,12 @@ export const releaseSlab = (slab: Buffer): void => {
   if (pool && pool.length * slab.length < maxPooledBytes) pool.push(slab)
 }
 
+/** What a connection may have although others have used up the process's: one turn of a fast reader. */
+const reservedBytes = 256 << 10
+
 /** A count of bytes with a ceiling, and perhaps with a share in another's. */
 export class MemoryBudget {
-  readonly #limit: number
+  #limit: number
   readonly #shared: MemoryBudget | undefined
   #used = 0
   constructor(limit: number, shared?: MemoryBudget) {
@@ -43,10 +48,21 @@ export class MemoryBudget {
   get ample(): boolean {
     return this.#used * 2 < this.#limit && (this.#shared?.ample ?? true)
   }
+  set limit(bytes: number) {
+    this.#limit = bytes
+  }
   take(n: number): boolean {
-    if (this.#used + n > this.#limit || this.#shared?.take(n) === false) return false
+    if (this.#used + n > this.#limit) return false
+    if (this.#shared?.take(n) === false) {
+      if (this.#used + n > reservedBytes) return false
+      this.#shared.spend(n)
+    }
     this.#used += n
     return true
+  }
+  /** For bytes that are there already, whatever the ceiling. */
+  spend(n: number): void {
+    this.#used += n
   }
   give(n: number): void {
     this.#used -= n
@@ -55,4 +71,12 @@ export class MemoryBudget {
 }
 
 /** What waits for slow readers in the whole process. */
-export const processBudget = new MemoryBudget(maxBufferedBytes)
+export const processBudget = new MemoryBudget(defaultBufferBytes)
+/** What applications have said and peers have not taken: when half of it is used, reads become short. */
+export const unsentBudget = new MemoryBudget(defaultBufferBytes * unsentPart)
+
+/** Sets what the byte paths of this process may keep for slow readers and slow peers. */
+export function limitBuffers(bytes: number): void {
+  processBudget.limit = bytes
+  unsentBudget.limit = bytes * unsentPart
+}

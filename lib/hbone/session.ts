@@ -5,7 +5,15 @@ import { Connection, type ConnectionEvents } from './connection.ts'
 import { errorCode, headerBytes, putHeader, frameType } from './frames.ts'
 import { resetError } from './h2-error.ts'
 import type { HboneLimits } from './limits.ts'
-import { MemoryBudget, processBudget, readBytes, releaseSlab, sizeFor, takeSlab } from './memory.ts'
+import {
+  MemoryBudget,
+  processBudget,
+  readBytes,
+  releaseSlab,
+  sizeFor,
+  takeSlab,
+  unsentBudget,
+} from './memory.ts'
 import { readInto } from './read-into.ts'
 import type { Stream } from './stream.ts'
 
@@ -69,7 +77,7 @@ export class Session {
     this.#tls = o.tls
     this.#closed = o.closed
     this.#closesUnused = o.closesUnused ?? false
-    this.connection = new Connection(o.role, o.limits, {
+    const events: ConnectionEvents = {
       ...o.events,
       goaway: (lastId, code) => {
         this.#draining = true
@@ -83,7 +91,8 @@ export class Session {
         this.#pingSentAt = 0
       },
       failed: (code, reason) => this.#fail(code, reason),
-    })
+    }
+    this.connection = new Connection(o.role, o.limits, events, undefined, () => this.budget.ample)
     this.#watch = o.peer.onChange(() => this.#judgePeer())
     this.#timer = setInterval(() => this.#tick(), o.limits.pingIdleMs / beats).unref()
     o.tls.on('error', (error) => {
@@ -146,8 +155,10 @@ export class Session {
   #writeCopy(bytes: Buffer, sent: () => void): void {
     if (bytes.length > readBytes) return void this.#tls.write(Buffer.from(bytes), sent)
     const slab = takeSlab(sizeFor(bytes.length))
+    unsentBudget.spend(slab.length)
     bytes.copy(slab)
     this.#tls.write(slab.subarray(0, bytes.length), () => {
+      unsentBudget.give(slab.length)
       releaseSlab(slab)
       sent()
     })

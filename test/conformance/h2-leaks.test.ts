@@ -36,4 +36,5 @@ t.test('H2-7 connections that misbehave once and then hang leave no handle behin
   figure(t, 'H2-7', { count, handles: [before.handles, after.handles], fds: [before.fds, after.fds] })
   t.ok(Math.abs(after.handles - before.handles) <= 2)
   t.ok(Math.abs(after.fds - before.fds) <= 2)
+  t.strictSame([after.waiting, after.unsent], [0, 0], 'nor any account open')
 })

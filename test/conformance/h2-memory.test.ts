@@ -1,13 +1,14 @@
 // What one hostile peer can make a proxy hold (H2-3, H2-5, H2-6 and row 6 of facts/security.md). The proxy is a process
 // of its own.
-import t from 'tap'
+import t, { type Test } from 'tap'
+import type { HbonePool } from '#hbone'
 import { hpackEncode } from '../../lib/hbone/hpack/encode.ts'
 import { frame, headers, many, setting, type, windowUpdate } from '../lib/hbone/frames.ts'
 import { poolOf, towards } from '../lib/hbone/support.ts'
 import { figure, greeting, nth, streams } from './h2-attack-kit.ts'
 import { isProbed, probePing, rawClient } from './h2-kit.ts'
 import { opening } from './h2-rows/requests.ts'
-import { mib } from './h2-victim-kit.ts'
+import { mib, type Victim } from './h2-victim-kit.ts'
 import {
   app,
   asks,
@@ -20,15 +21,11 @@ import {
   victimOf,
 } from './h2-victim-scene.ts'
 
-t.test('H2-5 two hundred tunnels whose applications never read hold less than 16 MiB', async (t) => {
-  const victim = await victimOf(t)
-  t.ok(await neighbourServes(t, victim))
-  const authority = await app(t, silent)
-  const before = await victim.measure()
-  // A peer that obeys the windows, which is the only way to be allowed more; its bytes also fill the kernel's buffers.
-  const pool = poolOf(t, { maxPooledStreams: 200 })
+/** A peer that obeys the windows, which is the only way to be allowed more, and fills all that it may. */
+async function stalled(t: Test, victim: Victim, authority: string, tunnels: number): Promise<HbonePool> {
+  const pool = poolOf(t, { maxPooledStreams: tunnels })
   const chunk = Buffer.alloc(64 << 10, 1)
-  const attempts = Array.from({ length: 200 }, async () => {
+  const attempts = Array.from({ length: tunnels }, async () => {
     const tunnel = await pool.connect({ ...towards(victim.address), authority })
     const stream = tunnel.duplex().on('error', () => undefined)
     const go = () => {
@@ -38,6 +35,15 @@ t.test('H2-5 two hundred tunnels whose applications never read hold less than 16
     go()
   })
   await Promise.all(attempts)
+  return pool
+}
+
+t.test('H2-5 two hundred tunnels whose applications never read hold less than 16 MiB', async (t) => {
+  const victim = await victimOf(t)
+  t.ok(await neighbourServes(t, victim))
+  const authority = await app(t, silent)
+  const before = await victim.measure()
+  const pool = await stalled(t, victim, authority, 200)
   const after = await mostOf(victim, before, (now) => now.waiting > 4 << 20)
   figure(t, 'H2-5 applications that do not read', { tunnels: 200, ...grownBy(before, after) })
   t.equal(pool.connections, 1)
@@ -59,6 +65,19 @@ t.test('H2-5 a peer that never reads 200 endless applications makes us hold less
   const after = await mostOf(victim, before, (now) => now.handles > 200)
   figure(t, 'H2-5 a peer that does not read', { tunnels: 200, ...grownBy(before, after) })
   t.ok(after.external - before.external <= onePeer, `${mib(after.external - before.external)} MiB`)
+  t.ok(await neighbourServes(t, victim), 'somebody else is served')
+})
+
+t.test('the budget of the process holds however many peers try, and does not fail who reads', async (t) => {
+  const bufferBytes = 6 << 20
+  const victim = await victimOf(t, { bufferBytes })
+  const authority = await app(t, silent)
+  const before = await victim.measure()
+  const peers = 4
+  await Promise.all(Array.from({ length: peers }, () => stalled(t, victim, authority, 100)))
+  const after = await mostOf(victim, before, (now) => now.waiting > 3 << 20)
+  figure(t, 'budget', { bufferBytes, peers, ...grownBy(before, after) })
+  t.ok(after.waiting <= bufferBytes + peers * (256 << 10), `${mib(after.waiting)} MiB`)
   t.ok(await neighbourServes(t, victim), 'somebody else is served')
 })
 

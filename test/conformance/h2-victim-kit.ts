@@ -11,6 +11,8 @@ export type Figures = Readonly<{
   external: number
   /** Our own account of what waits for slow readers. */
   waiting: number
+  /** The same of what peers have not taken. */
+  unsent: number
   handles: number
   fds: number
 }>
@@ -21,6 +23,7 @@ export type Order =
       own: WorkloadCertificate
       peer: WorkloadCertificate
       to: number
+      bufferBytes?: number
     }>
   | Readonly<{ kind: 'measure' }>
 type Report = { kind: 'listening'; port: number } | { kind: 'figures'; figures: Figures }

@@ -27,7 +27,8 @@ export async function app(t: Test, onSocket: (socket: Socket) => void): Promise<
   return `${name}:1`
 }
 
-export const victimOf = (t: Test) => startVictim(t, { role: 'server', own: server, peer: client, to: 0 })
+export const victimOf = (t: Test, more: { bufferBytes?: number } = {}) =>
+  startVictim(t, { role: 'server', own: server, peer: client, to: 0, ...more })
 export const asks = (authority: string) =>
   hpackEncode([
     [':method', 'CONNECT'],
@@ -71,6 +72,7 @@ export async function mostOf(
       ...now,
       rss: Math.max(now.rss, most.rss),
       waiting: Math.max(now.waiting, most.waiting),
+      unsent: Math.max(now.unsent, most.unsent),
       external: Math.max(now.external, most.external),
     }
     await new Promise((resolve) => setTimeout(resolve, 50))
@@ -82,4 +84,5 @@ export const grownBy = (before: Figures, after: Figures) => ({
   rssMib: mib(after.rss - before.rss),
   externalMib: mib(after.external - before.external),
   waitingMib: mib(after.waiting),
+  unsentMib: mib(after.unsent),
 })

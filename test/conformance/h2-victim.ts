@@ -6,7 +6,7 @@ import { connect as connectTo, createServer, type Socket } from 'node:net'
 import { ip } from '#base'
 import { HbonePool, serveHbone } from '#hbone'
 import type { WorkloadCertificate } from '#identity'
-import { processBudget } from '../../lib/hbone/memory.ts'
+import { limitBuffers, processBudget, unsentBudget } from '../../lib/hbone/memory.ts'
 import { dial, never, towards } from '../lib/hbone/support.ts'
 import type { Figures, Order } from './h2-victim-kit.ts'
 
@@ -52,14 +52,8 @@ function figures(): Figures {
   for (let i = 0; i < 3; i++) globalThis.gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
   const handles = process.getActiveResourcesInfo().filter((one) => /TCP|Pipe/.test(one)).length
-  return {
-    rss,
-    heapUsed,
-    external,
-    waiting: processBudget.used,
-    handles,
-    fds: readdirSync('/proc/self/fd').length,
-  }
+  const fds = readdirSync('/proc/self/fd').length
+  return { rss, heapUsed, external, waiting: processBudget.used, unsent: unsentBudget.used, handles, fds }
 }
 
 function start({ role, to }: Extract<Order, { kind: 'start' }>): void {
@@ -76,6 +70,7 @@ process.on('message', (order: Order) => {
   if (order.kind === 'start') {
     own = order.own
     peer = order.peer
+    if (order.bufferBytes !== undefined) limitBuffers(order.bufferBytes)
     start(order)
   } else process.send?.({ kind: 'figures', figures: figures() })
 })

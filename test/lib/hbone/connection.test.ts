@@ -170,6 +170,14 @@ t.test('a window grows while its bytes are taken, up to the largest', async (t) 
   t.equal(peer.failure(), undefined)
 })
 
+t.test('without memory to spare no window grows', async (t) => {
+  const peer = peerOf('server', {}, true, () => false)
+  peer.feed(hello, headers(1))
+  for (let i = 0; i < 100; i++) peer.feed(data(1, 16_384))
+  t.equal(peer.streams[0]?.receiveWindow.size, 32 << 10)
+  t.equal(peer.failure(), undefined)
+})
+
 t.test('what stands still from the start is never given more than the first window', async (t) => {
   const peer = peerOf('server')
   peer.feed(hello, headers(1))

@@ -55,7 +55,12 @@ export type Peer = Readonly<{
 }>
 
 /** A connection of ours with somebody else at the other end. */
-export function peerOf(role: 'server' | 'client', limits: Partial<HboneLimits> = {}, answer = true): Peer {
+export function peerOf(
+  role: 'server' | 'client',
+  limits: Partial<HboneLimits> = {},
+  answer = true,
+  ample = () => true,
+): Peer {
   const streams: Stream[] = []
   const events: string[] = []
   let failure: { code: number; reason: string } | undefined
@@ -85,7 +90,7 @@ export function peerOf(role: 'server' | 'client', limits: Partial<HboneLimits> =
       failure = { code, reason }
     },
   }
-  const connection = new Connection(role, { ...defaultLimits, ...limits }, on, () => now)
+  const connection = new Connection(role, { ...defaultLimits, ...limits }, on, () => now, ample)
   const feed = (...bytes: Buffer[]) => {
     const all = Buffer.concat(bytes)
     connection.receive(all, 0, all.length)
