@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Counter, Gauge, type Registry } from '#telemetry'
 import type { ShedReason } from './admission.ts'
 import { type LabelFacts, labelNames, type Labels } from './labels.ts'
-import { type Counted, type Row, sample, Traffic } from './traffic.ts'
+import { type Counted, type Row, Traffic } from './traffic.ts'
 
 /** Connections whose bytes are read in one turn of the loop, at about 1 µs each. */
 const maxPerTurn = 1000
@@ -83,7 +83,7 @@ function trafficMetrics(registry: Registry, traffic: Traffic): void {
 async function sampleAll(traffic: Traffic): Promise<void> {
   let n = 0
   for (const watched of traffic.watched) {
-    sample(watched)
+    watched.sample()
     if (++n % maxPerTurn === 0) await nextTurn()
   }
 }

@@ -85,7 +85,7 @@ export function recordConnection(
       ...traced,
     })
   }
-  return Object.assign(finish, { watch: counted.watch })
+  return Object.assign(finish, { watch: (app: Socket, already?: number) => counted.watch(app, already) })
 }
 
 /** What ztunnel does not say: which rule of ours ended it, on which way. */

@@ -26,14 +26,54 @@ export type Counted = Readonly<{
   closed(end: Readonly<{ flag: string; sent: number; received: number }>): void
 }>
 
-/** A connection whose bytes are read off its socket. */
-type Watched = {
-  app: Socket
-  already: number
-  reporter: LabelFacts['reporter']
-  row: Row
-  sent: number
-  received: number
+/** One connection; while it is watched its bytes are read off its socket. One object, for there are many. */
+class CountedConnection implements Counted {
+  readonly #row: Row
+  readonly #isSource: boolean
+  readonly #watched: Set<CountedConnection>
+  #app: Socket | undefined
+  #already = 0
+  /** Counted so far. */
+  #sent = 0
+  #received = 0
+
+  constructor(row: Row, isSource: boolean, watched: Set<CountedConnection>) {
+    this.#row = row
+    this.#isSource = isSource
+    this.#watched = watched
+    row.opened++
+    row.open++
+  }
+
+  watch(app: Socket, already = 0): void {
+    this.#app = app
+    this.#already = already
+    this.#watched.add(this)
+  }
+
+  /** Adds what has moved since the last time. */
+  sample(): void {
+    const app = this.#app
+    if (!app) return
+    // What waits in our own buffers has not been sent.
+    const toApp = Math.max(0, app.bytesWritten - app.writableLength - this.#already)
+    if (this.#isSource) this.#add(toApp, app.bytesRead)
+    else this.#add(app.bytesRead, toApp)
+  }
+
+  closed({ flag, sent, received }: Readonly<{ flag: string; sent: number; received: number }>): void {
+    this.#watched.delete(this)
+    this.#row.open--
+    this.#row.closed.set(flag, (this.#row.closed.get(flag) ?? 0) + 1)
+    this.#add(sent, received)
+  }
+
+  #add(sent: number, received: number): void {
+    this.#row.sent += Math.max(0, sent - this.#sent)
+    this.#row.received += Math.max(0, received - this.#received)
+    this.#sent = Math.max(sent, this.#sent)
+    this.#received = Math.max(received, this.#received)
+  }
 }
 
 /**
@@ -42,33 +82,17 @@ type Watched = {
  */
 export class Traffic {
   readonly #rows = new Map<string, Row>()
-  readonly #watched = new Set<Watched>()
+  readonly #watched = new Set<CountedConnection>()
 
   open(facts: LabelFacts): Counted {
-    const row = this.#rowOf(facts)
-    row.opened++
-    row.open++
-    let watched: Watched | undefined
-    return {
-      watch: (app, already = 0) => {
-        watched = { app, already, reporter: facts.reporter, row, sent: 0, received: 0 }
-        this.#watched.add(watched)
-      },
-      closed: ({ flag, sent, received }) => {
-        if (watched) this.#watched.delete(watched)
-        row.open--
-        row.closed.set(flag, (row.closed.get(flag) ?? 0) + 1)
-        row.sent += Math.max(0, sent - (watched?.sent ?? 0))
-        row.received += Math.max(0, received - (watched?.received ?? 0))
-      },
-    }
+    return new CountedConnection(this.#rowOf(facts), facts.reporter === 'source', this.#watched)
   }
 
   rows(): Iterable<Row> {
     return this.#rows.values()
   }
 
-  get watched(): Iterable<Watched> {
+  get watched(): Iterable<Readonly<{ sample(): void }>> {
     return this.#watched
   }
 
@@ -100,17 +124,4 @@ export class Traffic {
     }
     return false
   }
-}
-
-/** Adds what has moved since the last time to the row. */
-export function sample(watched: Watched): void {
-  const { app, already, reporter, row } = watched
-  const fromApp = app.bytesRead
-  // What waits in our own buffers has not been sent.
-  const toApp = Math.max(0, app.bytesWritten - app.writableLength - already)
-  const [sent, received] = reporter === 'source' ? [toApp, fromApp] : [fromApp, toApp]
-  row.sent += Math.max(0, sent - watched.sent)
-  row.received += Math.max(0, received - watched.received)
-  watched.sent = Math.max(sent, watched.sent)
-  watched.received = Math.max(received, watched.received)
 }
