@@ -86,6 +86,8 @@ const Env = z.object({
   HTTP2_STREAM_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_CONNECTION_WINDOW_SIZE: count(65_535, 1 << 30).optional(),
   HTTP2_FRAME_SIZE: count(16_384, (1 << 24) - 1).optional(),
+  /** What all workers together may keep for slow readers and slow peers. */
+  HBONE_BUFFER_MB: count(16, 65_536).default(256),
   POOL_MAX_STREAMS_PER_CONNECTION: count(1, 65_535).optional(),
   POOL_UNUSED_RELEASE_TIMEOUT: duration.optional(),
   KEEPALIVE_ENABLED: flag.default(true),
@@ -175,6 +177,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     drainMs: drainMs(e),
     workers: workerCount(e.ZTUNNEL_WORKER_THREADS, e.ZTUNNEL_RESOURCE_CPU_LIMIT),
     workerHeapMb: e.WORKER_HEAP_MB,
+    bufferBytes: e.HBONE_BUFFER_MB << 20,
     releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
     policyInfoLogs: e.AUTHZ_POLICY_INFO_LOGGING,

@@ -1,4 +1,5 @@
 import { MeshError } from '#base'
+import { limitBuffers } from '#hbone'
 import { identityMetrics } from '#identity'
 import { type LogControl, Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
@@ -40,6 +41,7 @@ const certificateMs = 60_000
 export function serveControl(port: Port, start: WorkerStart, parts: Parts): DataWorker {
   const { config, beat, index } = start
   const registry = new Registry()
+  limitBuffers(config.bufferBytes / config.workers)
   const stopWatching = watchLoop(registry, beat)
   const state = new MeshState(config.nodeName)
   const policyLog = parts.logs.root('ztunnel').child('rbac')
