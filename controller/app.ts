@@ -15,7 +15,7 @@ import {
 import { type Inputs, type Mesh, meshFrom, nodeKey, type Settings } from './collections/index.ts'
 import type { Config } from './config.ts'
 import { closeServer, type KeyAndChain, listen, newGrpcServer, RenewableCredentials } from './grpc.ts'
-import { meshConfigFrom } from './mesh-config.ts'
+import { liveSettings, meshConfigFrom } from './mesh-config.ts'
 import { logFindings } from './findings.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveDeltas, xdsMetrics } from './xds/index.ts'
@@ -44,7 +44,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   )
   readiness.done('ca')
 
-  const inputs = inputsFrom(client, signal, log.child('kube'))
+  const inputs = inputsFrom(client, config.namespace, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'))
   stack.use(logFindings(inputs, mesh, log.child('collections')))
   await allSynced(mesh, inputs)
@@ -110,8 +110,9 @@ async function settingsOf(
   return { clusterId, domain, dryRunPolicies, trustDomain, rootNamespace: mesh.rootNamespace }
 }
 
-function inputsFrom(client: KubeClient, signal: AbortSignal, log: Logger): Inputs {
-  const all = { signal, log }
+function inputsFrom(client: KubeClient, namespace: string, signal: AbortSignal, log: Logger): Inputs {
+  const all = { signal, log: log.child('kube') }
+  const ours = { ...all, namespace, fieldSelector: 'metadata.name=istio' }
   return {
     pods: reflect(client, kinds.Pod, all),
     services: reflect(client, kinds.Service, all),
@@ -120,6 +121,9 @@ function inputsFrom(client: KubeClient, signal: AbortSignal, log: Logger): Input
     nodes: reflect(client, kinds.Node, all),
     authorizationPolicies: reflect(client, kinds.AuthorizationPolicy, { ...all, optional: true }),
     peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
+    serviceEntries: reflect(client, kinds.ServiceEntry, { ...all, optional: true }),
+    workloadEntries: reflect(client, kinds.WorkloadEntry, { ...all, optional: true }),
+    meshConfig: liveSettings(reflect(client, kinds.ConfigMap, ours), log.child('mesh-config')),
   }
 }
 

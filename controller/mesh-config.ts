@@ -1,9 +1,16 @@
 import { parse } from 'yaml'
 import { isRecord, messageOf } from '#base'
-import type { ConfigMap } from '#kube'
+import { type Collection, type ConfigMap, deriveMany } from '#kube'
 import type { Logger } from '#telemetry'
+import {
+  type EntryVisibility,
+  type LabelSelector,
+  liveKey,
+  type LiveSettings,
+  parseLabelSelector,
+} from './collections/index.ts'
 
-/** What we take from the ConfigMap `istio`; everything else in it is for later releases. */
+/** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
 export type MeshConfig = Readonly<{ trustDomain: string; rootNamespace: string }>
 
 const domain = /^[a-z0-9._-]{1,255}$/
@@ -29,4 +36,61 @@ export function meshConfigFrom(map: ConfigMap | undefined, namespace: string, lo
     log.error('the ConfigMap istio cannot be read; using defaults', { error: messageOf(error) })
     return defaults
   }
+}
+
+/** What of the ConfigMap may change while we run. A version of it that cannot be read leaves the last good one. */
+export const liveSettings = (maps: Collection<ConfigMap>, log: Logger): Collection<LiveSettings> =>
+  deriveMany('MeshConfig', maps, ({ data }) => [liveSettingsFrom(parse(data?.['mesh'] ?? '{}') ?? {})], {
+    log,
+    keyOf: () => liveKey,
+  })
+
+/** Throws a TypeError that names the field which cannot be read. */
+export function liveSettingsFrom(mesh: unknown): LiveSettings {
+  if (!isRecord(mesh)) throw new TypeError('mesh: not a map')
+  const { defaultVisibility, policies } = recordOf(mesh['serviceEntryVisibility'], 'serviceEntryVisibility')
+  return {
+    discoverySelectors: listOf(mesh['discoverySelectors'], 'discoverySelectors').map(selectorOf),
+    entryVisibility: {
+      otherwise: visibilityOf(defaultVisibility ?? 'PUBLIC'),
+      rules: listOf(policies, 'serviceEntryVisibility.policies').map((value) => {
+        const { visibility, matchingRules } = recordOf(value, 'serviceEntryVisibility.policies[]')
+        const rules = listOf(matchingRules, 'serviceEntryVisibility.policies[].matchingRules')
+        return {
+          visibility: visibilityOf(visibility),
+          namespaces: rules.map((rule) => selectorOf(recordOf(rule, 'matchingRules[]')['namespaceSelector'])),
+        }
+      }),
+    },
+  }
+}
+
+const visibilities: ReadonlyMap<unknown, EntryVisibility> = new Map([
+  ['PUBLIC', 'everybody'],
+  ['NAMESPACE', 'namespace'],
+  ['NONE', 'nobody'],
+])
+
+function visibilityOf(value: unknown): EntryVisibility {
+  const known = visibilities.get(value)
+  if (known === undefined) throw new TypeError(`serviceEntryVisibility: ${JSON.stringify(value)} is unknown`)
+  return known
+}
+
+function selectorOf(value: unknown): LabelSelector {
+  const selector = parseLabelSelector(value)
+  if (selector === undefined) throw new TypeError(`not a label selector: ${JSON.stringify(value)}`)
+  return selector
+}
+
+function recordOf(value: unknown, path: string): Record<string, unknown> {
+  if (value === undefined || value === null) return {}
+  if (!isRecord(value)) throw new TypeError(`${path}: not a map`)
+  return value
+}
+
+function listOf(value: unknown, path: string): readonly unknown[] {
+  if (value === undefined || value === null) return []
+  if (!Array.isArray(value)) throw new TypeError(`${path}: not a list`)
+  return value
 }

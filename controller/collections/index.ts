@@ -1,7 +1,10 @@
 import { type Collection, derive, deriveMany, join } from '#kube'
 import type { Logger } from '#telemetry'
 import type { workload } from '#wire'
-import { indexesOf, type Inputs } from './inputs.ts'
+import { entriesFrom, type EntryContext } from './entries.ts'
+import { entryService } from './entry-services.ts'
+import { entryWorkload, inlineWorkloads } from './entry-workloads.ts'
+import { indexesOf, type Inputs, namespaceOf } from './inputs.ts'
 import { type Policies, policiesFrom } from './policies.ts'
 import {
   addressOfService,
@@ -10,15 +13,25 @@ import {
   encoded,
   type MeshResource,
 } from './resources.ts'
+import type { ServiceEntry } from './service-entry.ts'
 import { meshService } from './services.ts'
 import type { Settings } from './settings.ts'
+import { hiddenNamespaces } from './visibility.ts'
 import { type WaypointReference, waypointReferences } from './waypoint-references.ts'
 import { endpointWorkloads, localityOf, podWorkload } from './workloads.ts'
 
 export type { CompiledPolicy } from './authorization-policy.ts'
 export type { Inputs } from './inputs.ts'
 export { type MeshResource, nodeKey } from './resources.ts'
-export type { Settings } from './settings.ts'
+export { isWildcard, readServiceEntry, type ServiceEntry } from './service-entry.ts'
+export { type LabelSelector, parseLabelSelector } from './label-selector.ts'
+export {
+  defaultLiveSettings,
+  type EntryVisibility,
+  liveKey,
+  type LiveSettings,
+  type Settings,
+} from './settings.ts'
 export type { WaypointReference } from './waypoint-references.ts'
 export { isTerminal } from './workloads.ts'
 
@@ -27,6 +40,7 @@ export type Mesh = Readonly<{
   workloads: Collection<workload.Workload>
   services: Collection<workload.Service>
   policies: Policies
+  serviceEntries: Collection<ServiceEntry>
   waypointReferences: Collection<WaypointReference>
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
@@ -39,7 +53,10 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const indexes = indexesOf(inputs)
   const policies = policiesFrom(inputs, settings, log)
   const localities = derive('Localities', inputs.nodes, localityOf, options)
-  const context = { inputs, indexes, settings, localities, policiesOf: policies.policiesOf }
+  const hidden = hiddenNamespaces(inputs)
+  const entries = entriesFrom(inputs, hidden, log)
+  const { policiesOf } = policies
+  const context = { inputs, indexes, settings, entries, hidden, localities, policiesOf }
   const uid = { ...options, keyOf: (row: workload.Workload) => row.uid }
   const pods = deriveMany(
     'PodWorkloads',
@@ -53,17 +70,25 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     (slice, fetch) => endpointWorkloads(slice, fetch, context),
     uid,
   )
-  const workloads = join('Workloads', [pods, endpoints])
-  const services = deriveMany(
-    'Services',
-    inputs.services,
-    (service, fetch) => [meshService(service, fetch, inputs, settings)].filter((row) => row !== undefined),
-    { ...options, keyOf: ({ namespace, hostname }) => `${namespace}/${hostname}` },
+  const machines = deriveMany(
+    'WorkloadEntryWorkloads',
+    inputs.workloadEntries,
+    (entry, fetch) => [entryWorkload(entry, fetch, context)].filter((row) => row !== undefined),
+    uid,
   )
+  const inline = deriveMany(
+    'ServiceEntryWorkloads',
+    entries.entries,
+    (entry, fetch) => inlineWorkloads(entry, fetch, context),
+    uid,
+  )
+  const workloads = join('Workloads', [pods, endpoints, machines, inline])
+  const services = servicesFrom(context, options)
   return {
     workloads,
     services,
     policies,
+    serviceEntries: entries.entries,
     waypointReferences: waypointReferences(inputs),
     addresses: join('Addresses', [
       encoded('WorkloadAddresses', workloads, addressOfWorkload),
@@ -71,4 +96,29 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     ]),
     authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
   }
+}
+
+/** Of Kubernetes Services and of ServiceEntries; a name that both have is the former's. */
+function servicesFrom(
+  context: EntryContext & Readonly<{ hidden: Collection<true> }>,
+  log: Readonly<{ log?: Logger }>,
+): Collection<workload.Service> {
+  const { inputs, settings, hidden, entries } = context
+  const options = { ...log, keyOf: ({ namespace, hostname }: workload.Service) => `${namespace}/${hostname}` }
+  const kubernetes = deriveMany(
+    'KubernetesServices',
+    inputs.services,
+    (service, fetch) =>
+      fetch.one(hidden, namespaceOf(service)) === undefined
+        ? [meshService(service, fetch, inputs, settings)].filter((row) => row !== undefined)
+        : [],
+    options,
+  )
+  const external = deriveMany(
+    'EntryServices',
+    entries.claims,
+    (claim, fetch) => [entryService(claim, fetch, context)].filter((row) => row !== undefined),
+    options,
+  )
+  return join('Services', [kubernetes, external])
 }

@@ -9,7 +9,7 @@ import type {
   Pod,
   Service,
 } from '#kube'
-import { labels } from './settings.ts'
+import { labels, type LiveSettings } from './settings.ts'
 
 /** The Kubernetes objects that everything is derived from. */
 export type Inputs = Readonly<{
@@ -20,6 +20,10 @@ export type Inputs = Readonly<{
   nodes: Collection<KubeNode>
   authorizationPolicies: Collection<Custom>
   peerAuthentications: Collection<Custom>
+  serviceEntries: Collection<Custom>
+  workloadEntries: Collection<Custom>
+  /** One row, `mesh`; none means the defaults. */
+  meshConfig: Collection<LiveSettings>
 }>
 
 export type Indexes = Readonly<{

@@ -30,8 +30,8 @@ export function workloadNameOf(pod: Pod): string {
 const firstOf = (pod: Pod, keys: readonly string[]): string | undefined =>
   keys.map((key) => pod.metadata.labels?.[key]).find((value) => value !== undefined && value !== '')
 
-export const canonicalNameOf = (pod: Pod): string =>
-  firstOf(pod, [labels.canonicalName, 'app.kubernetes.io/name', 'app']) ?? workloadNameOf(pod)
+export const canonicalNameOf = (pod: Pod, otherwise = workloadNameOf(pod)): string =>
+  firstOf(pod, [labels.canonicalName, 'app.kubernetes.io/name', 'app']) ?? otherwise
 
 export const canonicalRevisionOf = (pod: Pod): string =>
   firstOf(pod, [labels.canonicalRevision, 'app.kubernetes.io/version', 'version']) ?? 'latest'

@@ -21,10 +21,10 @@ export const nodeKey = (node: string): string => `node:${node}`
 const versionOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 const equal = (a: MeshResource, b: MeshResource) => a.version === b.version && a.name === b.name
 
-/** `network/ip`, the other name of everything that has an address. */
-const aliasOf = (network: string, bytes: Uint8Array): readonly string[] => {
+/** `network/ip`, the other name of everything that has an address; `network/ip/length` for a block. */
+const aliasOf = (network: string, bytes: Uint8Array, length?: number): readonly string[] => {
   const ip = ipFromBytes(bytes)
-  return ip === undefined ? [] : [`${network}/${ip}`]
+  return ip === undefined ? [] : [`${network}/${ip}${length === undefined ? '' : `/${length}`}`]
 }
 
 export function addressOfWorkload(row: workload.Workload): MeshResource {
@@ -42,7 +42,7 @@ export function addressOfWorkload(row: workload.Workload): MeshResource {
 export function addressOfService(row: workload.Service): MeshResource {
   const bytes = workload.Address.encode({ type: { $case: 'service', value: row } }).finish()
   const name = `${row.namespace}/${row.hostname}`
-  const aliases = row.addresses.flatMap(({ network, address }) => aliasOf(network, address))
+  const aliases = row.addresses.flatMap(({ network, address, length }) => aliasOf(network, address, length))
   return {
     name,
     version: versionOf(bytes),

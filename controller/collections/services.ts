@@ -118,13 +118,22 @@ function loadBalancingOf(
       : LoadBalancing_HealthPolicy.ONLY_HEALTHY
   if (spec.internalTrafficPolicy === 'Local')
     return { routingPreference: [NODE], mode: LoadBalancing_Mode.STRICT, healthPolicy }
-  const wish =
-    spec.trafficDistribution ??
-    metadata.annotations?.[annotations.trafficDistribution] ??
-    fetch.one(namespaces, namespaceOf(service))?.metadata.annotations?.[annotations.trafficDistribution]
-  const preference = wish === undefined ? undefined : preferences.get(wish)
+  const own = spec.trafficDistribution ?? metadata.annotations?.[annotations.trafficDistribution]
+  const preference = preferenceOf(own, namespaceOf(service), fetch, namespaces)
   if (preference)
     return { routingPreference: [...preference], mode: LoadBalancing_Mode.FAILOVER, healthPolicy }
   if (healthPolicy === LoadBalancing_HealthPolicy.ONLY_HEALTHY) return undefined
   return { routingPreference: [], mode: LoadBalancing_Mode.UNSPECIFIED_MODE, healthPolicy }
+}
+
+/** Whom to prefer: as the service itself wishes, or else its namespace. */
+export function preferenceOf(
+  own: string | undefined,
+  namespace: string,
+  fetch: Fetch,
+  namespaces: Inputs['namespaces'],
+): readonly workload.LoadBalancing_Scope[] | undefined {
+  const wish =
+    own ?? fetch.one(namespaces, namespace)?.metadata.annotations?.[annotations.trafficDistribution]
+  return wish === undefined ? undefined : preferences.get(wish)
 }

@@ -1,3 +1,5 @@
+import type { LabelSelector } from './label-selector.ts'
+
 /** What is the same for every row. */
 export type Settings = Readonly<{
   clusterId: string
@@ -9,6 +11,24 @@ export type Settings = Readonly<{
   /** Send policies marked dry-run; only ztunnels from 1.29 on know that these are not to be enforced. */
   dryRunPolicies: boolean
 }>
+
+/** What of the mesh's settings may change while we run: the row `mesh` of its collection. */
+export type LiveSettings = Readonly<{
+  /** Namespaces that we look at: those that one of these selects, or all when there is none. */
+  discoverySelectors: readonly LabelSelector[]
+  /** Who sees a ServiceEntry that does not say: as the first rule says that selects its namespace, or else `otherwise`. */
+  entryVisibility: Readonly<{
+    otherwise: EntryVisibility
+    rules: readonly Readonly<{ visibility: EntryVisibility; namespaces: readonly LabelSelector[] }>[]
+  }>
+}>
+export type EntryVisibility = 'everybody' | 'namespace' | 'nobody'
+
+export const liveKey = 'mesh'
+export const defaultLiveSettings: LiveSettings = {
+  discoverySelectors: [],
+  entryVisibility: { otherwise: 'everybody', rules: [] },
+}
 
 export const labels = {
   network: 'topology.istio.io/network',

@@ -1,9 +1,11 @@
 import { ipToBytes, parseIp } from '#base'
-import type { Collection, EndpointSlice, Fetch, KubeNode, Pod, Service } from '#kube'
+import type { Collection, EndpointSlice, Fetch, KubeNode, KubeObject, Pod } from '#kube'
 import { workload } from '#wire'
-import { type Indexes, type Inputs, isSubset, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
+import type { Entries } from './entries.ts'
+import { type Indexes, type Inputs, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
+import { servicesOf, slicePorts } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf, workloadNameOf } from './names.ts'
-import { networkOf, serviceNameOf, tcpPorts } from './services.ts'
+import { networkOf, serviceNameOf } from './services.ts'
 import { annotations, labels, type Settings } from './settings.ts'
 
 const { NetworkMode, TunnelProtocol, WorkloadStatus, WorkloadType } = workload
@@ -13,6 +15,9 @@ export type WorkloadContext = Readonly<{
   inputs: Inputs
   indexes: Indexes
   settings: Settings
+  entries: Entries
+  /** Namespaces that we do not look at. */
+  hidden: Collection<true>
   /** Of the nodes; apart from these, so that a node's heartbeats concern no workload. */
   localities: Collection<workload.Locality>
   /** Keys of the policies that name this pod by its labels. */
@@ -24,6 +29,7 @@ export function podWorkload(pod: Pod, fetch: Fetch, context: WorkloadContext): w
   const { inputs, settings } = context
   const addresses = addressesOf(pod)
   if (isTerminal(pod) || addresses.length === 0) return undefined
+  if (fetch.one(context.hidden, namespaceOf(pod)) !== undefined) return undefined
   const node = pod.spec?.nodeName ?? ''
   return {
     ...blank,
@@ -57,7 +63,7 @@ export const podUid = (pod: Pod, { clusterId }: Settings): string =>
 export const isTerminal = ({ status }: Pod): boolean =>
   status?.phase === 'Succeeded' || status?.phase === 'Failed'
 
-const blank = {
+export const blank = {
   waypoint: undefined,
   networkGateway: undefined,
   hostname: '',
@@ -67,7 +73,8 @@ const blank = {
 } as const satisfies Partial<workload.Workload>
 
 /** ztunnel reads an empty trust domain as `cluster.local`, and Istio sends it so. */
-const wireTrustDomain = ({ trustDomain }: Settings) => (trustDomain === 'cluster.local' ? '' : trustDomain)
+export const wireTrustDomain = ({ trustDomain }: Settings) =>
+  trustDomain === 'cluster.local' ? '' : trustDomain
 
 function addressesOf({ status = {} }: Pod): Buffer[] {
   const texts = status.podIPs?.map(({ ip }) => ip) ?? (status.podIP === undefined ? [] : [status.podIP])
@@ -78,7 +85,9 @@ function addressesOf({ status = {} }: Pod): Buffer[] {
 }
 
 /** HBONE only where the CNI agent says that the pod is captured, or where the pod itself speaks it. */
-function tunnelOf({ metadata }: Pod): Pick<workload.Workload, 'tunnelProtocol' | 'nativeTunnel'> {
+export function tunnelOf({
+  metadata,
+}: KubeObject): Pick<workload.Workload, 'tunnelProtocol' | 'nativeTunnel'> {
   if (metadata.annotations?.[annotations.redirection] === 'enabled')
     return { tunnelProtocol: TunnelProtocol.HBONE, nativeTunnel: false }
   const own = (metadata.labels?.[labels.tunnel] ?? '').split(',').includes('http')
@@ -100,70 +109,16 @@ export function localityOf(node: KubeNode): workload.Locality | undefined {
   return locality.region || locality.zone || locality.subzone ? locality : undefined
 }
 
-type PortLists = workload.Workload['services']
-
-/** The Services a pod belongs to: by their selector, or, for those without one, by an EndpointSlice with its UID. */
-function servicesOf(pod: Pod, fetch: Fetch, { inputs, indexes, settings }: WorkloadContext): PortLists {
-  const lists: PortLists = {}
-  for (const service of fetch.by(indexes.servicesByNamespace, namespaceOf(pod))) {
-    const selector = selectorOf(service)
-    if (service.spec?.type === 'ExternalName' || !selector || !isSubset(selector, pod.metadata.labels))
-      continue
-    lists[serviceNameOf(service, settings)] = { ports: podPorts(service, pod) }
-  }
-  for (const slice of fetch.by(indexes.slicesByPod, `${namespaceOf(pod)}/${nameOf(pod)}`)) {
-    const key = serviceKeyOf(slice)
-    const service = key === undefined ? undefined : fetch.one(inputs.services, key)
-    if (!service || service.spec?.type === 'ExternalName' || selectorOf(service)) continue
-    const named = (slice.endpoints ?? []).some(({ targetRef }) => targetRef?.uid === pod.metadata.uid)
-    if (named) lists[serviceNameOf(service, settings)] = { ports: slicePorts(service, slice) }
-  }
-  return lists
-}
-
-const selectorOf = ({ spec }: Service) =>
-  spec?.selector !== undefined && Object.keys(spec.selector).length > 0 ? spec.selector : undefined
-
-/** A named target port is the container port of that name; one that no container has is left out. */
-function podPorts(service: Service, pod: Pod): workload.Port[] {
-  const containers = [
-    ...(pod.spec?.initContainers ?? []).filter((c) => c.restartPolicy === 'Always'),
-    ...(pod.spec?.containers ?? []),
-  ]
-  const named = (name: string) =>
-    containers
-      .flatMap(({ ports = [] }) => ports)
-      .find((port) => port.name === name && (port.protocol ?? 'TCP') === 'TCP')?.containerPort
-  return tcpPorts(service).flatMap(({ port, targetPort = port }) => {
-    const target = typeof targetPort === 'number' ? targetPort : named(targetPort)
-    return target === undefined ? [] : [portOf(port, target)]
-  })
-}
-
-/** A slice's ports belong to the Service's ports of the same name. */
-function slicePorts(service: Service, { ports }: EndpointSlice): workload.Port[] {
-  return (ports ?? []).flatMap(({ name = '', port, protocol = 'TCP' }) => {
-    const match = tcpPorts(service).find((p) => (p.name ?? '') === name)
-    return protocol === 'TCP' && port !== undefined && match ? [portOf(match.port, port)] : []
-  })
-}
-
-/** The protocol of a port is told once, in its Service. */
-const portOf = (servicePort: number, targetPort: number): workload.Port => ({
-  servicePort,
-  targetPort,
-  appProtocol: workload.AppProtocol.UNKNOWN,
-})
-
 /** Endpoints that no pod stands behind, such as those of the `kubernetes` Service. They are never meshed. */
 export function endpointWorkloads(
   slice: EndpointSlice,
   fetch: Fetch,
-  { inputs, settings }: Pick<WorkloadContext, 'inputs' | 'settings'>,
+  { inputs, settings, hidden }: Pick<WorkloadContext, 'inputs' | 'settings' | 'hidden'>,
 ): readonly workload.Workload[] {
   const key = serviceKeyOf(slice)
   const service = key === undefined ? undefined : fetch.one(inputs.services, key)
   if (!service || service.spec?.type === 'ExternalName' || slice.addressType === 'FQDN') return []
+  if (fetch.one(hidden, namespaceOf(slice)) !== undefined) return []
   const ports = slicePorts(service, slice)
   const seen = new Map<string, workload.Workload>()
   for (const endpoint of slice.endpoints ?? []) {

@@ -66,6 +66,9 @@ export const kinds = {
   ),
   AuthorizationPolicy: kind<Custom>('security.istio.io/v1', 'AuthorizationPolicy', 'authorizationpolicies'),
   PeerAuthentication: kind<Custom>('security.istio.io/v1', 'PeerAuthentication', 'peerauthentications'),
+  ServiceEntry: kind<Custom>('networking.istio.io/v1', 'ServiceEntry', 'serviceentries'),
+  WorkloadEntry: kind<Custom>('networking.istio.io/v1', 'WorkloadEntry', 'workloadentries'),
+  WorkloadGroup: kind<Custom>('networking.istio.io/v1', 'WorkloadGroup', 'workloadgroups'),
   Gateway: kind<Custom>('gateway.networking.k8s.io/v1', 'Gateway', 'gateways'),
   GatewayClass: kind<Custom>('gateway.networking.k8s.io/v1', 'GatewayClass', 'gatewayclasses', false),
 } as const

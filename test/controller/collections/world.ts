@@ -12,7 +12,13 @@ import {
 } from '#kube'
 import { pod as podOf, service as serviceOf } from '../mesh-kit.ts'
 import type { security, workload } from '#wire'
-import { meshFrom, type Settings } from '../../../controller/collections/index.ts'
+import {
+  defaultLiveSettings,
+  liveKey,
+  type LiveSettings,
+  meshFrom,
+  type Settings,
+} from '../../../controller/collections/index.ts'
 
 export const settings: Settings = {
   clusterId: 'Kubernetes',
@@ -30,6 +36,9 @@ export type Objects = Readonly<{
   nodes?: readonly KubeNode[]
   policies?: readonly Custom[]
   peers?: readonly Custom[]
+  serviceEntries?: readonly Custom[]
+  workloadEntries?: readonly Custom[]
+  live?: Partial<LiveSettings>
   settings?: Partial<Settings>
 }>
 
@@ -47,6 +56,9 @@ export const meshOf = (o: Objects) =>
       nodes: rows('nodes', o.nodes),
       authorizationPolicies: rows('policies', o.policies),
       peerAuthentications: rows('peers', o.peers),
+      serviceEntries: rows('serviceEntries', o.serviceEntries),
+      workloadEntries: rows('workloadEntries', o.workloadEntries),
+      meshConfig: fixed('meshConfig', { [liveKey]: { ...defaultLiveSettings, ...o.live } }),
     },
     { ...settings, ...o.settings },
   )

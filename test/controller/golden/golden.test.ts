@@ -7,7 +7,8 @@ import t from 'tap'
 import { parse } from 'yaml'
 import { golden, overlay, rendered, type Case, type Usual } from './render.ts'
 
-const read = (file: string): unknown => parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'))
+const read = (file: string): unknown =>
+  parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'), { merge: true })
 const usual = read('usual.yaml') as Usual
 const files = readdirSync(import.meta.dirname).filter((f) => f.endsWith('.yaml') && f !== 'usual.yaml')
 let count = 0
@@ -28,7 +29,7 @@ for (const file of files) {
     })
   }
 }
-t.ok(count >= 125, `${count} cases`)
+t.ok(count >= 200, `${count} cases`)
 
 function sourceOf(name: string): string {
   const [, group = '', kind = ''] = name.split('/')

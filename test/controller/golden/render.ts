@@ -2,6 +2,7 @@ import { ipFromBytes, isRecord } from '#base'
 import type { Custom, EndpointSlice, KubeNode, KubeObject, Namespace, Pod, Service } from '#kube'
 import { workload } from '#wire'
 import type { Settings } from '../../../controller/collections/index.ts'
+import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
 import { meshOf } from '../collections/world.ts'
 
 type Fields = Record<string, unknown>
@@ -9,6 +10,8 @@ export type Case = Readonly<{
   title: string
   shows?: 'workloads' | 'services' | 'all'
   settings?: Partial<Settings>
+  /** MeshConfig. */
+  mesh?: Fields
   given: readonly (Fields & { kind: string })[]
   want?: Readonly<Record<string, Fields | null>>
 }>
@@ -25,7 +28,7 @@ export function overlay(base: unknown, over: unknown): Fields {
 }
 
 /** The mesh of a case's inputs. */
-export function golden({ given, settings = {} }: Case, usual: Usual) {
+export function golden({ given, settings = {}, mesh = {} }: Case, usual: Usual) {
   const of = <T extends KubeObject>(kind: string) =>
     given.filter((o) => o.kind === kind).map((o) => overlay(usual.given[kind], o) as unknown as T)
   return meshOf({
@@ -36,6 +39,9 @@ export function golden({ given, settings = {} }: Case, usual: Usual) {
     nodes: of<KubeNode>('Node'),
     policies: of<Custom>('AuthorizationPolicy'),
     peers: of<Custom>('PeerAuthentication'),
+    serviceEntries: of<Custom>('ServiceEntry'),
+    workloadEntries: of<Custom>('WorkloadEntry'),
+    live: liveSettingsFrom(mesh),
     settings,
   })
 }

@@ -1,0 +1,104 @@
+import { ipToBytes } from '#base'
+import type { Custom, Fetch, Pod } from '#kube'
+import { workload } from '#wire'
+import { type Claim, heldClaims, slotOf } from './entries.ts'
+import { nameOf, namespaceOf } from './inputs.ts'
+import { entryPorts, type PortLists, servicesOfMachine } from './memberships.ts'
+import { canonicalNameOf, canonicalRevisionOf } from './names.ts'
+import { isWildcard, type ServiceEntry } from './service-entry.ts'
+import { networkOf } from './services.ts'
+import { labels } from './settings.ts'
+import { type EntryEndpoint, isUnhealthy, podOf, readEndpoint } from './workload-entry.ts'
+import { blank, tunnelOf, wireTrustDomain, type WorkloadContext } from './workloads.ts'
+
+const { NetworkMode, WorkloadStatus, WorkloadType } = workload
+
+/** The endpoints that a ServiceEntry lists itself; without any, DNS resolves its hosts. */
+export function inlineWorkloads(
+  entry: ServiceEntry,
+  fetch: Fetch,
+  context: WorkloadContext,
+): readonly workload.Workload[] {
+  const held = heldClaims(entry, fetch, context)
+  if (held.length === 0) return []
+  const uid = `${context.settings.clusterId}/networking.istio.io/ServiceEntry/${entry.key}`
+  const row = (endpoint: EntryEndpoint, claims: readonly Claim[]) => {
+    const pod: Pod = { metadata: { namespace: entry.namespace, name: entry.name, labels: endpoint.labels } }
+    const lists = claims.map((claim) => [slotOf(claim), { ports: entryPorts(entry, endpoint.ports) }])
+    const own = { uid: `${uid}/${endpoint.address}`, workloadName: entry.name, healthy: true }
+    return machineWorkload(pod, endpoint, { ...own, services: Object.fromEntries(lists) }, fetch, context)
+  }
+  return implicit.has(entry.resolution) && entry.endpoints.length === 0 && entry.selector === undefined
+    ? held.filter(({ host }) => !isWildcard(host)).map((claim) => row(named(claim.host), [claim]))
+    : entry.endpoints.map((endpoint) => row(endpoint, held))
+}
+
+const implicit: ReadonlySet<string> = new Set(['DNS', 'DNS_ROUND_ROBIN'])
+
+const named = (host: string): EntryEndpoint => ({
+  address: host,
+  ip: undefined,
+  ports: new Map(),
+  labels: {},
+  network: '',
+  locality: undefined,
+  weight: undefined,
+  serviceAccount: '',
+})
+
+/** A machine outside the cluster; no row without an address. */
+export function entryWorkload(
+  object: Custom,
+  fetch: Fetch,
+  context: WorkloadContext,
+): workload.Workload | undefined {
+  const endpoint = readEndpoint(object.spec)
+  if (endpoint === undefined || fetch.one(context.hidden, namespaceOf(object)) !== undefined) return undefined
+  const machine = podOf(object, endpoint)
+  const own = {
+    uid: `${context.settings.clusterId}/networking.istio.io/WorkloadEntry/${namespaceOf(object)}/${nameOf(object)}`,
+    workloadName: nameOfGroup(machine),
+    healthy: !isUnhealthy(object),
+    services: servicesOfMachine(machine, endpoint.ports, fetch, context),
+  }
+  return machineWorkload(machine, endpoint, own, fetch, context)
+}
+
+/** What users call it: a label, the WorkloadGroup that it was registered for, or its own name. */
+const nameOfGroup = ({ metadata }: Pod): string =>
+  metadata.labels?.[labels.workloadName] ||
+  metadata.annotations?.['istio.io/autoRegistrationGroup'] ||
+  (metadata.name ?? '')
+
+type Own = Readonly<{ uid: string; workloadName: string; healthy: boolean; services: PortLists }>
+
+const machineWorkload = (
+  machine: Pod,
+  { ip, address, network, serviceAccount, locality, weight }: EntryEndpoint,
+  { uid, workloadName, healthy, services }: Own,
+  fetch: Fetch,
+  context: WorkloadContext,
+): workload.Workload => ({
+  ...blank,
+  uid,
+  name: nameOf(machine),
+  namespace: namespaceOf(machine),
+  addresses: ip === undefined ? [] : [Buffer.from(ipToBytes(ip))],
+  hostname: ip === undefined ? address : '',
+  network: network || networkOf(fetch, context.inputs, context.settings),
+  ...tunnelOf(machine),
+  trustDomain: wireTrustDomain(context.settings),
+  serviceAccount,
+  node: '',
+  canonicalName: canonicalNameOf(machine, workloadName),
+  canonicalRevision: canonicalRevisionOf(machine),
+  workloadType: WorkloadType.POD,
+  workloadName,
+  authorizationPolicies: [...context.policiesOf(machine, fetch)],
+  status: healthy ? WorkloadStatus.HEALTHY : WorkloadStatus.UNHEALTHY,
+  clusterId: context.settings.clusterId,
+  services,
+  locality,
+  networkMode: NetworkMode.STANDARD,
+  capacity: weight,
+})

@@ -1,0 +1,180 @@
+import { type Cidr, type Ip, isRecord, parseCidr, parseIp } from '#base'
+import type { Custom } from '#kube'
+import type { workload } from '#wire'
+import { nameOf, namespaceOf } from './inputs.ts'
+import { shown } from './problems.ts'
+import { appProtocolOf } from './services.ts'
+import type { EntryVisibility } from './settings.ts'
+import { type EntryEndpoint, recordOfTexts, readEndpoint } from './workload-entry.ts'
+
+const resolutions = ['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS'] as const
+export type Resolution = (typeof resolutions)[number]
+
+export type EntryPort = Readonly<{
+  number: number
+  name: string
+  targetPort: number | undefined
+  appProtocol: workload.AppProtocol
+}>
+
+/** A ServiceEntry, read. What could not be is left out and named in `problems`. */
+export type ServiceEntry = Readonly<{
+  key: string
+  namespace: string
+  name: string
+  created: string
+  hosts: readonly string[]
+  /** What the user wrote; `[]` also when nothing of it can be read. */
+  addresses: readonly Cidr[]
+  ports: readonly EntryPort[]
+  resolution: Resolution
+  endpoints: readonly EntryEndpoint[]
+  selector: Readonly<Record<string, string>> | undefined
+  /** Whom `exportTo` shows it to; a list of other namespaces counts as everybody, as the wire has no word for it. */
+  exportTo: EntryVisibility
+  subjectAltNames: readonly string[]
+  /** Hosts that get addresses from us, for the user gave none. */
+  allocated: readonly string[]
+  /** The addresses that were given to a host of `allocated`, from the status. */
+  vips: readonly Readonly<{ host: string; address: Ip }>[]
+  trafficDistribution: string | undefined
+  problems: readonly string[]
+}>
+
+const autoAllocate = 'networking.istio.io/enable-autoallocate-ip'
+export const isWildcard = (host: string): boolean => host.startsWith('*')
+
+/** Undefined when it has nothing that could be served. */
+export function readServiceEntry(object: Custom): ServiceEntry | undefined {
+  const problems: string[] = []
+  const spec = isRecord(object.spec) ? object.spec : {}
+  const resolution = resolutions.find((name) => name === (spec['resolution'] ?? 'NONE'))
+  if (resolution === undefined) problems.push(`spec.resolution: ${shown(spec['resolution'])} is unknown`)
+  const hosts = resolution === undefined ? [] : hostsOf(spec['hosts'], resolution, problems)
+  const selector = selectorOf(spec['workloadSelector'], problems)
+  const endpoints = listOf(spec['endpoints'], 'spec.endpoints', problems).flatMap((value, i) =>
+    endpointOf(value, `spec.endpoints[${i}]`, resolution, problems),
+  )
+  if (selector && endpoints.length > 0)
+    problems.push('spec.endpoints: not looked at beside a workloadSelector')
+  const { metadata } = object
+  const entry = {
+    key: `${namespaceOf(object)}/${nameOf(object)}`,
+    namespace: namespaceOf(object),
+    name: nameOf(object),
+    created: metadata.creationTimestamp ?? '',
+    hosts,
+    addresses: addressesOf(spec['addresses'], problems),
+    ports: portsOf(spec['ports'], problems),
+    resolution: resolution ?? 'NONE',
+    endpoints: selector ? [] : oncePerAddress(endpoints, problems),
+    selector,
+    exportTo: exportOf(spec['exportTo'], problems),
+    subjectAltNames: texts(listOf(spec['subjectAltNames'], 'spec.subjectAltNames', problems)),
+    trafficDistribution: metadata.annotations?.['networking.istio.io/traffic-distribution'],
+    problems,
+  }
+  const hasOwn = listOf(spec['addresses'], 'spec.addresses', []).length > 0
+  const wants = !hasOwn && entry.resolution !== 'NONE' && metadata.labels?.[autoAllocate] !== 'false'
+  const allocated = wants ? hosts : []
+  return { ...entry, allocated, vips: vipsOf(object.status, allocated) }
+}
+
+/** The addresses that a status holds for `hosts`, in its order; what is none is left out. */
+export function vipsOf(status: unknown, hosts: readonly string[]): ServiceEntry['vips'] {
+  const list: unknown = isRecord(status) ? status['addresses'] : undefined
+  return (Array.isArray(list) ? list : []).flatMap((item: unknown) => {
+    const { value, host } = isRecord(item) ? item : {}
+    const address = typeof value === 'string' ? parseIp(value) : undefined
+    return address !== undefined && typeof host === 'string' && hosts.includes(host)
+      ? [{ host, address }]
+      : []
+  })
+}
+
+const listOf = (value: unknown, path: string, problems: string[]): readonly unknown[] => {
+  if (value === undefined || value === null) return []
+  if (Array.isArray(value)) return value
+  problems.push(`${path}: ${shown(value)} is not a list`)
+  return []
+}
+const texts = (list: readonly unknown[]) => list.filter((value) => typeof value === 'string')
+
+const hostName = /^(\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?)$/
+
+/** Without repetition. A wildcard has no address to resolve, except where the waypoint resolves what was asked for. */
+function hostsOf(value: unknown, resolution: Resolution, problems: string[]): readonly string[] {
+  const hosts = listOf(value, 'spec.hosts', problems).flatMap((text, i) => {
+    const host = typeof text === 'string' ? text.toLowerCase() : ''
+    if (hostName.test(host) && (!isWildcard(host) || resolution === 'DYNAMIC_DNS')) return [host]
+    const why = hostName.test(host) ? 'needs resolution DYNAMIC_DNS' : 'is not a host name'
+    problems.push(`spec.hosts[${i}]: ${shown(text)} ${why}`)
+    return []
+  })
+  return [...new Set(hosts)]
+}
+
+const addressesOf = (value: unknown, problems: string[]): readonly Cidr[] =>
+  listOf(value, 'spec.addresses', problems).flatMap((text, i) => {
+    const block = typeof text === 'string' ? parseCidr(text) : undefined
+    if (block === undefined)
+      problems.push(`spec.addresses[${i}]: ${shown(text)} is neither address nor block`)
+    return block === undefined ? [] : [block]
+  })
+
+const isPort = (value: unknown): value is number =>
+  typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 65_536
+
+const portsOf = (value: unknown, problems: string[]): readonly EntryPort[] =>
+  listOf(value, 'spec.ports', problems).flatMap((item, i) => {
+    const { number, name = '', protocol, targetPort } = isRecord(item) ? item : {}
+    const said = typeof protocol === 'string' ? protocol : ''
+    if (said.toUpperCase() === 'UDP') return []
+    if (!isPort(number) || (targetPort !== undefined && !isPort(targetPort))) {
+      problems.push(`spec.ports[${i}]: ${shown(item)} has no port number`)
+      return []
+    }
+    const text = typeof name === 'string' ? name : ''
+    const appProtocol = appProtocolOf(said === '' ? { name: text } : { appProtocol: said })
+    return [{ number, name: text, targetPort, appProtocol }]
+  })
+
+function endpointOf(
+  value: unknown,
+  path: string,
+  resolution: Resolution | undefined,
+  problems: string[],
+): readonly EntryEndpoint[] {
+  const endpoint = readEndpoint(value)
+  const fits = endpoint && (endpoint.ip !== undefined || resolution !== 'STATIC')
+  if (fits && resolution !== 'NONE') return [endpoint]
+  const why =
+    resolution === 'NONE' ? 'not looked at with resolution NONE' : `${shown(value)} has no address for it`
+  problems.push(`${path}: ${why}`)
+  return []
+}
+
+/** The address is the endpoint's name. */
+function oncePerAddress(endpoints: readonly EntryEndpoint[], problems: string[]): readonly EntryEndpoint[] {
+  const byAddress = new Map<string, EntryEndpoint>()
+  for (const endpoint of endpoints) {
+    if (byAddress.has(endpoint.address)) problems.push(`spec.endpoints: ${endpoint.address} is there twice`)
+    else byAddress.set(endpoint.address, endpoint)
+  }
+  return [...byAddress.values()]
+}
+
+/** A selector that cannot be read selects nobody; so does an empty one. */
+function selectorOf(value: unknown, problems: string[]): ServiceEntry['selector'] {
+  if (value === undefined || value === null) return undefined
+  const labels = isRecord(value) ? recordOfTexts(value['labels'] ?? {}) : undefined
+  if (labels === undefined) problems.push(`spec.workloadSelector: ${shown(value)} cannot be read`)
+  return labels ?? {}
+}
+
+function exportOf(value: unknown, problems: string[]): ServiceEntry['exportTo'] {
+  const list = listOf(value, 'spec.exportTo', problems)
+  if (list.length === 0) return 'everybody'
+  if (list.includes('~')) return 'nobody'
+  return list.every((target) => target === '.') ? 'namespace' : 'everybody'
+}
