@@ -81,3 +81,15 @@ export const defaultLimits: HboneLimits = {
   stallMs: 10_000,
   peerExpiryGraceMs: 300_000,
 }
+
+/** Complete limits; those that follow from the connection's window follow it, unless they are given too. */
+export function limitsOf(given: Partial<HboneLimits> = {}): HboneLimits {
+  const { connectionWindow = defaultLimits.connectionWindow } = given
+  const scale = connectionWindow / defaultLimits.connectionWindow
+  return {
+    ...defaultLimits,
+    maxHeldBytes: Math.floor(defaultLimits.maxHeldBytes * scale),
+    maxBufferBytes: Math.floor(defaultLimits.maxBufferBytes * Math.max(1, scale)),
+    ...given,
+  }
+}

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { MeshError, type SocketAddress } from '#base'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { remoteOf, secureClient } from './handshake.ts'
-import { defaultLimits, type HboneLimits } from './limits.ts'
+import { type HboneLimits, limitsOf } from './limits.ts'
 import { openTunnel } from './client.ts'
 import { Session } from './session.ts'
 import type { OutboundTunnel } from './tunnel.ts'
@@ -56,7 +56,7 @@ export class HbonePool {
 
   constructor(options: { limits?: Partial<HboneLimits>; trust?: Trust; signal: AbortSignal }) {
     this.#trust = options.trust
-    this.#limits = { ...defaultLimits, ...options.limits }
+    this.#limits = limitsOf(options.limits)
     this.#signal = AbortSignal.any([this.#stop.signal, options.signal])
     this.#signal.addEventListener('abort', () => this.#closeAll(), { once: true })
     this.#timer = setInterval(() => this.#releaseUnused(), this.#limits.unusedReleaseMs / 4).unref()

@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { Request } from './fields.ts'
 import { remoteOf, secureServer } from './handshake.ts'
-import { defaultLimits, type HboneLimits } from './limits.ts'
+import { type HboneLimits, limitsOf } from './limits.ts'
 import { Session } from './session.ts'
 import type { Stream } from './stream.ts'
 import type { InboundTunnel } from './tunnel.ts'
@@ -31,7 +31,7 @@ export type HboneServerConnection = Readonly<{
 
 /** Serves HBONE on an accepted connection of which nothing has been read. */
 export function serveHbone(socket: Socket, options: ServeOptions): HboneServerConnection {
-  const limits = { ...defaultLimits, ...options.limits }
+  const limits = limitsOf(options.limits)
   let session: Session | undefined
   let draining = false
   const closed = serve(socket, limits, options, (started) => {

@@ -1,7 +1,7 @@
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { openTunnel } from './client.ts'
 import { secureClient } from './handshake.ts'
-import { defaultLimits, type HboneLimits } from './limits.ts'
+import { type HboneLimits, limitsOf } from './limits.ts'
 import { Session } from './session.ts'
 import type { OutboundTunnel } from './tunnel.ts'
 
@@ -22,7 +22,7 @@ export type ThroughOptions = Readonly<{
  * owns `outer` from here on: the end of the inner tunnel, or a failed attempt, ends both (ztunnel: outbound.rs).
  */
 export async function connectThrough(outer: OutboundTunnel, o: ThroughOptions): Promise<OutboundTunnel> {
-  const limits = { ...defaultLimits, ...o.limits }
+  const limits = limitsOf(o.limits)
   const view = outer.duplex()
   // Its errors arrive through TLS.
   view.on('error', () => undefined)

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { errorCode } from '../../../lib/hbone/frames.ts'
+import { defaultLimits, limitsOf } from '../../../lib/hbone/limits.ts'
 import { hpackEncode } from '../../../lib/hbone/hpack/encode.ts'
 import {
   block,
@@ -168,6 +169,14 @@ t.test('a window grows while its bytes are taken, up to the largest', async (t) 
   }
   t.equal(sizeAfter(40 * mib), 4 * mib)
   t.equal(peer.failure(), undefined)
+})
+
+t.test('limits that follow from the window of the connection follow it', async (t) => {
+  t.strictSame(limitsOf(), defaultLimits)
+  const { maxHeldBytes, maxBufferBytes, connectionWindow } = limitsOf({ connectionWindow: 16 * mib })
+  t.strictSame([connectionWindow, maxHeldBytes, maxBufferBytes], [16 * mib, 14 * mib, 28 * mib])
+  t.equal(limitsOf({ connectionWindow: 65_535 }).maxBufferBytes, 14 * mib, 'buffers are larger than bytes')
+  t.equal(limitsOf({ connectionWindow: 16 * mib, maxHeldBytes: 5 }).maxHeldBytes, 5)
 })
 
 t.test('without memory to spare no window grows', async (t) => {
