@@ -38,6 +38,8 @@ export type Authorization = Readonly<{
   rules: readonly Rule[]
   /** Only reported, never enforced. */
   dryRun: boolean
+  /** Only tells of the connections that its rules match (Istio: AUDIT); there only together with `dryRun`. */
+  audit?: true
   /** What could not be read and was therefore closed; sent to the control plane in a NACK. */
   problems: readonly string[]
 }>

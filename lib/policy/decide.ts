@@ -3,8 +3,11 @@ import type { Compiled } from './compile.ts'
 import type { Applicable, Sides } from './policies.ts'
 import { type Subject, subjectOf } from './subject.ts'
 
-/** What is decided about a connection, and what decided it; `rule` is the index of the rule that matched. */
-export type Decision = Enforced & Readonly<{ dryRun?: DryRun }>
+/**
+ * What is decided about a connection, and what decided it; `rule` is the index of the rule that matched. `audited` are
+ * the AUDIT policies that match, if any.
+ */
+export type Decision = Enforced & Readonly<{ dryRun?: DryRun; audited?: readonly PolicyName[] }>
 
 type Enforced =
   | Readonly<{ verdict: 'allow'; by: 'no-allow-policies' }>
@@ -33,10 +36,18 @@ export function decide(applicable: Applicable, connection: Connection): Decision
   if (applicable.policies.length === 0 && applicable.missing.length === 0) return nothingToAsk
   const subject = subjectOf(connection, applicable.readsAddresses)
   const decision = enforce(applicable, subject)
-  return applicable.dryRun
-    ? { ...decision, dryRun: wouldBe(applicable.dryRun, applicable.enforced, decision, subject) }
-    : decision
+  const { dryRun, audit } = applicable
+  if (dryRun === undefined && audit === undefined) return decision
+  const audited = audit === undefined ? [] : matching(audit, subject)
+  return {
+    ...decision,
+    ...(dryRun ? { dryRun: wouldBe(dryRun, applicable.enforced, decision, subject) } : {}),
+    ...(audited.length > 0 ? { audited } : {}),
+  }
 }
+
+const matching = (policies: readonly Compiled[], subject: Subject) =>
+  policies.filter((policy) => policy.matchingRule(subject) >= 0).map(({ name }) => name)
 
 function enforce({ enforced: { deny, allow }, missing }: Applicable, subject: Subject): Enforced {
   for (const policy of deny) {
@@ -53,10 +64,8 @@ function enforce({ enforced: { deny, allow }, missing }: Applicable, subject: Su
 }
 
 function wouldBe(dryRun: Sides, enforced: Sides, decision: Enforced, subject: Subject): DryRun {
-  const matching = (policies: readonly Compiled[]) =>
-    policies.filter((policy) => policy.matchingRule(subject) >= 0).map(({ name }) => name)
-  const denying = matching(dryRun.deny)
-  const allowing = matching(dryRun.allow)
+  const denying = matching(dryRun.deny, subject)
+  const allowing = matching(dryRun.allow, subject)
   const byAllow = decision.verdict === 'allow' && decision.by !== 'no-allow-policies'
   const allowed = byAllow || allowing.length > 0 || enforced.allow.length + dryRun.allow.length === 0
   const refused = decision.verdict === 'deny' && decision.by !== 'nothing-allowed'

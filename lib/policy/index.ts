@@ -13,6 +13,8 @@ export {
 export { decodeAuthorization, parseAuthorization } from './parse.ts'
 /** Verdict and reason for one connection, and what policies on trial would have made of it. */
 export { decide, type Decision, type DryRun, explainDecision, explainDryRun } from './decide.ts'
+/** A policy of action AUDIT, as the wire can carry it. */
+export { auditPolicy } from './audit.ts'
 /** The set of policies held, and which of them concern a workload. */
 export {
   type Applicable,

@@ -10,6 +10,7 @@ import {
   type Rule,
   type TextMatch,
 } from './authorization.ts'
+import { isAudit } from './audit.ts'
 import { unknownParts } from './unknown-parts.ts'
 
 /** A part of a policy that cannot be read, with the reason. Only thrown and caught in this file. */
@@ -33,10 +34,11 @@ export function parseAuthorization(
   const action = actionOf(wire.action)
   const scope = scopeOf(wire.scope)
   const spoilt: Match = action === 'allow' ? 'never' : 'always'
-  const rules = wire.rules.map(
-    (rule, r): Rule =>
-      unknown.has(`${r}`) ? [[spoilt]] : rule.clauses.map((clause, c) => parseClause(clause, `${r}.${c}`)),
-  )
+  const audit = isAudit(wire)
+  const rules = wire.rules.map((rule, r): Rule => {
+    const clauses = audit ? rule.clauses.slice(0, -1) : rule.clauses
+    return unknown.has(`${r}`) ? [[spoilt]] : clauses.map((clause, c) => parseClause(clause, `${r}.${c}`))
+  })
   function parseClause(clause: security.Clause, path: string): readonly Match[] {
     if (unknown.has(path)) return [spoilt]
     return clause.matches.map((match, m) => {
@@ -52,7 +54,7 @@ export function parseAuthorization(
   }
   for (const path of unknown)
     if (path !== '' && path.split('.').length < 3) problems.push(`unknown field at "${path}"`)
-  const closed = wholeProblem(wire, action, scope, unknown)
+  const closed = audit ? undefined : wholeProblem(wire, action, scope, unknown)
   if (closed !== undefined) problems.push(closed)
   return {
     name: policyName(wire.namespace, wire.name),
@@ -61,6 +63,7 @@ export function parseAuthorization(
     action: action ?? 'deny',
     rules: closed === undefined ? rules : closedRules(action),
     dryRun: wire.dryRun,
+    ...(audit ? { audit: true } : {}),
     problems,
   }
 }

@@ -24,6 +24,8 @@ export type Applicable = Readonly<{
   enforced: Sides
   /** Reported, never enforced; undefined when there is none. */
   dryRun: Sides | undefined
+  /** Tells what it matches, and that is all. */
+  audit?: readonly Compiled[]
   /** Does any of them ask for an address? */
   readsAddresses: boolean
 }>
@@ -110,14 +112,16 @@ export function applicableOf(
   }
   const sides = (dryRun: boolean): Sides => {
     const side = (action: Authorization['action']) =>
-      ordered.filter((p) => p.dryRun === dryRun && p.action === action).map(compiledOnce)
+      ordered.filter((p) => p.audit !== true && p.dryRun === dryRun && p.action === action).map(compiledOnce)
     return { deny: side('deny'), allow: side('allow') }
   }
+  const audit = ordered.filter((policy) => policy.audit === true).map(compiledOnce)
   return {
     policies: ordered,
     missing,
     enforced: sides(false),
-    dryRun: ordered.some((policy) => policy.dryRun) ? sides(true) : undefined,
+    dryRun: ordered.some((policy) => policy.dryRun && policy.audit !== true) ? sides(true) : undefined,
+    ...(audit.length > 0 ? { audit } : {}),
     readsAddresses: ordered.some((policy) => compiledOnce(policy).readsAddresses),
   }
 }

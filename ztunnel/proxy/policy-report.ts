@@ -24,6 +24,12 @@ export function policyReport({ registry, log, atInfo }: Parts): ReportVerdict {
     labelNames: ['policy', 'outcome'],
     registers: [registry],
   })
+  const audits = new Counter({
+    name: 'lateen_policy_audit_total',
+    help: 'Connections that a policy of action AUDIT matches (unstable)',
+    labelNames: ['policy'],
+    registers: [registry],
+  })
   const counted = new Set<string>()
   const labelOf = (policy: string) => {
     if (counted.size < maxPolicies) counted.add(policy)
@@ -35,8 +41,16 @@ export function policyReport({ registry, log, atInfo }: Parts): ReportVerdict {
     for (const policy of allowing) trials.inc({ policy: labelOf(policy), outcome: 'would-allow' })
   }
   return (decision, connection) => {
-    const { dryRun } = decision
+    const { dryRun, audited = [] } = decision
     if (dryRun) count(dryRun)
+    for (const policy of audited) audits.inc({ policy: labelOf(policy) })
+    // Somebody asked for these lines: that is all that an AUDIT policy does.
+    if (audited.length > 0 && log.enabled('info'))
+      log.info('audit', {
+        ...fieldsOf(connection),
+        verdict: decision.verdict,
+        policies: audited.join(','),
+      })
     if (!log.enabled(level)) return
     const fields = fieldsOf(connection)
     log[level](explainDecision(decision), { ...fields, verdict: decision.verdict, policy: decision.by })

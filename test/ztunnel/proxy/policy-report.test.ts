@@ -28,7 +28,8 @@ function setUp(atInfo = false, filter = 'info') {
     report(decide(applicableOf(policies), connection), connection)
   const counts = async () =>
     (await registry.metrics()).split('\n').filter((line) => line.startsWith('lateen_policy_dry_run_total{'))
-  return { judge, counts, lines }
+  const metrics = async () => (await registry.metrics()).split('\n')
+  return { judge, counts, lines, metrics }
 }
 
 t.test('what policies on trial would have done is counted by policy', async (t) => {
@@ -70,4 +71,20 @@ t.test('verdicts are logged at debug, and with AUTHZ_POLICY_INFO_LOGGING at info
       { message: 'dry run: would be denied by: demo/d', verdict: 'deny', policies: 'demo/d' },
     ])
   }
+})
+
+t.test('an AUDIT policy is counted and logged, and decides nothing', async (t) => {
+  const { judge, lines, metrics } = setUp()
+  judge({ ...policy('seen', 'deny', true), audit: true }, policy('real', 'allow', true, false))
+  judge({ ...policy('missed', 'deny', false), audit: true })
+  t.same(
+    (await metrics()).filter((line) => line.startsWith('lateen_policy_audit_total{')),
+    ['lateen_policy_audit_total{policy="demo/seen"} 1'],
+  )
+  t.same(
+    (await metrics()).filter((line) => line.startsWith('lateen_policy_dry_run_total{')),
+    [],
+  )
+  t.equal(lines.length, 1)
+  t.match(lines, [{ message: 'audit', verdict: 'allow', policies: 'demo/seen', 'src.ip': '10.0.0.7' }])
 })
