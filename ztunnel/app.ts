@@ -19,7 +19,7 @@ import { type AdminParts, adminRoutes, Profiler, serveAdmin } from './admin/inde
 import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
-import { followIdentities } from './identity.ts'
+import { certificatesTask, firstCertificates, followIdentities } from './identity.ts'
 import { followAgent, ownNetns, podMetrics, type PodProxy, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
 import { policyMetrics, processMetrics } from './process-metrics.ts'
@@ -65,7 +65,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const logs = parts.logs ?? startLogging(config.log)
   const log = logs.root('ztunnel')
   const own = new Registry()
-  const readiness = new Readiness([stateTask])
+  const readiness = new Readiness([stateTask, certificatesTask])
   const fileLimit = raiseFileLimit()
   processMetrics(own, config.version, fileLimit)
   logMetrics(own, logs)
@@ -118,18 +118,12 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const profiler = stack.use(new Profiler())
   const admin = { config, state, pods, connections, certificates, logs, profiler, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
-  startFeeds(stack, { config, state, pods, workers, registry: own, readiness, log, ...ending, stop })
+  const known = { config, state, pods, workers, certificates, readiness, log }
+  startFeeds(stack, { ...known, ...ending, registry: own, stop })
   const owned = stack.move()
-  return {
-    state,
-    registry,
-    ownRegistry: own,
-    readiness,
-    ports,
-    quit: ending.asked,
-    drain: ending.drain,
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
-  }
+  const seen = { state, registry, ownRegistry: own, readiness, ports }
+  const { asked: quit, drain } = ending
+  return { ...seen, quit, drain, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 /** A certificate that is forgotten is forgotten everywhere. */
@@ -186,6 +180,7 @@ type Feeds = Readonly<{
   state: MeshState
   pods: Pods
   workers: Workers
+  certificates: Certificates
   registry: Registry
   readiness: Readiness
   log: Logger
@@ -195,13 +190,17 @@ type Feeds = Readonly<{
 
 /** The control plane, and when the mesh is known the node agent: before that every connection would be a stranger. */
 function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
-  const { config, state, pods, workers, registry, readiness, log, leaving, stop } = o
+  const { config, state, pods, workers, certificates, registry, readiness, log, leaving, stop } = o
   const { signal } = stop
   const options = xdsOptions(config, state, registry, (batch) => workers.publish(batch))
   const subscription = subscribe({ ...options, signal, log: log.child('xds') })
   let following: Promise<void> | undefined
   void subscription.synced.then(() => {
     readiness.done(stateTask)
+    const get = (id: SpiffeId) => certificates.get(id, signal)
+    void firstCertificates({ state, nodeName: config.nodeName, get, signal }).then(() =>
+      readiness.done(certificatesTask),
+    )
     const options = { path: config.agentSocket, pods, log: log.child('inpod'), leaving, signal }
     const { place } = config
     following = place.kind === 'node' ? followAgent(options) : serveWorkload(place.workload, pods)

@@ -1,3 +1,4 @@
+import { sleep } from '#base'
 import type { SpiffeId } from '#identity'
 import type { MeshState, Workload } from './state/index.ts'
 
@@ -13,3 +14,33 @@ export const followIdentities = (state: MeshState, store: Store): Disposable =>
     for (const id of new Set(removed.map(({ identity }) => identity)))
       if (!state.hasLocalIdentity(id)) store.forget(id)
   })
+
+/** Name of the start-up task. */
+export const certificatesTask = 'certificates'
+
+type Fetching = Readonly<{
+  state: MeshState
+  nodeName: string
+  /** Rejects while the CA refuses. */
+  get(id: SpiffeId, signal: AbortSignal): Promise<unknown>
+  signal: AbortSignal
+  /** Shortened by tests. */
+  againMs?: number
+}>
+
+const defaultAgainMs = 1_000
+
+/**
+ * Resolves when the workloads of this node have been asked for their certificates and, if there are any, at least one
+ * got its own: while the CA gives nothing to anybody a ztunnel that works must not be replaced by one that cannot. What
+ * a single identity lacks keeps nobody waiting.
+ */
+export async function firstCertificates({ state, nodeName, get, signal, againMs }: Fetching): Promise<void> {
+  while (!signal.aborted) {
+    const local = [...state.workloads()].filter((w) => w.node === nodeName && needsCertificate(w))
+    const ids = [...new Set(local.map(({ identity }) => identity))]
+    const answers = await Promise.allSettled(ids.map((id) => get(id, signal)))
+    if (ids.length === 0 || answers.some(({ status }) => status === 'fulfilled')) return
+    await sleep(againMs ?? defaultAgainMs, signal).catch(() => undefined)
+  }
+}
