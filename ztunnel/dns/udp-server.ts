@@ -39,6 +39,8 @@ export function serveUdp(options: UdpServerOptions): DnsServer {
   socket.on('error', (error) => resolver.log.debug('DNS socket failed', { error: error.message }))
   socket.on('message', (bytes, from) => {
     received++
+    // Node throws at it, and nobody is there: the kernel gives no socket port 0, but a raw one may say so.
+    if (from.port === 0) return resolver.metrics.refused('malformed')
     if (!resolver.rate.allows()) return resolver.metrics.refused('rate')
     const asked = () => {
       const client = parseIp(from.address)

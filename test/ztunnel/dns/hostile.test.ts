@@ -1,4 +1,5 @@
 import { decode } from 'dns-packet'
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createSocket } from 'node:dgram'
 import t from 'tap'
@@ -11,7 +12,7 @@ import { MeshState, parseService } from '../../../ztunnel/state/index.ts'
 import { serviceWire } from '../../fakes/mesh.ts'
 import { until } from '../../fakes/until.ts'
 import { a, question, queryOf, read, response } from './kit.ts'
-import { askUdp, proxy, services, upstream } from './servers.ts'
+import { askUdp, metric, proxy, services, upstream } from './servers.ts'
 
 /** As many as a CI has time for; `FUZZ_ROUNDS=1000000` is the figure to reach at least once. */
 const rounds = Number(process.env['FUZZ_ROUNDS'] ?? 100_000)
@@ -163,6 +164,37 @@ t.test('hostile messages over the wire, and no name of the mesh fails meanwhile'
   await until(() => dns.context.inFlight.count === 0, 'all questions have come to an end')
   t.equal(dns.descriptors(), 0)
 })
+
+/** Datagrams from port 0, which any pod that may send ping may send: nobody can answer them. */
+const fromPortZero = `
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
+for message in sys.argv[2:]:
+    body = bytes.fromhex(message)
+    s.sendto(struct.pack('!HHHH', 0, int(sys.argv[1]), 8 + len(body), 0) + body, ('127.0.0.1', 0))
+`
+
+t.test(
+  'questions from port 0: no bug, and nothing that the end would wait for',
+  { skip: process.getuid?.() !== 0 && 'raw sockets need root' },
+  async (t) => {
+    const bugs: unknown[] = []
+    const count = (error: unknown) => bugs.push(error)
+    process.on('uncaughtException', count).on('unhandledRejection', count)
+    t.teardown(() => process.off('uncaughtException', count).off('unhandledRejection', count))
+    await using other = await upstream(({ bytes }) => response(bytes, {}))
+    await using dns = await proxy([other.address])
+    const ours = question({ name: 'web' }).toString('hex')
+    const theirs = question({ name: 'not.ours' }).toString('hex')
+    const { status } = spawnSync('python3', ['-c', fromPortZero, `${dns.address.port}`, ours, theirs])
+    t.equal(status, 0)
+    t.match(read(await askUdp(dns.address, question({ name: 'web' }))), { answers: ['web A 10.0.0.1'] })
+    t.same(await metric(dns, /^lateen_dns_refused/), ['lateen_dns_refused_total{reason="malformed"} 2'])
+    await dns.drain()
+    t.same(bugs, [])
+    t.same(other.seen, [], 'nor is anybody asked')
+  },
+)
 
 t.test('65536 spoofed answers, every ID, from another port: not one is believed', async (t) => {
   await using real = await upstream(() => undefined)
