@@ -65,10 +65,11 @@ export class Connections {
   /**
    * Decides again about the inbound connections of the pods that other policies apply to than before, with the workloads
    * of now, and ends what is denied. Many are judged in slices; one that opens meanwhile is judged by the policies of now.
+   * A pod without a record is judged as what it was last.
    */
   recheck(state: MeshState): void {
     for (const pod of this.#pods.values()) {
-      const local = state.localWorkload(pod.name)
+      const local = state.localWorkload(pod.name) ?? pod.of?.local
       if (local && prepare(pod, state, local)) this.#due.set(pod, pod.open.values())
     }
     this.#judgeDue()

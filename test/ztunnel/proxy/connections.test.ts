@@ -93,6 +93,18 @@ t.test('the record of now counts, not that of the beginning', async (t) => {
   t.notOk(b.signal.aborted)
 })
 
+t.test('a pod whose record is gone is judged by new policies all the same', async (t) => {
+  const { state, open } = setUp(['a'])
+  const [bad, good] = [open('a', 'mallory'), open('a', 'alice')]
+  const [record] = state.workloads()
+  if (!record) throw new Error('no record')
+  state.apply({ removed: [record.uid] })
+  t.notOk(bad.signal.aborted || good.signal.aborted, 'that alone ends nothing')
+  state.applyPolicies([policy({ name: 'no', action: 'deny', principals: [principal('mallory')] })], [])
+  t.ok(bad.signal.aborted)
+  t.notOk(good.signal.aborted)
+})
+
 t.test('only the pods that other policies apply to are judged again', async (t) => {
   const { state, connections, open } = setUp(['a', 'b'])
   const watched = (name: string) => {
