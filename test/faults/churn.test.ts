@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { addressTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
@@ -22,11 +23,25 @@ const one = (i: number, generation: number) =>
     canonicalRevision: `${generation}`,
   })
 
-/** Loop turns so far, and how many of them were not later than 20 ms. */
-async function loopDelays(ztunnel: ZtunnelProcess): Promise<{ all: number; prompt: number }> {
-  const prompt = await ztunnel.metric('lateen_event_loop_delay_seconds_bucket', 'le="0.02"')
-  return { all: await ztunnel.metric('lateen_event_loop_delay_seconds_count'), prompt }
+type Turns = Readonly<{ all: number; within20: number; within100: number; waitedMs: number }>
+
+/** Loop turns so far, how many of them were in time, and how long the threads have waited for a processor. */
+async function turnsOf(ztunnel: ZtunnelProcess): Promise<Turns> {
+  const name = 'lateen_event_loop_delay_seconds'
+  const tasks = readdirSync(`/proc/${ztunnel.pid}/task`)
+  const waits = tasks.map((task) =>
+    readFileSync(`/proc/${ztunnel.pid}/task/${task}/schedstat`, 'utf8').split(' '),
+  )
+  return {
+    all: await ztunnel.metric(`${name}_count`),
+    within20: await ztunnel.metric(`${name}_bucket`, 'le="0.02"'),
+    within100: await ztunnel.metric(`${name}_bucket`, 'le="0.1"'),
+    waitedMs: waits.reduce((sum, [, ns]) => sum + Number(ns) / 1e6, 0),
+  }
 }
+
+/** More than this, and late timers say more of the machine than of us. */
+const quietMachine = 0.05
 
 t.test('10 000 workloads, 100 changes a second', { skip: needsRoot }, async (t) => {
   const world = await FaultWorld.start('fch')
@@ -45,7 +60,7 @@ t.test('10 000 workloads, 100 changes a second', { skip: needsRoot }, async (t) 
   await control.answered(30_000)
 
   await flipTo(world, 9091) // an address that nobody knows yet is somebody else's, and asked for in vain
-  const before = await loopDelays(n1.ztunnel)
+  const before = await turnsOf(n1.ztunnel)
   const steady = traffic(client)
   const answers: number[] = []
   const propagation: number[] = []
@@ -69,20 +84,27 @@ t.test('10 000 workloads, 100 changes a second', { skip: needsRoot }, async (t) 
   await steady.stop()
   await control.answered()
 
-  const after = await loopDelays(n1.ztunnel)
-  const prompt = (after.prompt - before.prompt) / (after.all - before.all)
+  const after = await turnsOf(n1.ztunnel)
+  const turns = after.all - before.all
+  const within20 = (after.within20 - before.within20) / turns
+  const within100 = (after.within100 - before.within100) / turns
+  const waited = (after.waitedMs - before.waitedMs) / (seconds * 1_000)
   const figures = {
     workloads,
     changes: next,
     answerP99: quantile(answers, 0.99),
     propagationP99: quantile(propagation, 0.99),
-    promptTurns: prompt,
+    within20,
+    within100,
+    waited,
     rss: [rss[0], rss.at(-1)],
     callP99: quantile(steady.latencies, 0.99),
   }
   report('churn', figures)
   t.same(steady.failures, [], `${steady.latencies.length} calls went well meanwhile`)
-  t.ok(prompt >= 0.95, `${prompt * 100} % of the loop's turns came within 20 ms`)
+  if (waited < quietMachine)
+    t.ok(within20 >= 0.99, `${within20 * 100} % of the loop's turns came within 20 ms`)
+  else t.ok(within100 >= 0.95, `${within100 * 100} % came within 100 ms on a machine that let us wait`)
   t.ok(figures.propagationP99 <= 1_000, `a change is in force after ${figures.propagationP99} ms`)
   t.ok((rss.at(-1) ?? 0) <= (rss[Math.floor(rss.length / 3)] ?? 0) * 1.1, 'RSS stays')
   t.same(control.nacks, [])
