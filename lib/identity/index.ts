@@ -1,7 +1,14 @@
 export { parseSpiffeId, partsOf, type SpiffeId, spiffeId, type SpiffeParts } from './spiffe.ts'
 export { generateKeyPair, type KeyPair, privateKeyPem } from './keys.ts'
 export { createCsr, type CsrAnswer, parseCsr } from './csr.ts'
-export { createRoot, issueCertificate, type IssueOptions, type Issuer, type Usage } from './issue.ts'
+export {
+  createRoot,
+  issueCertificate,
+  type IssueOptions,
+  type Issuer,
+  renewRoot,
+  type Usage,
+} from './issue.ts'
 export { checkPeer, type PeerCheck } from './check-peer.ts'
 export { certificateFacts, type CertificateFacts, splitPem } from './pem.ts'
 export { parseCaAnswer, type WorkloadCertificate } from './workload-certificate.ts'

@@ -1,4 +1,11 @@
-import { createHash, createPrivateKey, type KeyObject, randomBytes, X509Certificate } from 'node:crypto'
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto'
 import {
   algorithmOf,
   altNames,
@@ -85,11 +92,13 @@ export type Fill = Readonly<{
   notBefore: Date
   notAfter: Date
   extensions: readonly Node[]
+  /** Of the signer, where it is known already: finding it out takes a signature. */
+  algorithm?: Node
 }>
 
 /** Builds and signs whatever it is told to; tests use it for certificates that must be refused. */
 export function buildCertificate(f: Fill): string {
-  const algorithm = algorithmOf(f.signer)
+  const { algorithm = algorithmOf(f.signer) } = f
   const tbs = sequence(
     tagged(0, integer(Buffer.from([2]))),
     integer(serial()),
@@ -119,34 +128,66 @@ export function createRoot(o: {
   commonName?: string
   now?: Date
 }): Issuer {
-  const keys = generateKeyPair()
-  const subject = name([o.organization], o.commonName)
+  const { privateKey } = generateKeyPair()
+  return {
+    certPem: selfSigned(privateKey, name([o.organization], o.commonName), o),
+    keyPem: privateKeyPem(privateKey),
+  }
+}
+
+/** The same root for longer: same name, same key, so what it has signed is as good under either. */
+export const renewRoot = (root: Issuer, o: { validityMs: number; now?: Date }): Issuer => ({
+  certPem: selfSigned(createPrivateKey(root.keyPem), subjectOf(new X509Certificate(root.certPem)), o),
+  keyPem: root.keyPem,
+})
+
+function selfSigned(signer: KeyObject, subject: Node, o: { validityMs: number; now?: Date }): string {
+  const publicKey = createPublicKey(signer)
   const now = o.now ?? new Date()
-  const certPem = buildCertificate({
-    signer: keys.privateKey,
+  return buildCertificate({
+    signer,
     issuer: subject,
     subject,
-    publicKey: keys.publicKey,
+    publicKey,
     notBefore: now,
     notAfter: new Date(now.getTime() + o.validityMs),
     extensions: [
       extension(ids.keyUsage, true, rootUsage()),
       extension(ids.basicConstraints, true, sequence(boolean(true))),
-      extension(ids.subjectKey, false, octets(keyId(keys.publicKey))),
+      extension(ids.subjectKey, false, octets(keyId(publicKey))),
     ],
   })
-  return { certPem, keyPem: privateKeyPem(keys.privateKey) }
+}
+
+type Signer = Readonly<{ signer: KeyObject; algorithm: Node; subject: Node; authorityKey: Buffer }>
+const signers = new WeakMap<Issuer, Signer>()
+
+/** What every certificate of an issuer needs of it, read once: that is a third of the work of signing. */
+function signerOf(issuer: Issuer): Signer {
+  const known = signers.get(issuer)
+  if (known) return known
+  const certificate = new X509Certificate(issuer.certPem)
+  const key = createPrivateKey(issuer.keyPem)
+  const signer = {
+    signer: key,
+    algorithm: algorithmOf(key),
+    subject: subjectOf(certificate),
+    authorityKey: keyId(certificate.publicKey),
+  }
+  signers.set(issuer, signer)
+  return signer
 }
 
 /** A leaf certificate (CA:FALSE, digitalSignature) for `publicKey`, as PEM without its chain. */
 export function issueCertificate(o: IssueOptions): string {
-  const issuer = new X509Certificate(o.issuer.certPem)
+  const { signer, algorithm, subject, authorityKey } = signerOf(o.issuer)
   const names = [...(o.uris ?? []), ...(o.dnsNames ?? []), ...(o.ipAddresses ?? [])]
   const organizations = o.organizations ?? []
   const anonymous = organizations.length === 0 && o.commonName === undefined
   return buildCertificate({
-    signer: createPrivateKey(o.issuer.keyPem),
-    issuer: subjectOf(issuer),
+    signer,
+    algorithm,
+    issuer: subject,
     subject: name(organizations, o.commonName),
     publicKey: o.publicKey,
     notBefore: o.notBefore,
@@ -156,7 +197,7 @@ export function issueCertificate(o: IssueOptions): string {
       extension(ids.extendedUsage, false, sequence(...o.usages.map((usage) => oid(usageOids[usage])))),
       extension(ids.basicConstraints, true, sequence()),
       extension(ids.subjectKey, false, octets(keyId(o.publicKey))),
-      extension(ids.authorityKey, false, sequence(implicit(0, keyId(issuer.publicKey)))),
+      extension(ids.authorityKey, false, sequence(implicit(0, authorityKey))),
       // A certificate without a subject must mark its names critical (RFC 5280 §4.2.1.6).
       ...(names.length > 0 ? [extension(ids.altNames, anonymous, altNames(o))] : []),
     ],

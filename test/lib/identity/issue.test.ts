@@ -12,6 +12,7 @@ import {
   parseCsr,
   parseSpiffeId,
   partsOf,
+  renewRoot,
   spiffeId,
   splitPem,
 } from '#identity'
@@ -145,4 +146,26 @@ t.test('SPIFFE ids have exactly one spelling', async (t) => {
 t.test('a bundle is split into its certificates', async (t) => {
   t.equal(splitPem(`# comment\n${root.certPem}\n\n${root.certPem}`).length, 2)
   t.strictSame(splitPem('nothing here'), [])
+})
+
+t.test('a renewed root has the same name and key, so that what it signed before stays good', async (t) => {
+  const dayMs = 24 * 3600_000
+  const old = createRoot({ organization: 'cluster.local', validityMs: dayMs })
+  const renewed = renewRoot(old, { validityMs: 9 * dayMs })
+  t.equal(renewed.keyPem, old.keyPem)
+  const [before, after] = [new X509Certificate(old.certPem), new X509Certificate(renewed.certPem)]
+  t.ok(after.ca && after.checkIssued(before) && before.checkIssued(after))
+  t.ok(after.publicKey.equals(before.publicKey))
+  t.ok(after.validToDate.getTime() > before.validToDate.getTime() + 7 * dayMs)
+  const leaf = new X509Certificate(
+    issueCertificate({
+      issuer: old,
+      publicKey: generateKeyPair().publicKey,
+      uris: [id],
+      notBefore: new Date(),
+      notAfter: new Date(Date.now() + dayMs),
+      usages: [],
+    }),
+  )
+  t.ok(leaf.checkIssued(after) && leaf.verify(after.publicKey))
 })
