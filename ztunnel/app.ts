@@ -20,8 +20,9 @@ import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
 import { certificatesTask, firstCertificates, followIdentities } from './identity.ts'
-import { followAgent, ownNetns, podMetrics, type PodProxy, Pods } from './inpod/index.ts'
+import { followAgent, ownNetns, podMetrics, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
+import { OwnPod } from './own-pod.ts'
 import { policyMetrics, processMetrics } from './process-metrics.ts'
 import { shareAdmission } from './proxy/index.ts'
 import { MeshState, type PodName } from './state/index.ts'
@@ -99,12 +100,14 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const { place } = config
   // A sidecar has one identity, which is asked for when it is needed.
   if (place.kind === 'node') stack.use(followIdentities(state, identitiesOf(certificates, workers)))
-  const ownPod = place.kind === 'node' ? await serveOwnPod(place.own, workers) : undefined
-  stack.defer(async () => ownPod?.close())
+  const inpod = log.child('inpod')
+  const ownPod = stack.use(
+    new OwnPod({ pod: place.kind === 'node' ? place.own : undefined, workers, readiness, log: inpod }),
+  )
   const pods = stack.use(
     new Pods({
       start: (pod, netns) => workers.startPod(pod, netns, place.kind === 'node' ? 'captured' : 'sidecar'),
-      log: log.child('inpod'),
+      log: inpod,
       readiness,
       metrics: podMetrics(own),
       signal: stop.signal,
@@ -118,7 +121,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const profiler = stack.use(new Profiler())
   const admin = { config, state, pods, connections, certificates, logs, profiler, quit: ending.quit }
   const ports = await openServers(stack, registry, readiness, admin)
-  const known = { config, state, pods, workers, certificates, readiness, log }
+  const known = { config, state, pods, ownPod, workers, certificates, readiness, log }
   startFeeds(stack, { ...known, ...ending, registry: own, stop })
   const owned = stack.move()
   const seen = { state, registry, ownRegistry: own, readiness, ports }
@@ -144,7 +147,7 @@ function allMetrics(own: Registry, workers: Workers): Metrics {
 }
 
 /** The graceful end: whoever asks for it is answered when it is over. */
-function endingOf(workers: Workers, pods: Pods, ownPod: PodProxy | undefined, drainMs: number) {
+function endingOf(workers: Workers, pods: Pods, ownPod: OwnPod, drainMs: number) {
   const asked = Promise.withResolvers<void>()
   const drained = Promise.withResolvers<void>()
   const leaving = new AbortController()
@@ -158,15 +161,11 @@ function endingOf(workers: Workers, pods: Pods, ownPod: PodProxy | undefined, dr
     drain: async () => {
       leaving.abort()
       workers.drain()
-      await within(Promise.all([pods.drain(), ownPod?.drain()]), drainMs)
+      await within(Promise.all([pods.drain(), ownPod.drain()]), drainMs)
       drained.resolve()
     },
   }
 }
-
-/** Peers may reach our own pod through the mesh, above all to scrape its metrics. */
-const serveOwnPod = (own: PodName | undefined, workers: Workers): Promise<PodProxy> | undefined =>
-  own && workers.startPod({ ...own, uid: `own/${own.namespace}/${own.name}` }, ownNetns(), 'own')
 
 /** The one workload of a sidecar, as if a node agent had named it; it is tried again until it can be served. */
 async function serveWorkload(workload: PodName, pods: Pods): Promise<void> {
@@ -179,6 +178,7 @@ type Feeds = Readonly<{
   config: Config
   state: MeshState
   pods: Pods
+  ownPod: OwnPod
   workers: Workers
   certificates: Certificates
   registry: Registry
@@ -190,13 +190,14 @@ type Feeds = Readonly<{
 
 /** The control plane, and when the mesh is known the node agent: before that every connection would be a stranger. */
 function startFeeds(stack: AsyncDisposableStack, o: Feeds): void {
-  const { config, state, pods, workers, certificates, registry, readiness, log, leaving, stop } = o
+  const { config, state, pods, ownPod, workers, certificates, registry, readiness, log, leaving, stop } = o
   const { signal } = stop
   const options = xdsOptions(config, state, registry, (batch) => workers.publish(batch))
   const subscription = subscribe({ ...options, signal, log: log.child('xds') })
   let following: Promise<void> | undefined
   void subscription.synced.then(() => {
     readiness.done(stateTask)
+    ownPod.serve(AbortSignal.any([signal, leaving]))
     const get = (id: SpiffeId) => certificates.get(id, signal)
     void firstCertificates({ state, nodeName: config.nodeName, get, signal }).then(() =>
       readiness.done(certificatesTask),
