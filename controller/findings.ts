@@ -1,4 +1,4 @@
-import type { Change } from '#kube'
+import type { Change, Condition } from '#kube'
 import type { Logger } from '#telemetry'
 import type { Inputs, Mesh } from './collections/index.ts'
 
@@ -7,27 +7,15 @@ const useWaypoint = 'istio.io/use-waypoint'
 /** What is written but not enforced is said in the log too, for objects without a status and for readers without rights. */
 export function logFindings(inputs: Inputs, { policies }: Mesh, log: Logger): Disposable {
   const stack = new DisposableStack()
-  stack.use(
-    policies.compiled.subscribe((changes) => {
-      for (const { key, old, row } of changes) {
-        const { condition } = row ?? {}
-        if (!condition || condition.reason === 'Accepted' || condition.message === old?.condition.message)
-          continue
-        log.warn('policy not enforced as written', {
-          policy: key,
-          reason: condition.reason,
-          message: condition.message,
-        })
+  const notAsWritten = (kind: string) => (changes: readonly Change<readonly Condition[]>[]) => {
+    for (const { key, old = [], row = [] } of changes)
+      for (const { type, reason, message } of row) {
+        if (reason === 'Accepted' || old.some((before) => before.message === message)) continue
+        log.warn('policy not enforced as written', { kind, policy: key, type, reason, message })
       }
-    }),
-  )
-  stack.use(
-    policies.peerModes.subscribe((changes) => {
-      for (const { key, row } of changes)
-        for (const problem of row?.invalid ?? [])
-          log.warn('PeerAuthentication not understood', { key, problem })
-    }),
-  )
+  }
+  stack.use(policies.policyConditions.subscribe(notAsWritten('AuthorizationPolicy')))
+  stack.use(policies.peerConditions.subscribe(notAsWritten('PeerAuthentication')))
   const waypointLabel =
     (kind: string) =>
     (changes: readonly Change<{ metadata: { labels?: Readonly<Record<string, string>> } }>[]) => {

@@ -37,11 +37,17 @@ export function writersOf({ client, inputs, mesh, authority, signal, log }: Writ
       client,
       kind: kinds.AuthorizationPolicy,
       objects: inputs.authorizationPolicies,
-      also: policies.compiled,
-      wanted: (_, key) => {
-        const compiled = policies.compiled.get(key)
-        return { types: policyTypes, conditions: compiled ? [compiled.condition] : [] }
-      },
+      also: policies.policyConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: policies.policyConditions.get(key) ?? [] }),
+      fieldManager: 'istio-ambient-ztunnel-policy',
+      log,
+    }),
+    conditionWriter({
+      client,
+      kind: kinds.PeerAuthentication,
+      objects: inputs.peerAuthentications,
+      also: policies.peerConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: policies.peerConditions.get(key) ?? [] }),
       fieldManager: 'istio-ambient-ztunnel-policy',
       log,
     }),

@@ -1,7 +1,9 @@
 import { isRecord } from '#base'
-import type { Custom } from '#kube'
+import type { Condition, Custom } from '#kube'
 import { security } from '#wire'
+import { labelsOf } from './authorization-policy.ts'
 import { nameOf, namespaceOf } from './inputs.ts'
+import { unsupported, ztunnelAccepted } from './policy-conditions.ts'
 import { newNotes, shown } from './problems.ts'
 import { textMatch } from './match.ts'
 import type { Settings } from './settings.ts'
@@ -18,44 +20,64 @@ export type PeerMode = Readonly<{
   ports: ReadonlyMap<number, Mode>
   /** Undefined for the whole namespace or, in the root namespace, the whole mesh. */
   selector: Readonly<Record<string, string>> | undefined
+  /** DISABLE is written somewhere. */
+  disabled: boolean
   invalid: readonly string[]
 }>
 
-/** A PeerAuthentication as we understand it. A mode that cannot be read is STRICT: never less safe than written. */
+const fields = ['selector', 'mtls', 'portLevelMtls']
+
+/**
+ * A PeerAuthentication as we understand it. What cannot be read is STRICT, and so is a port that is not known or has
+ * nobody to belong to: never less safe than written.
+ */
 export function readPeerMode(object: Custom): PeerMode {
-  const notes = newNotes()
+  const { invalid } = newNotes()
   const spec = isRecord(object.spec) ? object.spec : {}
-  const { portLevelMtls = {}, selector } = spec
-  const labels = labelsOf(selector)
-  if (!labels) notes.invalid.push(`spec.selector: ${shown(selector)} cannot be read; taken for STRICT`)
-  const ports = new Map<number, Mode>()
-  for (const [text, setting] of Object.entries(isRecord(portLevelMtls) ? portLevelMtls : {})) {
-    const port = Number(text)
-    if (Number.isInteger(port) && port > 0 && port < 65_536)
-      ports.set(port, modeOf(setting, `spec.portLevelMtls.${text}`, notes.invalid))
-    else notes.invalid.push(`spec.portLevelMtls: ${shown(text)} is not a port`)
-  }
+  const { selector, mtls } = spec
+  if (object.spec !== undefined && !isRecord(object.spec)) invalid.push('spec is not an object')
+  for (const field of Object.keys(spec)) if (!fields.includes(field)) invalid.push(`spec.${field}: unknown`)
+  const labels = selector === undefined || selector === null ? {} : labelsOf(selector)
+  if (!labels) invalid.push(`spec.selector: ${shown(selector)} cannot be read; taken for STRICT`)
+  // Without knowing whom it is about, or all that it wants, it may only make things stricter.
+  const closed = invalid.length > 0
+  const mode = modeOf(mtls, 'spec.mtls', invalid)
+  const { ports, unknown } = portsOf(spec['portLevelMtls'], invalid)
   return {
     key: `${namespaceOf(object)}/${nameOf(object)}`,
     namespace: namespaceOf(object),
     name: nameOf(object),
     created: object.metadata.creationTimestamp ?? '',
-    // Without knowing whom it is about, it may only make things stricter.
-    mode: labels ? modeOf(spec['mtls'], 'spec.mtls', notes.invalid) : 'STRICT',
+    mode: closed || unknown === 'STRICT' ? 'STRICT' : mode,
     ports,
     selector: labels && Object.keys(labels).length > 0 ? labels : undefined,
-    invalid: notes.invalid,
+    disabled: isDisabled(mtls) || Object.values(recordOf(spec['portLevelMtls'])).some(isDisabled),
+    invalid,
   }
 }
 
-/** The labels that a selector wants; undefined when it cannot be read. */
-function labelsOf(selector: unknown): Readonly<Record<string, string>> | undefined {
-  if (selector === undefined) return {}
-  const { matchLabels = {}, ...rest } = isRecord(selector) ? selector : { unreadable: selector }
-  if (!isRecord(matchLabels) || Object.keys(rest).length > 0) return undefined
-  const entries = Object.entries(matchLabels)
-  if (!entries.every(([, value]) => typeof value === 'string')) return undefined
-  return Object.fromEntries(entries.map(([key, value]) => [key, String(value)]))
+const recordOf = (value: unknown) => (isRecord(value) ? value : {})
+const isDisabled = (setting: unknown) => isRecord(setting) && setting['mode'] === 'DISABLE'
+
+/** The ports that can be read; `unknown` is the mode that the others want, whichever those are. */
+function portsOf(value: unknown, invalid: string[]): Readonly<{ ports: PeerMode['ports']; unknown: Mode }> {
+  const ports = new Map<number, Mode>()
+  if (value === undefined || value === null) return { ports, unknown: 'UNSET' }
+  if (!isRecord(value)) {
+    invalid.push(`spec.portLevelMtls: ${shown(value)} cannot be read; taken for STRICT`)
+    return { ports, unknown: 'STRICT' }
+  }
+  let unknown: Mode = 'UNSET'
+  for (const [text, setting] of Object.entries(value)) {
+    const port = /^\d{1,5}$/.test(text) ? Number(text) : 0
+    const mode = modeOf(setting, `spec.portLevelMtls.${text}`, invalid)
+    if (port > 0 && port < 65_536) ports.set(port, mode)
+    else {
+      invalid.push(`spec.portLevelMtls: ${shown(text)} is not a port`)
+      if (mode === 'STRICT') unknown = 'STRICT'
+    }
+  }
+  return { ports, unknown }
 }
 
 function modeOf(setting: unknown, path: string, invalid: string[]): Mode {
@@ -81,6 +103,25 @@ function modeOf(setting: unknown, path: string, invalid: string[]): Mode {
 export const oldest = (modes: readonly PeerMode[]): PeerMode | undefined =>
   modes.toSorted((a, b) => compare(a.created, b.created) || compare(a.key, b.key))[0]
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
+
+/** What the status of one says; `wide` are those of its namespace that have no selector. */
+export function peerCondition(own: PeerMode, wide: readonly PeerMode[], rootNamespace: string): Condition {
+  if (own.invalid.length > 0) return ztunnelAccepted('False', 'Invalid', own.invalid.join('; '))
+  if (own.selector && own.namespace === rootNamespace)
+    return unsupported('a selector in the root namespace selects nothing; this PeerAuthentication is ignored')
+  const counts = own.selector ? own : oldest(wide)
+  if (counts && counts.key !== own.key)
+    return ztunnelAccepted('False', 'Conflict', `${counts.key} is older and counts instead of this one`)
+  if (!own.selector && own.ports.size > 0)
+    return unsupported('spec.portLevelMtls: has an effect only beside a selector; the rest is enforced')
+  return own.disabled
+    ? ztunnelAccepted(
+        'True',
+        'UnsupportedValue',
+        'DISABLE is taken for PERMISSIVE: ztunnel always accepts mTLS',
+      )
+    : ztunnelAccepted('True', 'Accepted', 'enforced by ztunnel')
+}
 
 /** What a workload must refer to. */
 export type Requirement =

@@ -1,6 +1,7 @@
 import { messageOf } from '#base'
 import {
   type Collection,
+  type Condition,
   type Custom,
   derive,
   deriveMany,
@@ -16,6 +17,7 @@ import { closedPolicy, type CompiledPolicy, compilePolicy } from './authorizatio
 import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
 import {
   oldest,
+  peerCondition,
   type PeerMode,
   readPeerMode,
   type Requirement,
@@ -23,6 +25,7 @@ import {
   strictName,
   strictPolicy,
 } from './peer-authentication.ts'
+import { type ReadableTarget, type TargetState, waypointCondition } from './policy-targets.ts'
 import type { Settings } from './settings.ts'
 
 export type Policies = Readonly<{
@@ -31,6 +34,9 @@ export type Policies = Readonly<{
   /** One row per AuthorizationPolicy, with what its status shall say. */
   compiled: Collection<CompiledPolicy>
   peerModes: Collection<PeerMode>
+  /** What the status of each AuthorizationPolicy and PeerAuthentication shall say, by its key. */
+  policyConditions: Collection<readonly Condition[]>
+  peerConditions: Collection<readonly Condition[]>
   /** Keys of the policies that a pod must name, in order. */
   policiesOf: (pod: Pod, fetch: Fetch) => readonly string[]
 }>
@@ -75,6 +81,21 @@ export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): 
     authorizations: join('Authorizations', [written, converted, strict]),
     compiled,
     peerModes,
+    policyConditions: derive<CompiledPolicy, readonly Condition[]>(
+      'PolicyConditions',
+      compiled,
+      ({ targets, condition }, fetch) =>
+        [condition, waypointCondition(targets, (target) => targetState(target, fetch, inputs))].filter(
+          (one) => one !== undefined,
+        ),
+      options,
+    ),
+    peerConditions: derive<PeerMode, readonly Condition[]>(
+      'PeerConditions',
+      peerModes,
+      (own, fetch) => [peerCondition(own, widePeers(own.namespace, fetch, levels), settings.rootNamespace)],
+      options,
+    ),
     policiesOf: (pod, fetch) => {
       const named = selectedBy(pod, fetch, selecting, settings.rootNamespace)
       return [...named, ...peerPolicyOf(pod, fetch, levels)].sort()
@@ -140,7 +161,24 @@ function requirement(
   fetch: Fetch,
   levels: PeerLevels,
 ): Requirement {
-  const wide = (of: string) =>
-    oldest(fetch.by(levels.byNamespace, of).filter(({ selector }) => selector === undefined))
+  const wide = (of: string) => oldest(widePeers(of, fetch, levels))
   return requirementOf(own, wide(namespace), wide(levels.rootNamespace))
 }
+
+/** Those of a namespace that are about all of it. */
+const widePeers = (namespace: string, fetch: Fetch, { byNamespace }: PeerLevels): readonly PeerMode[] =>
+  fetch.by(byNamespace, namespace).filter(({ selector }) => selector === undefined)
+
+/** Without waypoints a target can only be missing or unbound. */
+function targetState({ kind, namespace, name }: ReadableTarget, fetch: Fetch, inputs: Inputs): TargetState {
+  const key = `${namespace}/${name}`
+  const found =
+    kind === 'Service'
+      ? fetch.one(inputs.services, key) !== undefined
+      : kind === 'ServiceEntry'
+        ? fetch.one(inputs.serviceEntries, key) !== undefined
+        : true
+  return found ? { kind: 'unbound', why: noWaypoints } : { kind: 'missing' }
+}
+const noWaypoints =
+  'targetRefs need a waypoint, which this release does not have yet; the policy is not enforced'

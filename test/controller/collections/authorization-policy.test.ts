@@ -1,6 +1,6 @@
 import t from 'tap'
 import { compilePolicy } from '../../../controller/collections/authorization-policy.ts'
-import { sentence, settings } from './world.ts'
+import { meshOf, sentence, service, settings } from './world.ts'
 
 const compile = (spec: unknown, metadata: Record<string, unknown> = {}) =>
   compilePolicy({ metadata: { name: 'p', namespace: 'shop', ...metadata }, spec }, settings)
@@ -173,7 +173,7 @@ for (const [title, spec, want, status] of allow) {
     const { authorization, condition } = compile(spec)
     t.equal(authorization && sentence(authorization), want)
     t.equal(authorization?.action, 0)
-    t.equal(`${condition.status} ${condition.reason}`, status)
+    t.equal(`${condition?.status} ${condition?.reason}`, status)
   })
 }
 
@@ -226,7 +226,7 @@ for (const [title, spec, want, status] of deny) {
     const { authorization, condition } = compile({ action: 'DENY', ...(spec as object) })
     t.equal(authorization && sentence(authorization), want)
     t.equal(authorization?.action, 1)
-    t.equal(`${condition.status} ${condition.reason}`, status)
+    t.equal(`${condition?.status} ${condition?.reason}`, status)
   })
 }
 
@@ -245,23 +245,25 @@ t.test('a selector that cannot be read concerns everybody in reach, and allows n
     t.equal(read, undefined)
     t.match(authorization, { scope: 1 })
     t.equal(authorization && sentence(authorization), 'nothing')
-    t.equal(condition.status, 'False')
+    t.equal(condition?.status, 'False')
     const denying = compile({ selector, action: 'DENY', rules: [from({ namespaces: ['a'] })] }).authorization
     t.equal(denying && sentence(denying), 'namespaces=a')
   }
 })
 
 t.test('what is not for ztunnel is not sent, and said', async (t) => {
-  for (const [spec, metadata, want] of [
-    [{ action: 'AUDIT' }, {}, 'ZtunnelAccepted False UnsupportedValue'],
-    [{ targetRefs: [{ kind: 'Service', name: 'x' }] }, {}, 'WaypointAccepted False AncestorNotBound'],
-    [{ targetRef: { kind: 'Gateway', name: 'x' } }, {}, 'WaypointAccepted False AncestorNotBound'],
-    [{}, { annotations: { 'istio.io/dry-run': 'true' } }, 'ZtunnelAccepted False UnsupportedValue'],
-  ] as const) {
-    const { authorization, condition } = compile(spec, metadata)
+  for (const spec of [
+    { targetRefs: [{ kind: 'Service', name: 'x' }] },
+    { targetRef: { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'x' } },
+  ]) {
+    const { authorization, condition, targets } = compile(spec)
     t.equal(authorization, undefined)
-    t.equal(`${condition.type} ${condition.status} ${condition.reason}`, want)
+    t.equal(condition, undefined)
+    t.equal(targets.length, 1)
   }
+  const trial = compile({}, { annotations: { 'istio.io/dry-run': 'true' } })
+  t.equal(trial.authorization, undefined)
+  t.match(trial.condition, { type: 'ZtunnelAccepted', status: 'False', reason: 'UnsupportedValue' })
   const dry = compilePolicy(
     { metadata: { name: 'p', namespace: 'shop', annotations: { 'istio.io/dry-run': 'true' } }, spec: {} },
     { ...settings, dryRunPolicies: true },
@@ -282,12 +284,106 @@ t.test('what an external authorizer would be asked about is denied', async (t) =
   })
 })
 
-t.test('the message names what is wrong and where', async (t) => {
-  const { condition } = compile({ rules: [from({ ipBlocks: ['not-an-address'] }), to({ methods: ['GET'] })] })
-  t.match(condition.message, /rules\[0\]\.from\[0\]\.source\.ipBlocks: "not-an-address"/)
-  t.match(compile({ rules: [to({ methods: ['GET'], paths: ['/'] })] }).condition.message, /methods, paths/)
-  const long = compile({ rules: Array.from({ length: 500 }, () => from({ ipBlocks: ['x'.repeat(200)] })) })
-  t.ok((long.condition.message ?? '').length <= 1024)
+t.test('AUDIT is sent as what can never deny, to whatever ztunnel', async (t) => {
+  const rules = [from({ namespaces: ['a'] }), to({ methods: ['GET'] }), {}]
+  const { authorization, condition } = compile({ action: 'AUDIT', rules })
+  t.match(authorization, { action: 1, dryRun: true, extensions: [{ name: 'lateen.io/audit' }] })
+  // The empty alternative at the end of each rule is what no ztunnel takes for true.
+  t.equal(authorization && sentence(authorization), 'namespaces=a AND  ; ')
+  t.match(condition, {
+    status: 'True',
+    reason: 'UnsupportedValue',
+    message: /rules\[1\] \(methods\) audits nothing/,
+  })
+  t.match(compile({ action: 'AUDIT', rules: [{}] }).condition, {
+    status: 'True',
+    reason: 'Accepted',
+    message: /logged/,
+  })
+})
+
+t.test('the message names what is wrong, where, and what becomes of each rule', async (t) => {
+  const message = (spec: unknown) => compile(spec).condition?.message ?? ''
+  const bad = message({ rules: [from({ ipBlocks: ['not-an-address'] }), to({ methods: ['GET'] }), {}] })
+  t.match(bad, 'rules[0].from[0].source.ipBlocks: "not-an-address"')
+  t.match(bad, 'spec.rules[0] allows nothing, spec.rules[1] (methods) allows nothing: ')
+  t.notMatch(bad, 'rules[2]')
+  t.match(
+    message({ rules: [to({ methods: ['GET'], paths: ['/'] })] }),
+    'spec.rules[0] (methods, paths) allows nothing',
+  )
+  t.match(
+    message({ action: 'DENY', rules: [to({ ports: ['1'], methods: ['GET'] }), to({ hosts: ['a'] })] }),
+    'spec.rules[0] (methods) denies more than written, spec.rules[1] (hosts) denies everything',
+  )
+  t.ok(
+    message({ rules: Array.from({ length: 500 }, () => from({ ipBlocks: ['x'.repeat(200)] })) }).length <=
+      1024,
+  )
+})
+
+const gateway = { group: 'gateway.networking.k8s.io', kind: 'Gateway', name: 'g' }
+/** Targets → WaypointAccepted; the Service `order` exists. */
+const attached: readonly [string, unknown, string, RegExp][] = [
+  [
+    'a Service',
+    { targetRefs: [{ kind: 'Service', name: 'order' }] },
+    'False AncestorNotBound',
+    /needs? a waypoint/,
+  ],
+  [
+    'of group core',
+    { targetRefs: [{ group: 'core', kind: 'Service', name: 'order' }] },
+    'False AncestorNotBound',
+    /./,
+  ],
+  [
+    'a Service that does not exist',
+    { targetRef: { kind: 'Service', name: 'x' } },
+    'False TargetNotFound',
+    /shop\/x does not exist/,
+  ],
+  [
+    'an entry that does not exist',
+    { targetRefs: [{ group: 'networking.istio.io', kind: 'ServiceEntry', name: 'x' }] },
+    'False TargetNotFound',
+    /./,
+  ],
+  ['a Gateway', { targetRef: gateway }, 'False AncestorNotBound', /./],
+  [
+    'another kind',
+    { targetRef: { kind: 'Pod', name: 'x' } },
+    'False Invalid',
+    /spec\.targetRef\.kind: "Pod"/,
+  ],
+  ['another group', { targetRef: { ...gateway, group: 'x' } }, 'False Invalid', /spec\.targetRef\.kind/],
+  ['another namespace', { targetRef: { ...gateway, namespace: 'x' } }, 'False Invalid', /own namespace/],
+  ['no name', { targetRefs: [gateway, { kind: 'Service' }] }, 'False Invalid', /targetRefs\[1\]\.name/],
+  [
+    'a class outside the root namespace',
+    { targetRef: { ...gateway, kind: 'GatewayClass' } },
+    'False Invalid',
+    /istio-system only/,
+  ],
+  ['nothing of a reference', { targetRefs: [5] }, 'False Invalid', /targetRefs\[0\]: 5/],
+]
+for (const [title, spec, want, message] of attached)
+  t.test(`attached to ${title}`, async (t) => {
+    const policies = [{ metadata: { name: 'p', namespace: 'shop' }, spec }]
+    const { policies: mesh } = meshOf({ policies, services: [service()] })
+    const conditions = mesh.policyConditions.get('shop/p') ?? []
+    t.same(
+      conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`),
+      [`WaypointAccepted ${want}`],
+    )
+    t.match(conditions[0]?.message, message)
+    t.equal(mesh.authorizations.get('shop/p'), undefined)
+  })
+
+t.test('targets that are no list are taken for everything in reach, and nothing is allowed', async (t) => {
+  const { authorization, condition } = compile({ targetRefs: 'all', rules: [{}] })
+  t.equal(authorization && sentence(authorization), 'nothing')
+  t.equal(condition?.reason, 'Invalid')
 })
 
 t.test('garbage anywhere never makes a policy match more than it did', async (t) => {

@@ -332,6 +332,6 @@ t.test('a policy that we fail on is closed, and only it', async (t) => {
   const good = { metadata: { name: 'good', namespace: 'shop' }, spec: { rules: [{}] } }
   const { policies } = meshOf({ policies: [bad, good] })
   t.match(policies.authorizations.get('shop/bad'), { action: 0, scope: 1, rules: [] }, 'it allows nothing')
-  t.equal(policies.compiled.get('shop/bad')?.condition.status, 'False')
+  t.equal(policies.compiled.get('shop/bad')?.condition?.status, 'False')
   t.match(policies.authorizations.get('shop/good'), { rules: [{ clauses: [] }] })
 })

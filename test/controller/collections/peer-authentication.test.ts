@@ -105,7 +105,25 @@ const modes: readonly [string, readonly ReturnType<typeof peer>[], readonly stri
     [own],
     `${anonymous} & ports=8080`,
   ],
-  ['garbage is taken for STRICT', [peer('n', 'shop', mtls('SOMETIMES'))], [strict]],
+  ['a mode that is none is taken for STRICT', [peer('n', 'shop', mtls('SOMETIMES'))], [strict]],
+  ['a misspelt field', [peer('n', 'shop', { mTLS: { mode: 'PERMISSIVE' } })], [strict]],
+  ['a spec that is none', [peer('n', 'shop', 'garbage')], [strict]],
+  ['ports that are none', [peer('n', 'shop', { ...mtls('PERMISSIVE'), portLevelMtls: 'x' })], [strict]],
+  [
+    'a port that is none wants STRICT: it could be any',
+    [peer('w', 'shop', { ...select, ...mtls('PERMISSIVE'), portLevelMtls: { http: { mode: 'STRICT' } } })],
+    [strict],
+  ],
+  [
+    'a port that is none wants PERMISSIVE: it is nobody’s',
+    [peer('w', 'shop', { ...select, ...mtls('STRICT'), portLevelMtls: { http: { mode: 'PERMISSIVE' } } })],
+    [strict],
+  ],
+  [
+    'a selector that cannot be read',
+    [peer('w', 'shop', { selector: { matchLabels: { app: 5 } }, ...mtls('PERMISSIVE') })],
+    [strict],
+  ],
 ]
 for (const [title, peers, want, rule] of modes)
   t.test(`PeerAuthentication: ${title}`, async (t) => {
@@ -116,3 +134,37 @@ for (const [title, peers, want, rule] of modes)
     t.equal(converted && sentence(converted), rule)
     t.equal(mesh.policies.authorizations.get(strict) !== undefined, peers.length > 0, 'static policy')
   })
+
+/** What status says of `p`, beside others of its namespace. */
+const said: readonly [string, unknown, readonly Parameters<typeof peer>[], string, RegExp][] = [
+  ['as written', mtls('STRICT'), [], 'True Accepted', /enforced/],
+  ['DISABLE', mtls('DISABLE'), [], 'True UnsupportedValue', /PERMISSIVE/],
+  [
+    'an older one',
+    mtls('STRICT'),
+    [['a', 'shop', {}, '2025-01-01T00:00:00Z']],
+    'False Conflict',
+    /shop\/a is older/,
+  ],
+  ['a younger one', mtls('STRICT'), [['a', 'shop', {}, '2027-01-01T00:00:00Z']], 'True Accepted', /./],
+  [
+    'ports of everybody',
+    { ...mtls('STRICT'), ...ports({ 80: 'PERMISSIVE' }) },
+    [],
+    'False UnsupportedValue',
+    /selector/,
+  ],
+  ['garbage', { ...mtls('SOMETIMES') }, [], 'False Invalid', /spec\.mtls: .*SOMETIMES.*STRICT/],
+]
+for (const [title, spec, others, want, message] of said)
+  t.test(`status: ${title}`, async (t) => {
+    const { policies } = meshOf({ peers: [peer('p', 'shop', spec), ...others.map((one) => peer(...one))] })
+    const [condition] = policies.peerConditions.get('shop/p') ?? []
+    t.equal(`${condition?.type} ${condition?.status} ${condition?.reason}`, `ZtunnelAccepted ${want}`)
+    t.match(condition?.message, message)
+  })
+
+t.test('status: a selector in the root namespace', async (t) => {
+  const { policies } = meshOf({ peers: [peer('p', 'istio-system', { ...select, ...mtls('STRICT') })] })
+  t.match(policies.peerConditions.get('istio-system/p'), [{ status: 'False', reason: 'UnsupportedValue' }])
+})
