@@ -64,7 +64,15 @@ export async function startController(config: Config, client: KubeClient, log: L
   stack.defer(() => served[Symbol.asyncDispose]())
   readiness.done('xds')
 
-  const lead = writersOf({ client, inputs, mesh, authority, signal, log: log.child('reconcile') })
+  const lead = writersOf({
+    client,
+    inputs,
+    mesh,
+    authority,
+    vipRanges: config.vipRanges,
+    signal,
+    log: log.child('reconcile'),
+  })
   const name = { namespace: config.namespace, name: 'istio-leader', identity: config.podName }
   const leading = lease(client, { ...name, signal, log: log.child('lease') }, lead)
   stack.defer(() => leading)

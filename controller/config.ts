@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
-import { MeshError } from '#base'
+import { MeshError, parseCidr } from '#base'
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
 /** Go's way to write a duration, as Istio's environment has it: `100ms`, `10s`, `1m30s`. */
@@ -21,6 +21,13 @@ const list = z.string().transform((text) =>
     .filter((part) => part !== ''),
 )
 const port = z.coerce.number().int().min(0).max(65_535)
+const block = (length: number) =>
+  z.string().transform((text, ctx) => {
+    const range = parseCidr(text)
+    if (range !== undefined && range.bytes.length === length) return range
+    ctx.addIssue(`not a block of IPv${length === 4 ? 4 : 6} addresses`)
+    return z.NEVER
+  })
 const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)
 
 const Env = z.object({
@@ -34,6 +41,8 @@ const Env = z.object({
   PILOT_DEBOUNCE_AFTER: duration.default(100),
   PILOT_DEBOUNCE_MAX: duration.default(10_000),
   AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: flag.default(false),
+  PILOT_IP_AUTOALLOCATE_IPV4_PREFIX: block(4).prefault('240.240.0.0/16'),
+  PILOT_IP_AUTOALLOCATE_IPV6_PREFIX: block(16).prefault('2001:2::/48'),
   ISTIOD_CUSTOM_HOST: list.default([]),
   XDS_PORT: port.default(15_012),
   MONITORING_PORT: port.default(15_014),
@@ -64,6 +73,8 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     debounceMs: e.PILOT_DEBOUNCE_AFTER,
     debounceMaxMs: e.PILOT_DEBOUNCE_MAX,
     dryRunPolicies: e.AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY,
+    /** Where the addresses of ServiceEntries come from. */
+    vipRanges: { v4: e.PILOT_IP_AUTOALLOCATE_IPV4_PREFIX, v6: e.PILOT_IP_AUTOALLOCATE_IPV6_PREFIX },
     customHosts: e.ISTIOD_CUSTOM_HOST,
     ports: { xds: e.XDS_PORT, monitoring: e.MONITORING_PORT, readiness: e.READINESS_PORT },
     log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },

@@ -2,13 +2,22 @@ import { type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import type { Authority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import { bundleName, conditionWriter, gatewayConditions, lead, rootBundleWriter } from './reconcile/index.ts'
+import {
+  bundleName,
+  conditionWriter,
+  gatewayConditions,
+  lead,
+  rootBundleWriter,
+  type VipRanges,
+  vipWriter,
+} from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
   inputs: Inputs
   mesh: Mesh
   authority: Authority
+  vipRanges: VipRanges
   signal: AbortSignal
   log: Logger
 }>
@@ -17,7 +26,7 @@ const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
 const serviceTypes = ['istio.io/WaypointBound']
 
 /** Everything that only the leader does. */
-export function writersOf({ client, inputs, mesh, authority, signal, log }: WriterOptions) {
+export function writersOf({ client, inputs, mesh, authority, vipRanges, signal, log }: WriterOptions) {
   const bundles = reflect(client, kinds.ConfigMap, {
     signal,
     log,
@@ -26,6 +35,14 @@ export function writersOf({ client, inputs, mesh, authority, signal, log }: Writ
   const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const { policies, waypointReferences } = mesh
   const writers = [
+    vipWriter({
+      client,
+      objects: inputs.serviceEntries,
+      entries: mesh.serviceEntries,
+      hidden: mesh.hiddenNamespaces,
+      ranges: vipRanges,
+      log,
+    }),
     rootBundleWriter({
       client,
       namespaces: inputs.namespaces,
@@ -37,17 +54,11 @@ export function writersOf({ client, inputs, mesh, authority, signal, log }: Writ
       client,
       kind: kinds.AuthorizationPolicy,
       objects: inputs.authorizationPolicies,
-      also: policies.policyConditions,
-      wanted: (_, key) => ({ types: policyTypes, conditions: policies.policyConditions.get(key) ?? [] }),
-      fieldManager: 'istio-ambient-ztunnel-policy',
-      log,
-    }),
-    conditionWriter({
-      client,
-      kind: kinds.PeerAuthentication,
-      objects: inputs.peerAuthentications,
-      also: policies.peerConditions,
-      wanted: (_, key) => ({ types: policyTypes, conditions: policies.peerConditions.get(key) ?? [] }),
+      also: policies.compiled,
+      wanted: (_, key) => {
+        const compiled = policies.compiled.get(key)
+        return { types: policyTypes, conditions: compiled ? [compiled.condition] : [] }
+      },
       fieldManager: 'istio-ambient-ztunnel-policy',
       log,
     }),

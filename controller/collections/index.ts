@@ -24,6 +24,7 @@ export type { CompiledPolicy } from './authorization-policy.ts'
 export type { Inputs } from './inputs.ts'
 export { type MeshResource, nodeKey } from './resources.ts'
 export { isWildcard, readServiceEntry, type ServiceEntry } from './service-entry.ts'
+export { isOlder } from './entries.ts'
 export { type LabelSelector, parseLabelSelector } from './label-selector.ts'
 export {
   defaultLiveSettings,
@@ -41,6 +42,8 @@ export type Mesh = Readonly<{
   services: Collection<workload.Service>
   policies: Policies
   serviceEntries: Collection<ServiceEntry>
+  /** Namespaces that we do not look at. */
+  hiddenNamespaces: Collection<true>
   waypointReferences: Collection<WaypointReference>
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
@@ -89,6 +92,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     services,
     policies,
     serviceEntries: entries.entries,
+    hiddenNamespaces: hidden,
     waypointReferences: waypointReferences(inputs),
     addresses: join('Addresses', [
       encoded('WorkloadAddresses', workloads, addressOfWorkload),
