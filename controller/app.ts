@@ -1,22 +1,24 @@
-import { MeshError, messageOf, retry, sleep } from '#base'
-import { generateKeyPair, privateKeyPem } from '#identity'
+import { messageOf, retry } from '#base'
 import { type Collection, type KubeClient, kinds, lease, type Pod, reflect } from '#kube'
 import { type Logger, metricsRoute, Readiness, readinessRoute, Registry, serveHttp } from '#telemetry'
 import { addressTypeUrl, ads, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import {
-  type Authority,
+  type CaMetrics,
   callersFirst,
   caMetrics,
   certificateService,
+  followAuthority,
+  type LiveAuthority,
   openAuthority,
-  servingCertificate,
+  showExpiry,
 } from './ca/index.ts'
 import { type Inputs, type Mesh, meshFrom, nodeKey, type Settings } from './collections/index.ts'
 import type { Config } from './config.ts'
-import { closeServer, type KeyAndChain, listen, newGrpcServer, RenewableCredentials } from './grpc.ts'
+import { closeServer, listen, newGrpcServer } from './grpc.ts'
 import { liveSettings, meshConfigFrom } from './mesh-config.ts'
 import { logFindings } from './findings.ts'
+import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveDeltas, xdsMetrics } from './xds/index.ts'
 import { version } from './version.ts'
@@ -39,9 +41,16 @@ export async function startController(config: Config, client: KubeClient, log: L
   const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, monitoringRoutes(registry)))
 
   const settings = await settingsOf(config, client, signal, log)
-  const authority = await untilReachable('ca', log, signal, () =>
-    openAuthority(client, { ...config, trustDomain: settings.trustDomain, signal, log: log.child('ca') }),
+  const ca = { namespace: config.namespace, signal, log: log.child('ca') }
+  const first = await untilReachable('ca', log, signal, () =>
+    openAuthority(client, { ...ca, trustDomain: settings.trustDomain }),
   )
+  const ofCa = caMetrics(registry)
+  const authority = followAuthority(client, first, {
+    ...ca,
+    counted: (outcome) => ofCa.reloads.inc({ outcome }),
+  })
+  showExpiry(registry, authority.current)
   readiness.done('ca')
 
   const inputs = inputsFrom(client, config.namespace, signal, log)
@@ -55,6 +64,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     client,
     settings,
     authority,
+    caMetrics: ofCa,
     mesh,
     pods: inputs.pods,
     registry,
@@ -66,10 +76,10 @@ export async function startController(config: Config, client: KubeClient, log: L
 
   const lead = writersOf({
     client,
+    namespace: config.namespace,
     inputs,
     mesh,
     authority,
-    vipRanges: config.vipRanges,
     signal,
     log: log.child('reconcile'),
   })
@@ -149,7 +159,8 @@ type GrpcOptions = Readonly<{
   config: Config
   client: KubeClient
   settings: Settings
-  authority: Authority
+  authority: LiveAuthority
+  caMetrics: CaMetrics
   mesh: Mesh
   pods: Collection<Pod>
   registry: Registry
@@ -161,7 +172,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
   const mayAsk = certificateAllowance(config.trustedAccounts)
-  const certificates = { authenticate, mayAsk, log: log.child('ca'), metrics: caMetrics(registry) }
+  const certificates = { authenticate, mayAsk, log: log.child('ca'), metrics: o.caMetrics }
   const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
@@ -175,69 +186,25 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     log: log.child('xds'),
     metrics: xdsMetrics(registry),
   })
-  certificates.metrics.rootExpiry.set(authority.notAfter.getTime() / 1000)
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
   server.addService(ads.AggregatedDiscoveryServiceService, {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
   })
   server.addService(
     ca.IstioCertificateServiceService,
-    certificateService({ ...certificates, authority: () => authority, world }),
+    certificateService({ ...certificates, authority: authority.current, world }),
   )
-  const first = ownCertificate(authority, config)
-  const credentials = new RenewableCredentials(first)
-  const port = await listen(server, config.ports.xds, credentials)
-  void keepRenewed(credentials, authority, config, first.notAfter, signal, log)
+  const port = await listen(
+    server,
+    config.ports.xds,
+    servingCredentials(authority, config, signal, log.child('ca')),
+  )
   return {
     port,
     [Symbol.asyncDispose]: async () => {
       deltas[Symbol.dispose]()
       await closeServer(server)
     },
-  }
-}
-
-function ownCertificate(authority: Authority, config: Config): KeyAndChain & { notAfter: Date } {
-  const keys = generateKeyPair()
-  const { chainPem, notAfter } = servingCertificate(authority, keys.publicKey, { dns: ownNames(config) })
-  return { keyPem: privateKeyPem(keys.privateKey), chainPem, notAfter }
-}
-
-/** Every name by which clients know the Service (facts: Istio's own list). */
-const ownNames = ({ namespace, domain, customHosts }: Config): readonly string[] => [
-  `istiod.${namespace}.svc`,
-  `istiod.${namespace}.svc.${domain}`,
-  `istiod.${namespace}`,
-  `istiod-remote.${namespace}.svc`,
-  `istio-pilot.${namespace}.svc`,
-  ...customHosts,
-]
-
-/** A new key and certificate at half-life. */
-async function keepRenewed(
-  credentials: RenewableCredentials,
-  authority: Authority,
-  config: Config,
-  firstEnd: Date,
-  signal: AbortSignal,
-  log: Logger,
-): Promise<void> {
-  for (let notAfter = firstEnd; ; ) {
-    try {
-      await sleep(Math.max(1_000, (notAfter.getTime() - Date.now()) / 2), signal)
-    } catch {
-      return
-    }
-    try {
-      const next = ownCertificate(authority, config)
-      credentials.renew(next)
-      notAfter = next.notAfter
-      log.info('serving certificate renewed', { notAfter: notAfter.toISOString() })
-    } catch (error) {
-      log.error('serving certificate not renewed', {
-        error: messageOf(new MeshError('identity-unavailable', { cause: error })),
-      })
-    }
   }
 }
 

@@ -1,23 +1,17 @@
 import { type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
-import type { Authority } from './ca/index.ts'
+import { caWriters } from './ca-writers.ts'
+import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import {
-  bundleName,
-  conditionWriter,
-  gatewayConditions,
-  lead,
-  rootBundleWriter,
-  type VipRanges,
-  vipWriter,
-} from './reconcile/index.ts'
+import { conditionWriter, gatewayConditions, lead } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
+  /** Our own. */
+  namespace: string
   inputs: Inputs
   mesh: Mesh
-  authority: Authority
-  vipRanges: VipRanges
+  authority: LiveAuthority
   signal: AbortSignal
   log: Logger
 }>
@@ -26,30 +20,12 @@ const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
 const serviceTypes = ['istio.io/WaypointBound']
 
 /** Everything that only the leader does. */
-export function writersOf({ client, inputs, mesh, authority, vipRanges, signal, log }: WriterOptions) {
-  const bundles = reflect(client, kinds.ConfigMap, {
-    signal,
-    log,
-    fieldSelector: `metadata.name=${bundleName}`,
-  })
+export function writersOf({ client, namespace, inputs, mesh, authority, signal, log }: WriterOptions) {
+  const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
   const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const { policies, waypointReferences } = mesh
   const writers = [
-    vipWriter({
-      client,
-      objects: inputs.serviceEntries,
-      entries: mesh.serviceEntries,
-      hidden: mesh.hiddenNamespaces,
-      ranges: vipRanges,
-      log,
-    }),
-    rootBundleWriter({
-      client,
-      namespaces: inputs.namespaces,
-      bundles,
-      rootPem: () => authority.rootPem,
-      log,
-    }),
+    ...ofCa.writers,
     conditionWriter({
       client,
       kind: kinds.AuthorizationPolicy,
@@ -86,7 +62,7 @@ export function writersOf({ client, inputs, mesh, authority, vipRanges, signal, 
   ]
   return async (leading: AbortSignal) => {
     // A bundle not yet seen is not a bundle that is missing.
-    await Promise.race([bundles.synced, aborted(leading)])
+    await Promise.race([ofCa.synced, aborted(leading)])
     await lead(writers, leading)
   }
 }

@@ -11,26 +11,39 @@ import {
 import { isStatus, type KubeClient, kinds, type Secret } from '#kube'
 import type { Logger } from '#telemetry'
 
-/** The key that signs, and the chain from it to what everybody trusts. */
+/** The key that signs, and the chain from it to what everybody trusts. Printing one shows no key. */
 export type Authority = Readonly<{
+  /** The Secret that it is in. */
+  source: string
   issuer: Issuer
   /** Between leaf and root, signer first; empty when the root itself signs. */
   intermediates: readonly string[]
   /** One or more roots in one PEM: what `istio-ca-root-cert` holds. */
   rootPem: string
+  /** The root that the issuer leads to. */
+  anchorPem: string
+  /** When the first certificate on the way from issuer to anchor ends. */
   notAfter: Date
+  /** Revocation lists to be published; undefined when the Secret has none that can be read. */
+  crlPem: string | undefined
+  /** What is wrong with the Secret although it can be used. */
+  warning: string | undefined
 }>
 
 const yearMs = 365 * 24 * 3600_000
 /** Istio's self-signed root lives as long. */
-const rootLifetimeMs = 10 * yearMs
+export const rootLifetimeMs = 10 * yearMs
 /** For clocks that differ; Istio back-dates as much. */
-const backdateMs = 120_000
+export const backdateMs = 120_000
 export const minLifetimeMs = 60_000
 export const maxLifetimeMs = 24 * 3600_000
 
-const selfSigned = 'istio-ca-secret'
-const pluggedIn = 'cacerts'
+export const selfSigned = 'istio-ca-secret'
+export const pluggedIn = 'cacerts'
+/** A ConfigMap holds 1 MiB; the list is published in one. */
+const maxCrlChars = 900_000
+/** From issuer to root; longer chains are refused by peers. */
+const maxDepth = 8
 
 type Where = Readonly<{ namespace: string; trustDomain: string; signal: AbortSignal; log: Logger }>
 
@@ -40,8 +53,10 @@ export async function openAuthority(client: KubeClient, where: Where): Promise<A
   const find = (name: string) => client.find({ kind: kinds.Secret, namespace, name }, signal)
   const plugged = await find(pluggedIn)
   if (plugged) {
-    log.info('using the plugged-in CA', { secret: pluggedIn })
-    return authorityFrom(plugged)
+    const authority = authorityFrom(plugged)
+    const { warning } = authority
+    log.info('using the plugged-in CA', { secret: pluggedIn, ...(warning ? { warning } : {}) })
+    return authority
   }
   const existing = await find(selfSigned)
   if (existing) return authorityFrom(existing)
@@ -59,17 +74,10 @@ async function createOrAdopt(
     validityMs: rootLifetimeMs,
     now: new Date(Date.now() - backdateMs),
   })
-  const encode = (text: string) => Buffer.from(text).toString('base64')
   const secret: Secret = {
     metadata: { name: selfSigned, namespace },
     type: 'istio.io/ca-root',
-    data: {
-      'ca-cert.pem': encode(root.certPem),
-      'ca-key.pem': encode(root.keyPem),
-      'root-cert.pem': encode(root.certPem),
-      'cert-chain.pem': '',
-      'key.pem': '',
-    },
+    data: selfSignedParts(root),
   }
   try {
     const created = await client.create(kinds.Secret, secret, { signal })
@@ -82,37 +90,104 @@ async function createOrAdopt(
   }
 }
 
+const encode = (text: string) => Buffer.from(text).toString('base64')
+
+/** What Istio, too, finds in the Secret of a self-signed root. */
+export const selfSignedParts = ({ certPem, keyPem }: Issuer): Readonly<Record<string, string>> => ({
+  'ca-cert.pem': encode(certPem),
+  'ca-key.pem': encode(keyPem),
+  'root-cert.pem': encode(certPem),
+  'cert-chain.pem': '',
+  'key.pem': '',
+})
+
 /** Reads a CA Secret; throws MeshError('bad-config') naming what is wrong with it, never its content. */
 export function authorityFrom(secret: Secret): Authority {
-  const name = secret.metadata.name ?? ''
-  const bad = (what: string, cause?: unknown) =>
-    new MeshError('bad-config', {
-      message: `Secret ${name}: ${what}`,
-      ...(cause === undefined ? {} : { cause }),
-    })
+  const source = secret.metadata.name ?? ''
+  const bad = (what: string) => new MeshError('bad-config', { message: `Secret ${source}: ${what}` })
   const read = (...keys: readonly string[]) =>
     Buffer.from(keys.map((key) => secret.data?.[key]).find(Boolean) ?? '', 'base64').toString('utf8')
   const certs = splitPem(read('ca-cert.pem', 'tls.crt'))
   const keyPem = read('ca-key.pem', 'tls.key')
   const [certPem] = certs
   if (certPem === undefined || keyPem === '') throw bad('ca-cert.pem and ca-key.pem are needed')
-  const roots = splitPem(read('root-cert.pem', 'ca.crt'))
-  const rootPem = (roots.length > 0 ? roots : [certPem]).join('')
+  const given = splitPem(read('root-cert.pem', 'ca.crt'))
+  const roots = given.length > 0 ? given : [certPem]
+  const rootPem = roots.join('')
+  const chain = [...new Set([...certs, ...splitPem(read('cert-chain.pem'))])]
+  const problem = issuerProblem(certPem, keyPem)
+  if (problem !== undefined) throw bad(problem)
+  const path = pathToRoot(certPem, chain, roots)
+  if (path === undefined) throw bad('ca-cert.pem does not lead to a certificate in root-cert.pem')
+  const notAfter = new Date(Math.min(...path.map((pem) => certificateFacts(pem).notAfter.getTime())))
+  if (notAfter.getTime() < Date.now()) throw bad(`expired at ${notAfter.toISOString()}`)
+  const crlPem = secret.data?.['ca-crl.pem'] === undefined ? undefined : read('ca-crl.pem')
+  const isCrlBad = crlPem !== undefined && !isCrl(crlPem)
+  return {
+    source,
+    // Not enumerable: an authority that ends up in a log line or a dump by mistake takes no key there.
+    issuer: Object.defineProperty({ certPem, keyPem }, 'keyPem', { enumerable: false }),
+    intermediates: chain.filter((pem) => !rootPem.includes(pem)),
+    rootPem,
+    anchorPem: path.at(-1) ?? certPem,
+    notAfter,
+    crlPem: isCrlBad ? undefined : crlPem,
+    warning: isCrlBad
+      ? 'ca-crl.pem holds something else than X509 CRL blocks; it is not published'
+      : undefined,
+  }
+}
+
+function issuerProblem(certPem: string, keyPem: string): string | undefined {
   let key: KeyObject
   try {
     key = createPrivateKey(keyPem)
   } catch {
-    throw bad('ca-key.pem is not a private key')
+    return 'ca-key.pem is not a private key'
   }
-  const certificate = new X509Certificate(certPem)
-  if (!certificate.ca) throw bad('ca-cert.pem is not a CA certificate')
-  if (!certificate.publicKey.equals(createPublicKey(key)))
-    throw bad('ca-key.pem does not belong to ca-cert.pem')
-  const { notAfter } = certificateFacts(certPem)
-  if (notAfter.getTime() < Date.now()) throw bad(`expired at ${notAfter.toISOString()}`)
-  const chain = [certPem, ...splitPem(read('cert-chain.pem'))]
-  const intermediates = [...new Set(chain)].filter((pem) => !rootPem.includes(pem))
-  return { issuer: { certPem, keyPem }, intermediates, rootPem, notAfter }
+  try {
+    const certificate = new X509Certificate(certPem)
+    if (!certificate.ca) return 'ca-cert.pem is not a CA certificate'
+    return certificate.publicKey.equals(createPublicKey(key))
+      ? undefined
+      : 'ca-key.pem does not belong to ca-cert.pem'
+  } catch {
+    return 'ca-cert.pem cannot be read'
+  }
+}
+
+const signs = (ca: X509Certificate, certificate: X509Certificate) =>
+  ca.ca && certificate.checkIssued(ca) && certificate.verify(ca.publicKey)
+
+/** From issuer to root, both included; undefined when there is no way. */
+function pathToRoot(
+  certPem: string,
+  chain: readonly string[],
+  roots: readonly string[],
+): readonly string[] | undefined {
+  const path = [certPem]
+  try {
+    for (let pem = certPem; path.length <= maxDepth; path.push(pem)) {
+      const certificate = new X509Certificate(pem)
+      const isRoot = roots.some((root) => new X509Certificate(root).raw.equals(certificate.raw))
+      if (isRoot) return path
+      const issues = (other: string) =>
+        !path.includes(other) && signs(new X509Certificate(other), certificate)
+      const next = roots.find(issues) ?? chain.find(issues)
+      if (next === undefined) return undefined
+      pem = next
+    }
+  } catch {
+    return undefined // one of them is no certificate
+  }
+  return undefined
+}
+
+/** Text between the blocks is a comment, as in other PEM; half a block is not. */
+function isCrl(pem: string): boolean {
+  if (pem.length > maxCrlChars) return false
+  const rest = pem.replace(/-----BEGIN X509 CRL-----[A-Za-z0-9+/=\s]+-----END X509 CRL-----/g, '')
+  return !rest.includes('-----') && (rest !== pem || pem.trim() === '')
 }
 
 /** A certificate for a workload, as the certificate service answers: leaf, intermediates, roots last. */
@@ -123,6 +198,7 @@ export function signWorkload(
   lifetimeMs: number,
   now = Date.now(),
 ): readonly string[] {
+  mustLive(notAfter, now)
   const asked = lifetimeMs > 0 ? lifetimeMs : maxLifetimeMs
   const lifetime = Math.min(Math.max(asked, minLifetimeMs), maxLifetimeMs)
   const leaf = issueCertificate({
@@ -143,6 +219,7 @@ export function servingCertificate(
   names: Readonly<{ dns: readonly string[]; ips?: readonly string[] }>,
   now = Date.now(),
 ): Readonly<{ chainPem: string; notAfter: Date }> {
+  mustLive(notAfter, now)
   const end = new Date(Math.min(now + maxLifetimeMs, notAfter.getTime()))
   const leaf = issueCertificate({
     issuer,
@@ -154,4 +231,12 @@ export function servingCertificate(
     usages: ['serverAuth', 'clientAuth'],
   })
   return { chainPem: [leaf, ...intermediates].join(''), notAfter: end }
+}
+
+/** Of an issuer that has ended nobody would believe a certificate. */
+function mustLive(notAfter: Date, now: number): void {
+  if (notAfter.getTime() <= now)
+    throw new MeshError('identity-unavailable', {
+      message: `the CA's own certificate ended at ${notAfter.toISOString()}; renew it`,
+    })
 }

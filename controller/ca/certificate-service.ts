@@ -161,7 +161,10 @@ function subjectOf(
   const asked = typeof wanted === 'string' ? wanted.slice(0, maxShownChars) : typeof wanted
   const fields = { caller: nameOf(caller), wanted: asked }
   const id = typeof wanted === 'string' ? parseSpiffeId(wanted) : undefined
-  if (id === undefined) return impersonationRefused('not-a-spiffe-id', fields)
+  if (id === undefined) {
+    metrics.unnamed.inc()
+    return impersonationRefused('not-a-spiffe-id', fields)
+  }
   const verdict = mayImpersonate(caller, partsOf(id), world)
   if (verdict.verdict === 'allow') return id
   metrics.refused.inc({ reason: verdict.reason })

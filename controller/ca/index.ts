@@ -14,4 +14,7 @@ export {
   type Verdict,
   type World,
 } from './impersonation.ts'
-export { type CaMetrics, caMetrics } from './metrics.ts'
+export { type CaMetrics, caMetrics, showExpiry } from './metrics.ts'
+export { type FollowOptions, followAuthority, type LiveAuthority } from './live-authority.ts'
+export { isRenewalDue, type RenewRootOptions, rootRenewer } from './renew-root.ts'
+export { type Rotation, rotationHints, rotationOf } from './rotation.ts'

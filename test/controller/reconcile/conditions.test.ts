@@ -70,12 +70,16 @@ t.test('Gateways: ours by class only', async (t) => {
 t.test('root bundles: where and when', async (t) => {
   const ns = (name: string, o: object = {}) => ({ metadata: { name }, ...o })
   const bundle = (pem: string) => ({ metadata: {}, data: { 'root-cert.pem': pem } })
-  t.equal(bundleStep(ns('a'), undefined, 'R'), 'create')
-  t.equal(bundleStep(ns('a'), bundle('R'), 'R'), 'none')
-  t.equal(bundleStep(ns('a'), bundle('other'), 'R'), 'repair')
-  t.equal(bundleStep(ns('a'), { metadata: {} }, 'R'), 'repair')
-  t.equal(bundleStep(undefined, undefined, 'R'), 'none')
-  t.equal(bundleStep(ns('a', { status: { phase: 'Terminating' } }), undefined, 'R'), 'none')
-  t.equal(bundleStep({ metadata: { name: 'a', deletionTimestamp: then } }, undefined, 'R'), 'none')
-  t.equal(bundleStep(ns('kube-node-lease'), undefined, 'R'), 'none')
+  t.equal(bundleStep(ns('a'), undefined, 'root-cert.pem', 'R'), 'create')
+  t.equal(bundleStep(ns('a'), undefined, 'root-cert.pem', undefined), 'none')
+  t.equal(bundleStep(ns('a'), bundle('R'), 'root-cert.pem', 'R'), 'none')
+  t.equal(bundleStep(ns('a'), bundle('other'), 'root-cert.pem', 'R'), 'repair')
+  t.equal(bundleStep(ns('a'), { metadata: {} }, 'root-cert.pem', 'R'), 'repair')
+  t.equal(bundleStep(undefined, undefined, 'root-cert.pem', 'R'), 'none')
+  t.equal(bundleStep(ns('a', { status: { phase: 'Terminating' } }), undefined, 'root-cert.pem', 'R'), 'none')
+  t.equal(
+    bundleStep({ metadata: { name: 'a', deletionTimestamp: then } }, undefined, 'root-cert.pem', 'R'),
+    'none',
+  )
+  t.equal(bundleStep(ns('kube-node-lease'), undefined, 'root-cert.pem', 'R'), 'none')
 })

@@ -1,0 +1,57 @@
+import { sleep } from '#base'
+import { certificateFacts, renewRoot } from '#identity'
+import { isStatus, type KubeClient, kinds } from '#kube'
+import type { Logger } from '#telemetry'
+import { type Authority, backdateMs, rootLifetimeMs, selfSigned, selfSignedParts } from './authority.ts'
+import type { LiveAuthority } from './live-authority.ts'
+
+/** The last fifth of a root's life; Istio's, too. */
+const renewalPart = 0.2
+const checkMs = 3600_000
+
+/** Is it time to renew this root? Never for one that somebody else has made: he must. */
+export function isRenewalDue({ source, issuer }: Authority, now: number): boolean {
+  if (source !== selfSigned) return false
+  const { notBefore, notAfter } = certificateFacts(issuer.certPem)
+  const lifeMs = notAfter.getTime() - notBefore.getTime()
+  return notAfter.getTime() - now < lifeMs * renewalPart
+}
+
+export type RenewRootOptions = Readonly<{
+  client: KubeClient
+  namespace: string
+  authority: LiveAuthority
+  log: Logger
+}>
+
+/** Renews the self-signed root before its end, under the same key; all replicas then read it from the Secret. */
+export const rootRenewer =
+  ({ client, namespace, authority, log }: RenewRootOptions) =>
+  async (signal: AbortSignal): Promise<void> => {
+    while (!signal.aborted) {
+      if (isRenewalDue(authority.current(), Date.now()))
+        await renew(client, namespace, authority.current(), signal).then(
+          (isNew) => isNew && log.info('self-signed root renewed under the same key', { secret: selfSigned }),
+        )
+      await sleep(checkMs, signal).catch(() => undefined)
+    }
+  }
+
+/** False when somebody else has changed the Secret meanwhile; what is then there will be looked at again. */
+async function renew(
+  client: KubeClient,
+  namespace: string,
+  { issuer }: Authority,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const secret = await client.get({ kind: kinds.Secret, namespace, name: selfSigned }, signal)
+  const now = new Date(Date.now() - backdateMs)
+  const root = renewRoot(issuer, { validityMs: rootLifetimeMs, now })
+  try {
+    await client.update(kinds.Secret, { ...secret, data: { ...selfSignedParts(root) } }, { signal })
+    return true
+  } catch (error) {
+    if (isStatus(error, 409)) return false
+    throw error
+  }
+}
