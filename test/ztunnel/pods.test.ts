@@ -100,3 +100,25 @@ t.test('who leaves takes no pod, and keeps what it has', async (t) => {
   await pods[Symbol.asyncDispose]()
   t.equal(open.size, 0)
 })
+
+t.test('who leaves gives up what could not be started, and ends what is just starting', async (t) => {
+  const gate = Promise.withResolvers<void>()
+  let tries = 0
+  const { pods, netns, open, serving } = world({
+    releaseMs: 0,
+    start: async ({ inode }) => {
+      if (inode === 3n) return gate.promise
+      if (++tries < 3) throw new Error('port in use')
+    },
+  })
+  await t.rejects(pods.add(pod, netns(1n)), { message: 'port in use' })
+  const starting = pods.add({ ...pod, uid: 'late' }, netns(3n))
+  await pods.drain()
+  gate.resolve()
+  await t.rejects(starting, { code: 'draining' })
+  for (let n = 0; n < 20; n++) await new Promise((done) => setTimeout(done, 1))
+  t.ok(tries < 3, 'nor is it tried again')
+  t.equal(serving.size, 0)
+  t.equal(open.size, 0, 'no namespace is held')
+  t.same(pods.list(), [])
+})

@@ -23,6 +23,7 @@ export type PodsOptions = Readonly<{
 /** Name of the start-up task (ztunnel's word for it). */
 export const podsTask = 'workload proxy manager'
 const defaultRetryMs = 5_000
+const leavingError = () => new MeshError('draining', { message: 'ztunnel is shutting down' })
 
 type Pod = PodContext['pod']
 type Pending = Readonly<{ pod: Pod; netns: Netns; abort: AbortController }> & {
@@ -59,7 +60,7 @@ export class Pods {
     if (running && running.netns.inode === netns.inode) return netns[Symbol.dispose]()
     if (this.#draining) {
       netns[Symbol.dispose]()
-      throw new MeshError('draining', { message: 'ztunnel is shutting down' })
+      throw leavingError()
     }
     if (running) {
       this.#up.delete(pod.uid)
@@ -95,9 +96,11 @@ export class Pods {
     this.#report()
   }
 
-  /** Stops accepting everywhere; resolves when the last connection has ended. */
+  /** Stops accepting everywhere; resolves when the last connection has ended. A pod that is not up by now never will be. */
   async drain(): Promise<void> {
     this.#draining = true
+    for (const uid of this.#pending.keys()) this.#forget(uid)
+    this.#report()
     await Promise.all([...this.#up.values()].map((proxy) => proxy.drain()))
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -123,14 +126,17 @@ export class Pods {
     try {
       const proxy = await start(pod, netns)
       const gone = this.#options.signal.aborted || (!first && this.#pending.get(pod.uid)?.netns !== netns)
-      if (gone) return await proxy.close()
+      if (gone || this.#draining) await proxy.close()
+      if (gone) return
+      if (this.#draining) throw leavingError()
       this.#up.set(pod.uid, proxy)
       this.#pending.delete(pod.uid)
       metrics.started()
       log.info('pod received, starting proxy', { uid: pod.uid, name: pod.name, namespace: pod.namespace })
     } catch (error) {
       log.warn('failed to start proxy', { uid: pod.uid, name: pod.name, error: messageOf(error) })
-      if (first) void this.#retry({ pod, netns, abort: new AbortController(), starting: false })
+      if (first && this.#draining) netns[Symbol.dispose]()
+      else if (first) void this.#retry({ pod, netns, abort: new AbortController(), starting: false })
       throw error
     } finally {
       this.#report()
