@@ -182,21 +182,24 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
     policyInfoLogs: e.AUTHZ_POLICY_INFO_LOGGING,
     ports: { admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
-    node: {
-      id: `ztunnel~${e.INSTANCE_IP}~${e.POD_NAME}.${e.POD_NAMESPACE}~${e.POD_NAMESPACE}.svc.cluster.local`,
-      metadata: {
-        NAME: e.POD_NAME,
-        NAMESPACE: e.POD_NAMESPACE,
-        INSTANCE_IPS: e.INSTANCE_IP,
-        NODE_NAME: e.NODE_NAME,
-        CLUSTER_ID: clusterId,
-        ...istioMeta(given),
-        ...istioMetaJson(given),
-      },
-    },
+    node: nodeOf(e, clusterId, given),
     version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
   }
 }
+
+/** Who we are to the control plane (ztunnel: xds/client.rs). */
+const nodeOf = (e: Env, clusterId: string, given: Environment) => ({
+  id: `ztunnel~${e.INSTANCE_IP}~${e.POD_NAME}.${e.POD_NAMESPACE}~${e.POD_NAMESPACE}.svc.cluster.local`,
+  metadata: {
+    NAME: e.POD_NAME,
+    NAMESPACE: e.POD_NAMESPACE,
+    INSTANCE_IPS: e.INSTANCE_IP,
+    NODE_NAME: e.NODE_NAME,
+    CLUSTER_ID: clusterId,
+    ...istioMeta(given),
+    ...istioMetaJson(given),
+  },
+})
 
 /** Istio's settings that we have not; each with the only value that we can honour. */
 const fixed: Readonly<Record<string, string | undefined>> = {

@@ -154,8 +154,10 @@ export class NodeOfProcesses {
   startIn(pod: PodNet | undefined, env: Readonly<Record<string, string>> = {}): ZtunnelProcess {
     const ztunnel = [process.execPath, 'ztunnel/main.ts']
     // A sidecar's own packets are known by their group, for they carry no mark.
-    const enter = pod ? ['nsenter', '--net=/proc/self/fd/3', 'setpriv', '--regid=1337', '--clear-groups'] : []
-    const [program = '', ...args] = [...enter, ...ztunnel]
+    const group = pod ? ['--regid=1337', '--clear-groups'] : []
+    const enter = pod ? ['nsenter', '--net=/proc/self/fd/3'] : []
+    // A test that is killed takes its ztunnels along.
+    const [program = '', ...args] = [...enter, 'setpriv', '--pdeathsig=KILL', ...group, ...ztunnel]
     const child = spawn(program, args, {
       cwd: root,
       stdio: ['ignore', 'pipe', 'inherit', ...(pod ? [pod.netns.fd] : [])],

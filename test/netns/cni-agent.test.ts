@@ -280,7 +280,9 @@ t.test(
     t.match(rulesOf('a'), /syn/, 'connections that exist are spared at first')
     await until('then capture is complete', () => !rulesOf('a').includes('syn'))
     t.match(rulesOf('a'), /15001/)
-    await until('and verified', () => s.lines.some((line) => /pod captured.*order.*phase="?capture/.test(line)))
+    await until('and verified', () =>
+      s.lines.some((line) => /pod captured.*order.*phase="?capture/.test(line)),
+    )
 
     world.run('a', 'nft', 'flush', 'ruleset')
     await until('what somebody removed is put back', () => rulesOf('a').includes('15001'))
