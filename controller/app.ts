@@ -80,6 +80,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     inputs,
     mesh,
     authority,
+    vipRanges: config.vipRanges,
     signal,
     log: log.child('reconcile'),
   })

@@ -3,7 +3,7 @@ import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import { conditionWriter, gatewayConditions, lead } from './reconcile/index.ts'
+import { conditionWriter, gatewayConditions, lead, type VipRanges, vipWriter } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -12,6 +12,7 @@ export type WriterOptions = Readonly<{
   inputs: Inputs
   mesh: Mesh
   authority: LiveAuthority
+  vipRanges: VipRanges
   signal: AbortSignal
   log: Logger
 }>
@@ -20,21 +21,44 @@ const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
 const serviceTypes = ['istio.io/WaypointBound']
 
 /** Everything that only the leader does. */
-export function writersOf({ client, namespace, inputs, mesh, authority, signal, log }: WriterOptions) {
+export function writersOf({
+  client,
+  namespace,
+  inputs,
+  mesh,
+  authority,
+  vipRanges,
+  signal,
+  log,
+}: WriterOptions) {
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
   const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const { policies, waypointReferences } = mesh
   const writers = [
+    vipWriter({
+      client,
+      objects: inputs.serviceEntries,
+      entries: mesh.serviceEntries,
+      hidden: mesh.hiddenNamespaces,
+      ranges: vipRanges,
+      log,
+    }),
     ...ofCa.writers,
     conditionWriter({
       client,
       kind: kinds.AuthorizationPolicy,
       objects: inputs.authorizationPolicies,
-      also: policies.compiled,
-      wanted: (_, key) => {
-        const compiled = policies.compiled.get(key)
-        return { types: policyTypes, conditions: compiled ? [compiled.condition] : [] }
-      },
+      also: policies.policyConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: policies.policyConditions.get(key) ?? [] }),
+      fieldManager: 'istio-ambient-ztunnel-policy',
+      log,
+    }),
+    conditionWriter({
+      client,
+      kind: kinds.PeerAuthentication,
+      objects: inputs.peerAuthentications,
+      also: policies.peerConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: policies.peerConditions.get(key) ?? [] }),
       fieldManager: 'istio-ambient-ztunnel-policy',
       log,
     }),
