@@ -4,10 +4,13 @@ import { describeError, type Logger } from '#telemetry'
 import { zds } from '#wire'
 import type { Pods } from './pods.ts'
 
+/** What a node agent may say about pods. */
+type Told = Pick<Pods, 'beginSnapshot' | 'add' | 'keep' | 'remove' | 'endSnapshot'>
+
 export type ZdsOptions = Readonly<{
   /** The node agent's socket. */
   path: string
-  pods: Pods
+  pods: Told
   log: Logger
   /** We are leaving: a connection that ends is not made anew, or the agent would take us for the newest ztunnel. */
   leaving: AbortSignal
@@ -46,7 +49,7 @@ type Packet = Readonly<{ bytes: Uint8Array; fds: readonly number[] }>
 /** One connection, to its end. Messages are applied in their order; a broken rule of the protocol ends it. */
 async function serveAgent(
   peer: Seqpacket,
-  pods: Pods,
+  pods: Told,
   log: Logger,
   signal: AbortSignal,
   onProgress: () => void,
@@ -80,12 +83,14 @@ async function serveAgent(
     await ended.promise
   } finally {
     signal.removeEventListener('abort', abort)
+    // It may still talk while the last message is applied, but nobody listens to this connection any more.
+    peer.onMessage = (_, fds) => fds.forEach(closeFd)
     for (const { fds } of waiting.splice(0)) fds.forEach(closeFd)
     await work
   }
 }
 
-async function answer(peer: Seqpacket, packet: Packet, pods: Pods, log: Logger): Promise<void> {
+async function answer(peer: Seqpacket, packet: Packet, pods: Told, log: Logger): Promise<void> {
   let error = ''
   let broken: unknown
   try {
@@ -104,7 +109,7 @@ const maxAckChars = 512
 
 const broken = (message: string) => new MeshError('protocol', { message })
 
-async function applyMessage({ bytes, fds }: Packet, pods: Pods): Promise<void> {
+async function applyMessage({ bytes, fds }: Packet, pods: Told): Promise<void> {
   const { payload } = decode(bytes, fds)
   if (payload?.$case !== 'add' && fds.length > 0) {
     fds.forEach(closeFd)
@@ -136,7 +141,7 @@ function decode(bytes: Uint8Array, fds: readonly number[]): zds.WorkloadRequest 
 async function addPod(
   { uid, workloadInfo }: zds.AddWorkload,
   fds: readonly number[],
-  pods: Pods,
+  pods: Told,
 ): Promise<void> {
   const [fd, ...more] = fds
   if (fd === undefined || more.length > 0 || !workloadInfo || uid === '') {
