@@ -177,7 +177,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>) {
     drainMs: drainMs(e),
     workers: workerCount(e.ZTUNNEL_WORKER_THREADS, e.ZTUNNEL_RESOURCE_CPU_LIMIT),
     workerHeapMb: e.WORKER_HEAP_MB,
-    bufferBytes: e.HBONE_BUFFER_MB << 20,
+    bufferBytes: e.HBONE_BUFFER_MB * 2 ** 20, // a shift would be negative from 2 GiB on
     releaseMs: e.RELEASE_GRACE,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
     policyInfoLogs: e.AUTHZ_POLICY_INFO_LOGGING,
