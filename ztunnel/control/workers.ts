@@ -53,8 +53,9 @@ export class Workers {
   readonly #pods: PlacedPods
   readonly #stop = new AbortController()
   readonly #timer: NodeJS.Timeout
-  /** What those counted that are gone. */
-  #retired: readonly MetricRecord[] = []
+  /** What those counted that are gone: their sum, and those that are not in it yet. */
+  readonly #retired: (readonly MetricRecord[])[] = []
+  #folding: Promise<void> = Promise.resolve()
 
   constructor(options: WorkersOptions) {
     this.#options = options
@@ -95,7 +96,7 @@ export class Workers {
         one.metrics = await one.link.ask('metrics', undefined, reportMs)
       }),
     )
-    return [this.#retired, ...this.#living().map(({ metrics }) => metrics)]
+    return [...this.#retired, ...this.#living().map(({ metrics }) => metrics)]
   }
 
   /** Every open connection, by pod. A worker that does not answer is left out. */
@@ -161,12 +162,21 @@ export class Workers {
     const { log, metrics, start } = this.#options
     one.link.close(new MeshError('unavailable', { message: `data worker ${one.index} is gone` }))
     forgetWorker(start.admission, one.index)
-    this.#retired = await sumMetrics([this.#retired, countsOf(one.metrics)]).getMetricsAsJSON()
+    this.#retired.push(countsOf(one.metrics))
+    this.#folding = this.#folding.then(() => this.#fold())
+    await this.#folding
     if (this.#stop.signal.aborted) return
     this.#report()
     metrics.died()
     log.error('data worker died, its connections are lost', { worker: one.index, reason })
     await this.#replace(one)
+  }
+
+  /** One at a time: two that die together are both counted. */
+  async #fold(): Promise<void> {
+    const all = [...this.#retired]
+    const sum = await sumMetrics(all).getMetricsAsJSON()
+    this.#retired.splice(0, all.length, sum)
   }
 
   async #replace(before: Attached): Promise<void> {

@@ -2,7 +2,7 @@ import { MessageChannel } from 'node:worker_threads'
 import t from 'tap'
 import { MeshError } from '#base'
 import type { Netns } from '#linux'
-import { Readiness, Registry, silent } from '#telemetry'
+import { Counter, Readiness, Registry, silent, sumMetrics } from '#telemetry'
 import { parseConfig } from '../../../ztunnel/config.ts'
 import { type Spawn, workerMetrics, Workers } from '../../../ztunnel/control/index.ts'
 import { shareAdmission } from '../../../ztunnel/proxy/index.ts'
@@ -25,6 +25,7 @@ class FakeWorker {
   readonly index: number
   readonly heard: string[] = []
   readonly serving = new Map<number, string>()
+  readonly counted = new Registry()
   readonly #ended = Promise.withResolvers<string>()
   readonly #channel = new MessageChannel()
   readonly #timer: NodeJS.Timeout
@@ -69,7 +70,7 @@ class FakeWorker {
       renewed: nothing,
       forgotten: nothing,
       'flush-log': nothing,
-      metrics: () => [],
+      metrics: () => this.counted.getMetricsAsJSON(),
       connections: () => ({}),
     } as const
   }
@@ -175,6 +176,21 @@ t.test('a worker that died is replaced, and its successor knows what it has to',
   const late = await workers.startPod(pod('late'), netns())
   t.ok(born.slice(1).every(({ heard }) => heard.at(-1) === 'start late'))
   await Promise.all([late.close(), kept.close()])
+})
+
+t.test('what two counted that die together is in the sum, at every moment', async (t) => {
+  const { workers, born } = await world(t, 3)
+  for (const { counted } of born) new Counter({ name: 'c', help: 'c', registers: [counted] }).inc(100)
+  const sum = async () => sumMetrics(await workers.metrics()).getSingleMetricAsString('c')
+  t.match(await sum(), /^c 300$/m)
+  const sums: string[] = []
+  const [one, two] = born
+  void one?.die()
+  void two?.die()
+  for (let n = 0; n < 20; n++) sums.push(await sum())
+  await until(() => born.length === 5, 'both are replaced')
+  sums.push(await sum())
+  for (const each of sums) t.match(each, /^c 300$/m)
 })
 
 t.test('a pod that is started while a worker dies is up with those that live', async (t) => {
