@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Server, type Socket } from 'node:net'
 import { ip, MeshError } from '#base'
-import { bindSocket, closeFd, type KeepAlive, keepAlive, type Netns, tcpSocket } from '#linux'
+import { bindSocket, closeFd, type KeepAlive, keepAlive, listenSocket, type Netns, tcpSocket } from '#linux'
 
 /** Connections that may wait to be accepted (ztunnel: 128). */
 const backlog = 128
@@ -28,26 +28,19 @@ export async function listenInPod(
 ): Promise<Server> {
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, onConnection)
   server.on('error', () => undefined) // after 'listening' only accept errors come, and those lose one connection
-  const fd = boundFd(port, options)
-  try {
-    server.listen({ fd, backlog })
-    await once(server, 'listening')
-    return server
-  } catch (cause) {
-    server.close()
-    closeQuietly(fd)
-    throw new MeshError('syscall-failed', { message: `listen on port ${port}`, cause })
-  }
+  server.listen({ fd: listeningFd(port, options), backlog })
+  await once(server, 'listening')
+  return server
 }
 
-function boundFd(port: number, options: ListenerOptions): number {
-  if (!options.ipv6) return boundTo('ipv4', port, options)
+function listeningFd(port: number, options: ListenerOptions): number {
+  if (!options.ipv6) return listeningOn('ipv4', port, options)
   try {
-    return boundTo('ipv6', port, options)
+    return listeningOn('ipv6', port, options)
   } catch (error) {
     const { errno } = error instanceof MeshError ? error : {}
     if (errno !== noFamily && errno !== noAddress) throw error
-    return boundTo('ipv4', port, options)
+    return listeningOn('ipv4', port, options)
   }
 }
 
@@ -55,7 +48,7 @@ function boundFd(port: number, options: ListenerOptions): number {
 const noFamily = 97
 const noAddress = 99
 
-function boundTo(
+function listeningOn(
   family: 'ipv4' | 'ipv6',
   port: number,
   { netns, mark, transparent, keepAlive: alive }: ListenerOptions,
@@ -72,17 +65,12 @@ function boundTo(
   try {
     if (alive) keepAlive(fd, alive)
     bindSocket(fd, { address: ip(family === 'ipv6' ? '::' : '0.0.0.0'), port })
+    // Here it can fail, for the pod may be quicker: Node would close the descriptor, whose number another thread may
+    // then have, and would not say so.
+    listenSocket(fd, backlog)
     return fd
   } catch (error) {
     closeFd(fd)
     throw error
-  }
-}
-
-function closeQuietly(fd: number): void {
-  try {
-    closeFd(fd)
-  } catch {
-    // the server has closed it
   }
 }
