@@ -72,9 +72,13 @@ export function attributesOf(route: Route, method: string, path: string, query: 
     resource: plural,
     subresource,
     namespace,
-    name,
+    name: name ?? (method === 'GET' ? selectedName(query) : undefined),
   }
 }
+
+/** Who lists or watches one object by its name needs no more than the right to that object, as in Kubernetes. */
+const selectedName = (query: URLSearchParams): string | undefined =>
+  /^metadata\.name==?([^,=!]+)$/.exec(query.get('fieldSelector') ?? '')?.[1]
 
 export const isWatch = (query: URLSearchParams): boolean => ['true', '1'].includes(query.get('watch') ?? '')
 

@@ -165,6 +165,39 @@ t.test('who may do what', async (t) => {
     )
   })
 
+  t.test('the right to one object is the right to list and watch it by its name', async (t) => {
+    const rules = [
+      { apiGroups: [''], resources: ['secrets'], resourceNames: ['one'], verbs: ['list', 'watch'] },
+    ]
+    const role = {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'Role',
+      metadata: { name: 'one' },
+      rules,
+    }
+    const binding = {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'RoleBinding',
+      metadata: { name: 'one' },
+      roleRef: { kind: 'Role', name: 'one', apiGroup: 'rbac.authorization.k8s.io' },
+      subjects: [{ kind: 'ServiceAccount', name: 'bob', namespace: 'default' }],
+    }
+    t.equal((await c.call('POST', `${rbac}/namespaces/default/roles`, { body: role })).status, 201)
+    t.equal((await c.call('POST', `${rbac}/namespaces/default/rolebindings`, { body: binding })).status, 201)
+    const list = async (selector: string) =>
+      (await c.call('GET', `${core}/secrets?fieldSelector=${selector}`, { token })).status
+    t.equal(await list('metadata.name=one'), 200)
+    t.equal(await list('metadata.name%3D%3Done'), 200)
+    for (const selector of [
+      '',
+      'metadata.name=two',
+      'metadata.name!=one',
+      'metadata.name=one,type=x',
+      'type=one',
+    ])
+      t.equal(await list(selector), 403, selector)
+  })
+
   t.test('a deleted service account proves nothing', async (t) => {
     await c.call('DELETE', `${core}/serviceaccounts/bob`)
     t.equal((await c.call('GET', `${core}/configmaps`, { token })).status, 401)
