@@ -1,3 +1,5 @@
+import type { Origin } from './explain.ts'
+
 /** What became of one row: `old` undefined = new row, `row` undefined = removed. */
 export type Change<T> = Readonly<{ key: string; old: T | undefined; row: T | undefined }>
 export type Listener<T> = (changes: readonly Change<T>[]) => void
@@ -17,6 +19,8 @@ export type Collection<T> = Readonly<{
   synced: Promise<void>
   /** True from then on. */
   isSynced(): boolean
+  /** What a row was computed from; absent where rows come from outside. See `explainRow`. */
+  origins?: (key: string) => readonly Origin[]
 }>
 
 /** Finds rows without a scan. */
@@ -25,6 +29,8 @@ export type Index<T> = Readonly<{
   valuesOf: (row: T) => readonly string[]
   /** In the order of their keys. */
   lookup(value: string): readonly T[]
+  /** The keys of these. */
+  keys(value: string): readonly string[]
 }>
 
 /** The one place where rows are held; the owner writes, everybody else has the `Collection`. */
@@ -37,7 +43,7 @@ export class Table<T> {
   #isSynced = false
   #sorted: readonly T[] | undefined
 
-  constructor(name: string) {
+  constructor(name: string, origins?: (key: string) => readonly Origin[]) {
     this.collection = {
       name,
       get: (key) => this.#rows.get(key),
@@ -47,6 +53,7 @@ export class Table<T> {
       subscribe: (listener) => this.#subscribe(listener),
       synced: this.#synced.promise,
       isSynced: () => this.#isSynced,
+      ...(origins === undefined ? {} : { origins }),
     }
   }
 
@@ -102,12 +109,12 @@ export class Table<T> {
     }
     update(this.#held())
     this.#indexes.push(update)
+    const keys = (value: string) => [...(keysOf.get(value) ?? [])].sort()
     const lookup = (value: string) =>
-      [...(keysOf.get(value) ?? [])]
-        .sort()
+      keys(value)
         .map((key) => this.#rows.get(key))
         .filter((row) => row !== undefined)
-    return { of: this.collection, valuesOf, lookup }
+    return { of: this.collection, valuesOf, lookup, keys }
   }
 }
 

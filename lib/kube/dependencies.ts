@@ -1,4 +1,5 @@
 import { add, type Change, type Collection, type Index, remove } from './collection.ts'
+import type { Origin } from './explain.ts'
 
 /** Reads other collections; each read is remembered, and the row is computed again when its answer may have changed. */
 export type Fetch = {
@@ -20,6 +21,7 @@ export class Dependencies {
   readonly #invalidate: (dependents: Iterable<string>) => void
   /** By collection; each value is the `Asked` of its key's row type, which only `#of` adds and reads. */
   readonly #asked = new Map<unknown, unknown>()
+  readonly #askedOf: ((dependent: string) => readonly Origin[])[] = []
   readonly #synced: Promise<void>[] = []
   readonly #undo = new Map<string, (() => void)[]>()
 
@@ -61,6 +63,11 @@ export class Dependencies {
     this.#undo.delete(dependent)
   }
 
+  /** What a dependent asked for when it was last computed. Looks through everything: for people, not for programs. */
+  origins(dependent: string): readonly Origin[] {
+    return [...this.#askedOf].flatMap((askedOf) => askedOf(dependent))
+  }
+
   /** Resolves when everything that was ever fetched from is synced. */
   async synced(): Promise<void> {
     for (let awaited = 0; awaited < this.#synced.length; awaited++) await this.#synced[awaited]
@@ -71,6 +78,7 @@ export class Dependencies {
     if (found) return found as Asked<T>
     const asked: Asked<T> = { keys: new Map(), values: new Map(), tests: new Map() }
     this.#asked.set(collection, asked)
+    this.#askedOf.push((dependent) => originsIn(collection, asked, dependent))
     this.#synced.push(collection.synced)
     collection.subscribe((changes) => {
       const hit = affected(asked, changes)
@@ -93,4 +101,19 @@ function affected<T>({ keys, values, tests }: Asked<T>, changes: readonly Change
     }
   }
   return hit
+}
+
+function originsIn<T>(from: Collection<T>, { keys, values, tests }: Asked<T>, dependent: string): Origin[] {
+  const one = [...keys].filter(([, who]) => who.has(dependent)).map(([key]) => key)
+  const by = [...values].flatMap(([index, sets]) =>
+    [...sets]
+      .filter(([, who]) => who.has(dependent))
+      .map(([value]): Origin => ({ from, how: 'index', keys: index.keys(value) })),
+  )
+  const scans = [...tests.values()].filter((who) => who === dependent)
+  return [
+    ...one.map((key): Origin => ({ from, how: 'key', keys: [key] })),
+    ...by,
+    ...scans.map((): Origin => ({ from, how: 'scan', keys: [] })),
+  ]
 }

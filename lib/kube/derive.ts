@@ -44,7 +44,10 @@ function deriveKeyed<In, Out>(
   transform: (row: In, fetch: Fetch, key: string) => readonly (readonly [string, Out])[],
   { log, equal = isDeepStrictEqual }: DeriveOptions<Out>,
 ): Collection<Out> {
-  const table = new Table<Out>(name)
+  const table = new Table<Out>(name, (out) => {
+    const key = owner.get(out)
+    return key === undefined ? [] : [{ from: input, how: 'input', keys: [key] }, ...dependencies.origins(key)]
+  })
   const dependencies = new Dependencies((keys) => recompute(keys))
   /** Output key → input key. A row that moves to another input row in one batch is not removed by its old one. */
   const owner = new Map<string, string>()
@@ -96,8 +99,12 @@ const isDifferent = <T>(old: T | undefined, row: T | undefined, equal: (a: T, b:
 
 /** All rows of several collections. Where two have the same key, the earlier collection's row is seen. */
 export function join<T>(name: string, inputs: readonly Collection<T>[]): Collection<T> {
-  const table = new Table<T>(name)
-  const winner = (key: string) => inputs.map((input) => input.get(key)).find((row) => row !== undefined)
+  const holder = (key: string) => inputs.find((input) => input.get(key) !== undefined)
+  const table = new Table<T>(name, (key) => {
+    const from = holder(key)
+    return from === undefined ? [] : [{ from, how: 'input', keys: [key] }]
+  })
+  const winner = (key: string) => holder(key)?.get(key)
   for (const input of inputs) {
     input.subscribe((changes) =>
       table.apply(

@@ -1,6 +1,15 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { type Collection, derive, deriveMany, type Fetch, join, Table } from '#kube'
+import {
+  type Collection,
+  derive,
+  deriveMany,
+  type Explanation,
+  explainRow,
+  type Fetch,
+  join,
+  Table,
+} from '#kube'
 
 type Pod = { name: string; labels: string; node: string }
 type Service = { name: string; selects: string }
@@ -184,4 +193,36 @@ t.test('any interleaving of events ends in what a fresh computation gives', asyn
     }),
     { numRuns: 300 },
   )
+})
+
+t.test('a row can be traced to all that it came from, also to what was looked for in vain', async (t) => {
+  const pods = new Table<Pod>('pods')
+  const nodes = new Table<string>('nodes')
+  const byNode = pods.collection.indexBy(({ node }) => [node])
+  type Local = Readonly<{ zone: string | undefined; beside: number; all: number }>
+  const local = derive(
+    'local',
+    pods.collection,
+    ({ node }, fetch): Local => ({
+      zone: fetch.one(nodes.collection, node),
+      beside: fetch.by(byNode, node).length,
+      all: fetch(pods.collection).length,
+    }),
+  )
+  const joined = join('joined', [new Table<Local>('none').collection, local])
+  upsert(pods, 'a', { name: 'a', labels: '', node: 'n1' })
+  upsert(pods, 'b', { name: 'b', labels: '', node: 'n1' })
+  const text = ({ how, collection, rows }: Explanation['from'][number]) =>
+    `${how} ${collection} ${rows.map(({ key, exists }) => `${key}${exists ? '' : '?'}`).join()}`
+  const [of, ...rest] = explainRow(joined, 'a').from
+  t.strictSame([of && text(of), rest.length], ['input local a', 0])
+  t.strictSame(
+    of?.rows[0]?.from.map(text),
+    ['input pods a', 'key nodes n1?', 'index pods a,b', 'scan pods '],
+    'the answers of each question',
+  )
+  t.strictSame(of?.rows[0]?.from[0]?.rows[0]?.from, [], 'what comes from outside has no origin')
+  upsert(nodes, 'n1', 'z')
+  t.ok(explainRow(local, 'a').from[1]?.rows[0]?.exists)
+  t.match(explainRow(local, 'nobody'), { exists: false, from: [] })
 })
