@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap'
 import type { HbonePool } from '#hbone'
 import { hpackEncode } from '../../lib/hbone/hpack/encode.ts'
-import { frame, headers, many, setting, type, windowUpdate } from '../lib/hbone/frames.ts'
+import { data, frame, headers, many, setting, type, windowUpdate } from '../lib/hbone/frames.ts'
 import { poolOf, towards } from '../lib/hbone/support.ts'
 import { figure, greeting, nth, streams } from './h2-attack-kit.ts'
 import { isProbed, probePing, rawClient } from './h2-kit.ts'
@@ -67,6 +67,28 @@ t.test('H2-5 a peer that never reads 200 endless applications makes us hold less
   t.ok(after.external - before.external <= onePeer, `${mib(after.external - before.external)} MiB`)
   t.ok(await neighbourServes(t, victim), 'somebody else is served')
 })
+
+t.test(
+  'both at once: a peer and 200 applications that all send and never read hold less than 16 MiB',
+  async (t) => {
+    const victim = await victimOf(t)
+    t.ok(await neighbourServes(t, victim))
+    const authority = await app(t, endless)
+    const before = await victim.measure()
+    const wire = await rawClient(t, victim)
+    wire.socket.pause()
+    const ids = Array.from({ length: 200 }, (_, i) => nth(i))
+    wire.send([greeting, setting(4, 0x7fff_ffff), windowUpdate(0, 0x7fff_0000 - 65_535)])
+    wire.send(ids.map((id) => headers(id, 0, asks(authority))))
+    // As much as the connection's window lets it send without having heard anything.
+    wire.send(ids.slice(0, 127).flatMap((id) => [data(id, 32_000), data(id, 32_000)]))
+    const after = await mostOf(victim, before, (now) => now.handles > 200)
+    figure(t, 'H2-5 both at once', { tunnels: 200, ...grownBy(before, after) })
+    t.ok(after.waiting + after.unsent <= onePeer)
+    t.ok(after.external - before.external <= onePeer, `${mib(after.external - before.external)} MiB`)
+    t.ok(await neighbourServes(t, victim), 'somebody else is served')
+  },
+)
 
 t.test('the budget of the process holds however many peers try, and does not fail who reads', async (t) => {
   const bufferBytes = 6 << 20
