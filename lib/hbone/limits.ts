@@ -44,6 +44,8 @@ export type HboneLimits = Readonly<{
   pingTimeoutMs: number
   /** How long a pooled connection may stay without a new tunnel. */
   unusedReleaseMs: number
+  /** Connections without a tunnel that a pool keeps: who talks to the whole mesh once must not hold a connection to all of it. */
+  maxUnused: number
   /** How long a tunnel may stand still while its connection has no room left, before it is reset. */
   stallMs: number
   /** How long a tunnel may go on after the certificate of its peer has expired; no new one begins. */
@@ -78,6 +80,7 @@ export const defaultLimits: HboneLimits = {
   pingIdleMs: 10_000,
   pingTimeoutMs: 20_000,
   unusedReleaseMs: 300_000,
+  maxUnused: 256,
   stallMs: 10_000,
   peerExpiryGraceMs: 300_000,
 }

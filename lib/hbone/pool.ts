@@ -51,6 +51,7 @@ export class HbonePool {
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #timer: NodeJS.Timeout
+  #dialsSinceTrim = 0
 
   readonly #trust: Trust | undefined
 
@@ -140,6 +141,8 @@ export class HbonePool {
   }
 
   #startDial(entry: Entry, o: ConnectOptions): void {
+    // A look at all connections is paid for by as many dials.
+    if (++this.#dialsSinceTrim > this.#limits.maxUnused) this.#trim()
     const stop = new AbortController()
     entry.dialing = stop
     this.#dial(entry, o, AbortSignal.any([stop.signal, this.#signal])).then(
@@ -172,6 +175,11 @@ export class HbonePool {
     socket.setNoDelay(true)
     const waits = { timeoutMs: this.#limits.handshakeMs, signal, trust: this.#trust }
     const secured = await secureClient(socket, certificate, o.key.expected, waits)
+    if (signal.aborted) {
+      // Given up in this very moment: nobody would find it.
+      secured.tls.destroy()
+      throw signal.reason
+    }
     const session: Session = new Session({
       ...secured,
       remote,
@@ -196,13 +204,29 @@ export class HbonePool {
 
   #releaseUnused(): void {
     const before = performance.now() - this.#limits.unusedReleaseMs
-    for (const [key, entry] of this.#entries) {
+    for (const entry of this.#entries.values()) {
       for (const [session, at] of entry.lastUse) {
         if (at > before) continue
         this.#forget(entry, session)
         session.drain()
       }
+    }
+    this.#trim()
+  }
+
+  /** Of the connections without a tunnel those that were used last stay. */
+  #trim(): void {
+    this.#dialsSinceTrim = 0
+    const unused: (readonly [at: number, entry: Entry, session: Session])[] = []
+    for (const [key, entry] of this.#entries) {
       if (entry.sessions.length === 0 && entry.waiters.size === 0) this.#entries.delete(key)
+      for (const [session, at] of entry.lastUse)
+        if (session.connection.streamCount === 0) unused.push([at, entry, session])
+    }
+    unused.sort(([a], [b]) => b - a)
+    for (const [, entry, session] of unused.slice(this.#limits.maxUnused)) {
+      this.#forget(entry, session)
+      session.drain()
     }
   }
 

@@ -180,6 +180,24 @@ t.test('a connection without new tunnels is released when its last tunnel ends',
   t.strictSame(await served.connections[0]?.closed, {})
 })
 
+t.test('of the connections without a tunnel only so many stay, the last used ones', async (t) => {
+  const served = await serve(t, accept)
+  const pool = poolOf(t, { maxUnused: 4 })
+  const { key, ...rest } = towards(served.address)
+  const open = (n: number) => pool.connect({ ...rest, key: { ...key, sourceIp: `127.0.1.${n}` } })
+  await open(0)
+  for (let n = 1; n <= 40; n++) {
+    const tunnel = await open(n)
+    tunnel.reset()
+    t.ok(pool.connections <= 10, `${pool.connections} connections`)
+  }
+  const dialled = served.connections.length
+  await open(40)
+  t.equal(served.connections.length, dialled, 'the last one is found again')
+  await open(0)
+  t.equal(served.connections.length, dialled, 'and the one that had a tunnel all the time')
+})
+
 /** A peer that speaks TLS and sends whatever it likes. */
 async function rawPeer(t: Test, { address, port }: SocketAddress): Promise<TLSSocket> {
   const socket = tlsConnect({
