@@ -60,6 +60,34 @@ t.test(
   },
 )
 
+t.test(
+  'what one pod cannot reach is passed over for that pod: another finds out for itself',
+  { skip },
+  async (t) => {
+    const { world, n1, client, server, stranger } = await twoNodes('zte')
+    const app = await echoIn(server)
+    t.teardown(async () => {
+      app.close()
+      await world[Symbol.asyncDispose]()
+    })
+    const other = world.network.pod('other', 4)
+    await n1.push(workloadResource({ name: 'other', node: 'n1', addresses: [other.v4, other.v6] }))
+    t.equal(await n1.enrol(other), '')
+    other.capture()
+    const services = { [web]: { 80: 8080 } }
+    await n1.push(workloadResource({ name: 'dead', addresses: [stranger.v4], services, capacity: 1_000_000 }))
+    for (const pod of [client, client, other])
+      t.equal(await talk(await connectIn(pod.netns, '10.96.0.10', 80), 'x'), `${pod.v4} x`)
+    await eventually(() => completed(n1).length === 3, 'three lines')
+    const attempts = completed(n1).map((line) => [line['src.workload'], 'attempts' in line])
+    t.same(attempts, [
+      ['client', true],
+      ['client', false],
+      ['other', true],
+    ])
+  },
+)
+
 t.test('an endpoint whose app is down is not the end of it: another is asked', { skip }, async (t) => {
   const { world, n1, n2, client, server } = await twoNodes('ztu')
   const app = await echoIn(server)

@@ -4,6 +4,7 @@ import { HbonePool } from '#hbone'
 import type { Netns } from '#linux'
 import { type DnsContext, type DnsProxy, startDnsProxy } from '../dns/index.ts'
 import {
+  Ejections,
   fdOf,
   handleHbone,
   handleOutbound,
@@ -93,7 +94,8 @@ export async function startPodProxy(options: PodProxyOptions): Promise<PodProxy>
   const showsSource = () => context.keepSource && rules
   const signals = { signal: gone.signal, draining: draining.signal }
   const access = limitedLog(context.access, context.metrics.unlogged)
-  const ctx: PodContext = { ...context, ...signals, access, pod, netns, pool, showsSource }
+  const ejections = new Ejections()
+  const ctx: PodContext = { ...context, ...signals, access, pod, netns, pool, ejections, showsSource }
   const busy = new Set<Promise<void>>()
   const servers: Server[] = []
   let names: DnsProxy | undefined

@@ -6,6 +6,7 @@ import type { Logger } from '#telemetry'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
 import type { Admission } from './admission.ts'
 import type { Connections } from './connections.ts'
+import type { Ejections } from './ejections.ts'
 import { follow } from './follow.ts'
 import type { ProxyMetrics } from './metrics.ts'
 import type { Routing } from './routing.ts'
@@ -41,6 +42,8 @@ export type PodContext = ProxyContext &
     pod: PodName & Readonly<{ uid: string }>
     netns: Netns
     pool: HbonePool
+    /** What this pod could not reach a moment ago: it may be its own rules that forbid it, and say nothing to others. */
+    ejections: Ejections
     /** Are the rules in place that bring an app's answers to a foreign address back to us? */
     showsSource: () => boolean
     /** The pod is gone, or we are: everything of it ends now. */

@@ -2,7 +2,7 @@ import type { WorkloadUid } from '../state/index.ts'
 
 /** How long an endpoint that could not be reached is passed over; the control plane removes it if it is gone. */
 const ejectionMs = 10_000
-/** A whole node of pods; what is over it would only be tried in vain. The oldest gives way. */
+/** A whole node of pods, for each of ours; what is over it would only be tried in vain. The oldest gives way. */
 const maxEjected = 256
 
 /**

@@ -13,8 +13,10 @@ export { Connections } from './connections.ts'
 export { policyReport } from './policy-report.ts'
 /** ztunnel's traffic metrics. */
 export { proxyMetrics, type ProxyMetrics } from './metrics.ts'
-/** What outbound connections share: names that were looked up, endpoints that were down a moment ago. */
+/** What outbound connections share: names that were looked up. */
 export { createRouting, type Routing } from './routing.ts'
+/** What a pod could not reach a moment ago. */
+export { Ejections } from './ejections.ts'
 export type { AskHost } from './resolve-host.ts'
 /** One accepted connection each, from its first byte to its log line. */
 export { handleOutbound } from './outbound.ts'

@@ -56,7 +56,8 @@ type Outcome =
 /** One endpoint after the other, as long as nothing has been sent, until one is reached. */
 async function reach(asking: Asking): Promise<Outcome> {
   const { ends, source, ctx, signal } = asking
-  const { ejections, registryOnly } = ctx.routing
+  const { ejections } = ctx
+  const { registryOnly } = ctx.routing
   const attempts: string[] = []
   const tried = new Set<WorkloadUid>()
   let missed: Missed | undefined

@@ -1,13 +1,11 @@
 import type { Code } from '#base'
 import { Counter, type Registry } from '#telemetry'
 import type { Workload } from '../state/index.ts'
-import { Ejections } from './ejections.ts'
 import { type AskHost, Hosts } from './resolve-host.ts'
 
 /** What outbound connections share besides the mesh. */
 export type Routing = Readonly<{
   hosts: Hosts
-  ejections: Ejections
   /** Refuse what is not in the mesh's registry. */
   registryOnly: boolean
   /** A connection needed the address of a hostname. */
@@ -52,7 +50,6 @@ export function createRouting({ registry, registryOnly, ipv6, ask }: Options): R
   })
   return {
     hosts: new Hosts({ ipv6, ...(ask === undefined ? {} : { ask }) }),
-    ejections: new Ejections(),
     registryOnly,
     countLookup: (source, hostname) => lookups.inc({ ...labelsOf(source), hostname }),
     countPassedOn: (reason) => passedOn.inc({ reason }),
