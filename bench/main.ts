@@ -1,6 +1,7 @@
-/** `npm run bench [-- l4 [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests. */
+/** `npm run bench [-- l4|ca [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests. */
 import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
+import { benchCa } from './ca/bench.ts'
 import { benchL4 } from './l4/bench.ts'
 
 const { values, positionals } = parseArgs({
@@ -11,7 +12,7 @@ const { values, positionals } = parseArgs({
   },
 })
 const [which = 'l4'] = positionals
-const benches: Record<string, typeof benchL4> = { l4: benchL4 }
+const benches: Record<string, typeof benchL4> = { l4: benchL4, ca: benchCa }
 try {
   const bench = benches[which]
   if (!bench) throw new RangeError(`no bench named ${which}; there is: ${Object.keys(benches).join(', ')}`)

@@ -27,7 +27,16 @@ const MAY: Record<string, readonly string[]> = {
   controller: ['lib/base', 'lib/wire', 'lib/telemetry', 'lib/identity', 'lib/policy', 'lib/kube'],
   cni: ['lib/base', 'lib/wire', 'lib/telemetry', 'lib/linux', 'lib/kube'],
   sandbox: ['lib/base', 'lib/telemetry', 'lib/linux', 'lib/identity', 'lib/kube'],
-  bench: ['lib/base', 'lib/telemetry', 'lib/linux', 'lib/identity', 'lib/kube', 'sandbox'],
+  bench: [
+    'lib/base',
+    'lib/wire',
+    'lib/telemetry',
+    'lib/linux',
+    'lib/identity',
+    'lib/kube',
+    'controller',
+    'sandbox',
+  ],
 }
 
 /** Parts of a component → parts of the same component that it may import. Parts not named are free. */
