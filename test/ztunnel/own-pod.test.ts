@@ -23,7 +23,8 @@ function recording(heard: string[]): Spawn {
     const nothing = () => undefined
     new Link<WorkerCalls, ControlCalls>(port2, {
       ready: nothing,
-      resources: ({ upserts }) => void heard.push(...upserts.map(({ name }) => name)),
+      resources: (batches) =>
+        void heard.push(...batches.flatMap(({ upserts }) => upserts.map(({ name }) => name))),
       'start-pod': ({ pod, role }) => void heard.push(`${role} ${pod.name}`),
       'release-pod': nothing,
       'stop-accepting': nothing,

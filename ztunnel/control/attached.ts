@@ -1,6 +1,6 @@
 import type { MetricRecord } from '#telemetry'
 import { newBeat } from '../loop-delay.ts'
-import { type Batch, type ControlCalls, Link, type WorkerCalls, type WorkerStart } from '../worker/index.ts'
+import { type ControlCalls, Link, type WorkerCalls, type WorkerStart } from '../worker/index.ts'
 import { Feed } from './feed.ts'
 import type { Spawn, Spawned } from './spawn.ts'
 
@@ -38,7 +38,7 @@ export class Attached {
     this.#spawned = spawn({ ...start, beat: this.#beat })
     this.link = new Link<ControlCalls, WorkerCalls>(this.#spawned.port, { certificate })
     this.feed = new Feed(
-      (batch: Batch) => this.link.ask('resources', batch),
+      (batches) => this.link.ask('resources', batches),
       (error) => {
         if (!this.gone) outOfStep(error)
       },

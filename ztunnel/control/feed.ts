@@ -1,28 +1,33 @@
 import type { Resource } from '#xds'
 import type { Batch } from '../worker/index.ts'
 
-/** Changes under way to a worker; what comes while it works on so many is merged, so that a flood costs no memory. */
+/** Messages under way to a worker; what comes while it works on so many is merged, so that a flood costs no memory. */
 const maxUnderWay = 8
 
-/** Brings the changes of the mesh to one worker, in order; what waits is at most one change per resource. */
+/**
+ * Brings the changes of the mesh to one worker, in order; what waits is at most one change per resource, and goes as one:
+ * merged, what came between two changes of one type would else come before or after both.
+ */
 export class Feed {
-  readonly #send: (batch: Batch) => Promise<unknown>
+  readonly #send: (batches: readonly Batch[]) => Promise<unknown>
   readonly #failed: (error: unknown) => void
   /** type → name → what it is now; undefined: removed */
   #waiting = new Map<string, Map<string, Resource | undefined>>()
   #underWay = 0
   #next: PromiseWithResolvers<void> | undefined
 
-  constructor(send: (batch: Batch) => Promise<unknown>, failed: (error: unknown) => void) {
+  constructor(send: (batches: readonly Batch[]) => Promise<unknown>, failed: (error: unknown) => void) {
     this.#send = send
     this.#failed = failed
   }
 
-  push({ typeUrl, upserts, removed }: Batch): void {
-    const changes = this.#waiting.get(typeUrl) ?? new Map<string, Resource | undefined>()
-    this.#waiting.set(typeUrl, changes)
-    for (const name of removed) changes.set(name, undefined)
-    for (const resource of upserts) changes.set(resource.name, resource)
+  push(...batches: readonly Batch[]): void {
+    for (const { typeUrl, upserts, removed } of batches) {
+      const changes = this.#waiting.get(typeUrl) ?? new Map<string, Resource | undefined>()
+      this.#waiting.set(typeUrl, changes)
+      for (const name of removed) changes.set(name, undefined)
+      for (const resource of upserts) changes.set(resource.name, resource)
+    }
     this.#pump()
   }
 
@@ -37,15 +42,15 @@ export class Feed {
     if (this.#underWay >= maxUnderWay || this.#waiting.size === 0) return
     const waiting = this.#waiting
     this.#waiting = new Map()
-    for (const [typeUrl, changes] of waiting) void this.#sendOne(batchOf(typeUrl, changes))
+    void this.#sendAll([...waiting].map(([typeUrl, changes]) => batchOf(typeUrl, changes)))
     this.#next?.resolve()
     this.#next = undefined
   }
 
-  async #sendOne(batch: Batch): Promise<void> {
+  async #sendAll(batches: readonly Batch[]): Promise<void> {
     this.#underWay++
     try {
-      await this.#send(batch)
+      await this.#send(batches)
     } catch (error) {
       this.#failed(error)
     } finally {

@@ -151,7 +151,7 @@ export class Workers {
       await one.stop()
       throw error
     }
-    for (const batch of this.#resources.batches()) one.feed.push(batch)
+    one.feed.push(...this.#resources.batches())
     one.ready = true
     await this.#pods.catchUp(one, this.#stop.signal)
     one.caughtUp = !one.gone

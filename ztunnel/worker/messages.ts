@@ -35,7 +35,8 @@ export type ConnectionDump = Readonly<
 export type WorkerCalls = {
   /** Answered when the worker is able to take orders. */
   ready: { ask: undefined; answer: undefined }
-  resources: { ask: Batch; answer: undefined }
+  /** Applied together. */
+  resources: { ask: readonly Batch[]; answer: undefined }
   /** Answered when the listeners are bound; the descriptor stays control's, and open until `stop-pod` is answered. */
   'start-pod': {
     ask: Readonly<{

@@ -2,8 +2,6 @@ import { MeshError } from '#base'
 import { limitBuffers } from '#hbone'
 import { identityMetrics } from '#identity'
 import { type LogControl, Registry } from '#telemetry'
-import { addressTypeUrl, authorizationTypeUrl } from '#wire'
-import type { Handler } from '#xds'
 import { type DnsContext, dnsMetrics, followResolvConf, InFlight, maxInFlight } from '../dns/index.ts'
 import { startPodProxy } from '../inpod/index.ts'
 import { watchLoop } from '../loop-delay.ts'
@@ -17,11 +15,12 @@ import {
   type ProxyContext,
   proxyMetrics,
 } from '../proxy/index.ts'
-import { addressHandler, authorizationHandler, MeshState } from '../state/index.ts'
+import { MeshState } from '../state/index.ts'
 import { trustOf } from '../trust.ts'
+import { applier } from './apply.ts'
 import { CertificateCopies } from './certificates.ts'
 import { Link, type Port } from './link.ts'
-import type { Batch, ConnectionDump, ControlCalls, WorkerCalls, WorkerStart } from './messages.ts'
+import type { ConnectionDump, ControlCalls, WorkerCalls, WorkerStart } from './messages.ts'
 import { HeldPods } from './pods.ts'
 
 /** A data worker under way. Disposing it ends every connection at once. */
@@ -48,7 +47,6 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
   const connections = new Connections(
     policyReport({ registry, log: policyLog, atInfo: config.policyInfoLogs }),
   )
-  const recheck = recheckOnChange(state, connections)
   const certificates = new CertificateCopies((id) => link.ask('certificate', id, certificateMs))
   const metrics = proxyMetrics(registry)
   const admission = new Admission(start.fileLimit, metrics.shed, start.admission, index)
@@ -82,7 +80,7 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
   const pods = new HeldPods((pod, netns, role) => startPodProxy({ role, ipv6, context, dns, pod, netns }))
   const link = new Link<WorkerCalls, ControlCalls>(port, {
     ready: () => undefined,
-    resources: applier(state),
+    resources: applier(state, () => connections.recheck(state)),
     'start-pod': (ask) => pods.start(ask),
     'release-pod': (ask) => pods.release(ask),
     'stop-accepting': (ask) => pods.stopAccepting(ask),
@@ -99,7 +97,6 @@ export function serveControl(port: Port, start: WorkerStart, parts: Parts): Data
     [Symbol.asyncDispose]: async () => {
       stop.abort()
       await pods[Symbol.asyncDispose]()
-      recheck[Symbol.dispose]()
       stopWatching[Symbol.dispose]()
       link.close(new MeshError('draining', { message: 'the worker ends' }))
     },
@@ -132,21 +129,6 @@ function dnsContext(
     log: logs.root('dns'),
   }
 }
-
-/** Control has applied the same batch before: what it rejected is rejected here, and a failure is a bug. */
-function applier(state: MeshState): (batch: Batch) => undefined {
-  const handlers: Readonly<Record<string, Handler>> = {
-    [addressTypeUrl]: addressHandler(state),
-    [authorizationTypeUrl]: authorizationHandler(state),
-  }
-  return ({ typeUrl, upserts, removed }) => void handlers[typeUrl]?.apply(upserts, removed)
-}
-
-/** What is open is judged again when policies or the records of this node's pods have changed. */
-const recheckOnChange = (state: MeshState, connections: Connections) =>
-  state.onChange(({ policies, added, removed }) => {
-    if (policies || added.length > 0 || removed.length > 0) connections.recheck(state)
-  })
 
 const dumpOf = (pods: HeldPods, connections: Connections): ConnectionDump =>
   Object.fromEntries([...pods.running()].map(({ pod }) => [pod.uid, connections.dump(pod.uid)]))

@@ -16,8 +16,8 @@ function slowWorker() {
   const gates: PromiseWithResolvers<void>[] = []
   const failures: unknown[] = []
   const feed = new Feed(
-    (one) => {
-      sent.push(text(one))
+    (batches) => {
+      sent.push(batches.map(text).join(', '))
       const gate = Promise.withResolvers<void>()
       gates.push(gate)
       return gate.promise
@@ -52,7 +52,7 @@ t.test('for one that lags they are merged: one change per resource, the last', a
   await Promise.resolve()
   t.notOk(flushed)
   await answer()
-  t.same(sent, ['T +gone +n0 +n1 +n2 -same', 'U +x'])
+  t.same(sent, ['T +gone +n0 +n1 +n2 -same, U +x'], 'as one')
   await flush
 })
 

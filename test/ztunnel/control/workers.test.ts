@@ -45,8 +45,9 @@ class FakeWorker {
     const nothing = () => undefined
     return {
       ready: nothing,
-      resources: ({ upserts, removed }: Batch) => {
-        this.heard.push(...upserts.map(({ name }) => `+${name}`), ...removed.map((name) => `-${name}`))
+      resources: (batches: readonly Batch[]) => {
+        for (const { upserts, removed } of batches)
+          this.heard.push(...upserts.map(({ name }) => `+${name}`), ...removed.map((name) => `-${name}`))
         return undefined
       },
       'start-pod': async ({ handle, pod }: WorkerCalls['start-pod']['ask']) => {
