@@ -13,6 +13,9 @@ import { serve } from '../lib/hbone/support.ts'
 
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
 const count = Number(process.env.FUZZ_COUNT ?? 60_000)
+// On a busy machine.
+t.setTimeout(200_000)
+
 t.comment(`FUZZ_SEED=${seed}`)
 
 const mib = 1 << 20

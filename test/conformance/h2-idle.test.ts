@@ -6,6 +6,9 @@ import { client, dial, poolOf, serve, server, towards, until } from '../lib/hbon
 import { figure } from './h2-attack-kit.ts'
 import { type Figures, kib, startVictim } from './h2-victim-kit.ts'
 
+// On a busy machine.
+t.setTimeout(200_000)
+
 const tunnels = 10_000
 const maxBytes = 15 << 10
 

@@ -21,6 +21,9 @@ import {
   victimOf,
 } from './h2-victim-scene.ts'
 
+// On a busy machine.
+t.setTimeout(200_000)
+
 /** A peer that obeys the windows, which is the only way to be allowed more, and fills all that it may. */
 async function stalled(t: Test, victim: Victim, authority: string, tunnels: number): Promise<HbonePool> {
   const pool = poolOf(t, { maxPooledStreams: tunnels })

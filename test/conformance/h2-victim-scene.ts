@@ -44,12 +44,12 @@ export const endless = (socket: Socket) => {
   go()
 }
 
-/** Somebody else's tunnel through the same proxy: 4 MiB there and back. */
+/** Somebody else's tunnel through the same proxy: 1 MiB there and back. */
 export async function neighbourServes(t: Test, victim: Victim): Promise<boolean> {
   const echo = await app(t, (socket) => void socket.pipe(socket))
   const tunnel = await poolOf(t).connect({ ...towards(victim.address), authority: echo })
   const stream = tunnel.duplex().on('error', () => undefined)
-  const sent = Buffer.alloc(4 << 20, 7)
+  const sent = Buffer.alloc(1 << 20, 7)
   stream.end(sent)
   const parts: Buffer[] = []
   stream.on('data', (part: Buffer) => void parts.push(part))
@@ -64,7 +64,7 @@ export async function mostOf(
   done: (now: Figures) => boolean,
 ): Promise<Figures> {
   let most = before
-  for (let quiet = 0; quiet < 4; ) {
+  for (let quiet = 0; quiet < 3; ) {
     const now = await victim.measure()
     const grown = now.waiting > most.waiting || now.external > most.external + (1 << 20)
     quiet = grown || !done(now) ? 0 : quiet + 1

@@ -49,7 +49,7 @@ function connect(socket: Socket, port: number): void {
 }
 
 function figures(): Figures {
-  for (let i = 0; i < 3; i++) globalThis.gc?.()
+  for (let i = 0; i < 2; i++) globalThis.gc?.()
   const { rss, heapUsed, external } = process.memoryUsage()
   const handles = process.getActiveResourcesInfo().filter((one) => /TCP|Pipe/.test(one)).length
   const fds = readdirSync('/proc/self/fd').length
