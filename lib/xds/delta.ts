@@ -37,17 +37,18 @@ export class TypeState {
     }
   }
 
-  /** Applies a response and returns the ACK or NACK. */
+  /** Applies a response and returns the ACK or NACK; `applied` is false when the handler has failed at it as a whole. */
   answer(response: ads.DeltaDiscoveryResponse): {
     request: ads.DeltaDiscoveryRequest
     rejected: readonly Rejection[]
+    applied: boolean
   } {
     const upserts = response.resources.map(({ name, version, resource }) => ({
       name,
       version,
       bytes: resource?.value ?? new Uint8Array(),
     }))
-    const rejected = this.#apply(upserts, response.removedResources)
+    const { rejected, applied } = this.#apply(upserts, response.removedResources)
     const refused = new Set(rejected.map(({ name }) => name))
     // A rejected one keeps its name, so that we learn of its removal, but no version, so that it comes again.
     for (const { name, version } of upserts) this.#held.set(name, refused.has(name) ? '' : version)
@@ -55,20 +56,20 @@ export class TypeState {
     return {
       request: rejected.length === 0 ? request : { ...request, errorDetail: nack(rejected) },
       rejected,
+      applied,
     }
   }
 
   /** What the handler failed to remove is still held, so that the next stream reports it and it is removed then. */
-  #apply(upserts: readonly Resource[], removed: readonly string[]): readonly Rejection[] {
+  #apply(upserts: readonly Resource[], removed: readonly string[]) {
     try {
       const rejected = this.#handler.apply(upserts, removed)
       for (const name of removed) this.#held.delete(name)
-      return rejected
+      return { rejected, applied: true }
     } catch (error) {
       const reason = `could not be applied: ${messageOf(error)}`
-      return upserts.length > 0
-        ? upserts.map(({ name }) => ({ name, reason }))
-        : [{ name: 'removal', reason }]
+      const named = upserts.length > 0 ? upserts : [{ name: 'removal' }]
+      return { rejected: named.map(({ name }) => ({ name, reason })), applied: false }
     }
   }
 }

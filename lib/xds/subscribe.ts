@@ -53,7 +53,7 @@ export function subscribe(options: SubscribeOptions): Subscription {
       log.warn('response of a type that was not asked for', { type_url: response.typeUrl })
       return acknowledge(response)
     }
-    const { request, rejected } = type.answer(response)
+    const { request, rejected, applied } = type.answer(response)
     log.debug('received response', {
       type_url: response.typeUrl,
       size: response.resources.length,
@@ -61,7 +61,8 @@ export function subscribe(options: SubscribeOptions): Subscription {
     })
     for (const { name, reason } of rejected)
       log.error('rejected resource', { type_url: response.typeUrl, name, error: reason })
-    waiting.delete(response.typeUrl)
+    // What could not be applied is not known: nobody may be served without the policies that were in it.
+    if (applied) waiting.delete(response.typeUrl)
     if (waiting.size === 0) synced.resolve()
     return request
   }

@@ -146,9 +146,13 @@ t.test('a handler that throws rejects its response, and the stream goes on', asy
     },
   }
   const registry = new Registry()
-  start({ fake, types: { [addressTypeUrl]: handler }, registry }, t)
+  const { synced } = start({ fake, types: { [addressTypeUrl]: handler }, registry }, t)
+  let isSynced = false
+  void synced.then(() => (isSynced = true))
   const stream = await fake.stream()
   stream.send(addressTypeUrl, { bomb: { bytes } })
+  await fake.until(() => fake.lines.length === 2)
+  t.notOk(isSynced, 'and does not count as received')
   stream.send(addressTypeUrl, { fine: { bytes } })
   stream.send('type.googleapis.com/not.Asked', {})
   await fake.until(() => fake.lines.length === 4)
@@ -157,6 +161,7 @@ t.test('a handler that throws rejects its response, and the stream goes on', asy
     'Address ack 2 node=-',
     'Asked ack 3 node=-',
   ])
+  t.ok(isSynced, 'the next does')
   t.match(await registry.metrics(), `istio_xds_message_total{url="${addressTypeUrl}"} 2`)
 })
 
