@@ -1,7 +1,7 @@
 import { messageOf, retry } from '#base'
 import { type Collection, type KubeClient, kinds, lease, type Pod, reflect } from '#kube'
 import { type Logger, metricsRoute, Readiness, readinessRoute, Registry, serveHttp } from '#telemetry'
-import { addressTypeUrl, ads, authorizationTypeUrl, ca } from '#wire'
+import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import {
   type CaMetrics,
@@ -14,18 +14,20 @@ import {
   showExpiry,
 } from './ca/index.ts'
 import { type Inputs, type Mesh, meshFrom, nodeKey, type Settings } from './collections/index.ts'
+import { validate } from './collections/validate.ts'
 import type { Config } from './config.ts'
-import { closeServer, listen, newGrpcServer } from './grpc.ts'
+import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { liveSettings, meshConfigFrom } from './mesh-config.ts'
 import { logFindings } from './findings.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
-import { serveDeltas, xdsMetrics } from './xds/index.ts'
+import { serveWebhook } from './webhook/index.ts'
+import { adsService, serveDeltas, xdsMetrics } from './xds/index.ts'
 import { version } from './version.ts'
 import { writersOf } from './writers.ts'
 
 export type App = AsyncDisposable &
-  Readonly<{ ports: Readonly<{ xds: number; monitoring: number; readiness: number }> }>
+  Readonly<{ ports: Readonly<{ xds: number; webhook: number; monitoring: number; readiness: number }> }>
 
 /** Starts the controller; what fails half-way leaves nothing open. Closing is the reverse of opening. */
 export async function startController(config: Config, client: KubeClient, log: Logger): Promise<App> {
@@ -59,8 +61,11 @@ export async function startController(config: Config, client: KubeClient, log: L
   await allSynced(mesh, inputs)
   readiness.done('objects')
 
+  const credentials = servingCredentials(authority, config, signal, log.child('ca'))
+  const webhook = stack.use(await validationWebhook(config, credentials, settings, registry, log))
   const served = await serveGrpc({
     config,
+    credentials,
     client,
     settings,
     authority,
@@ -94,7 +99,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     workloads: mesh.workloads.size(),
     services: mesh.services.size(),
   })
-  const ports = { xds: served.port, monitoring: monitoring.port, readiness: http.port }
+  const ports = { xds: served.port, webhook: webhook.port, monitoring: monitoring.port, readiness: http.port }
   const open = stack.move()
   return { ports, [Symbol.asyncDispose]: () => open.disposeAsync() }
 }
@@ -156,11 +161,27 @@ async function allSynced(mesh: Mesh, inputs: Inputs): Promise<void> {
   await Promise.all(waiting.map(({ synced }) => synced))
 }
 
+const validationWebhook = (
+  { ports }: Config,
+  credentials: RenewableCredentials,
+  settings: Settings,
+  registry: Registry,
+  log: Logger,
+) =>
+  serveWebhook({
+    port: ports.webhook,
+    credentials,
+    judge: ({ group, kind, object }) => validate(group, kind, object, settings),
+    registry,
+    log: log.child('webhook'),
+  })
+
 type GrpcOptions = Readonly<{
   config: Config
   client: KubeClient
   settings: Settings
   authority: LiveAuthority
+  credentials: RenewableCredentials
   caMetrics: CaMetrics
   mesh: Mesh
   pods: Collection<Pod>
@@ -188,18 +209,14 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     metrics: xdsMetrics(registry),
   })
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
-  server.addService(ads.AggregatedDiscoveryServiceService, {
+  server.addService(adsService, {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
   })
   server.addService(
     ca.IstioCertificateServiceService,
     certificateService({ ...certificates, authority: authority.current, world }),
   )
-  const port = await listen(
-    server,
-    config.ports.xds,
-    servingCredentials(authority, config, signal, log.child('ca')),
-  )
+  const port = await listen(server, config.ports.xds, o.credentials)
   return {
     port,
     [Symbol.asyncDispose]: async () => {

@@ -45,6 +45,7 @@ const Env = z.object({
   PILOT_IP_AUTOALLOCATE_IPV6_PREFIX: block(16).prefault('2001:2::/48'),
   ISTIOD_CUSTOM_HOST: list.default([]),
   XDS_PORT: port.default(15_012),
+  WEBHOOK_PORT: port.default(15_017),
   MONITORING_PORT: port.default(15_014),
   READINESS_PORT: port.default(8080),
   LOG_LEVEL: z.string().default('info'),
@@ -76,7 +77,12 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     /** Where the addresses of ServiceEntries come from. */
     vipRanges: { v4: e.PILOT_IP_AUTOALLOCATE_IPV4_PREFIX, v6: e.PILOT_IP_AUTOALLOCATE_IPV6_PREFIX },
     customHosts: e.ISTIOD_CUSTOM_HOST,
-    ports: { xds: e.XDS_PORT, monitoring: e.MONITORING_PORT, readiness: e.READINESS_PORT },
+    ports: {
+      xds: e.XDS_PORT,
+      webhook: e.WEBHOOK_PORT,
+      monitoring: e.MONITORING_PORT,
+      readiness: e.READINESS_PORT,
+    },
     log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },
   }
 }

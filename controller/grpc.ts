@@ -12,11 +12,24 @@ const contextOf = ({ keyPem, chainPem }: KeyAndChain): SecureContextOptions => (
 
 /** TLS whose certificate can be replaced while serving: connections from then on see the new one. */
 export class RenewableCredentials extends ServerCredentials {
+  #current: KeyAndChain
+  readonly #listeners = new Set<() => void>()
   constructor(certificate: KeyAndChain) {
     super({ requestCert: false }, contextOf(certificate))
+    this.#current = certificate
+  }
+  get current(): KeyAndChain {
+    return this.#current
   }
   renew(certificate: KeyAndChain): void {
+    this.#current = certificate
     this.updateSecureContextOptions(contextOf(certificate))
+    for (const listener of this.#listeners) listener()
+  }
+  /** Calls `listener` whenever `current` is another. */
+  onRenew(listener: () => void): Disposable {
+    this.#listeners.add(listener)
+    return { [Symbol.dispose]: () => this.#listeners.delete(listener) }
   }
   override _equals(other: ServerCredentials): boolean {
     return this === other

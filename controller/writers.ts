@@ -3,7 +3,14 @@ import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import { conditionWriter, gatewayConditions, lead, type VipRanges, vipWriter } from './reconcile/index.ts'
+import {
+  conditionWriter,
+  gatewayConditions,
+  lead,
+  type VipRanges,
+  vipWriter,
+  webhookBundleWriter,
+} from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -33,6 +40,7 @@ export function writersOf({
 }: WriterOptions) {
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
   const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
+  const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
   const { policies, waypointReferences } = mesh
   const writers = [
     vipWriter({
@@ -44,6 +52,14 @@ export function writersOf({
       log,
     }),
     ...ofCa.writers,
+    webhookBundleWriter({
+      client,
+      namespace,
+      configurations,
+      pem: () => authority.current().rootPem,
+      onChange: authority.onChange,
+      log,
+    }),
     conditionWriter({
       client,
       kind: kinds.AuthorizationPolicy,

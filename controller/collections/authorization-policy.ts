@@ -39,7 +39,7 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
   const spec = isRecord(policy.spec) ? policy.spec : {}
   if (policy.spec !== undefined && !isRecord(policy.spec)) notes.invalid.push('spec is not an object')
   for (const field of Object.keys(spec))
-    if (!fields.includes(field)) notes.invalid.push(`spec.${field}: unknown`)
+    if (!fields.includes(field)) notes.invalid.push(`spec.${field}: unknown; one of ${fields.join(', ')}`)
   const targets = targetsOf(spec, namespace, settings.rootNamespace, notes)
   const selector = selectorOf(spec, targets, notes)
   const spoilt = notes.invalid.length > 0

@@ -10,7 +10,12 @@ export type Alternative = Readonly<{ match: security.Match; exact: boolean; any:
 
 type Field = Exclude<keyof security.Match, 'extensions'>
 /** How the texts of one attribute become one list of the match. */
-type Reader = Readonly<{ field: Field; not: Field; read: (text: string, namespace: string) => unknown }>
+type Reader = Readonly<{
+  field: Field
+  not: Field
+  read: (text: string, namespace: string) => unknown
+  hint: string
+}>
 
 const emptyMatch = (): security.Match => ({
   namespaces: [],
@@ -55,12 +60,33 @@ function accountOf(text: string, own: string): security.ServiceAccountMatch | un
   return { namespace, serviceAccount }
 }
 
-const namespaces: Reader = { field: 'namespaces', not: 'notNamespaces', read: textMatch }
-const principals: Reader = { field: 'principals', not: 'notPrincipals', read: textMatch }
-const accounts: Reader = { field: 'serviceAccounts', not: 'notServiceAccounts', read: accountOf }
-const sourceIps: Reader = { field: 'sourceIps', not: 'notSourceIps', read: blockOf }
-const destinationIps: Reader = { field: 'destinationIps', not: 'notDestinationIps', read: blockOf }
-const ports: Reader = { field: 'destinationPorts', not: 'notDestinationPorts', read: portOf }
+const hints = {
+  text: 'a name, a prefix such as "a*", a suffix such as "*a", or "*"',
+  account: '"account" or "namespace/account", without patterns',
+  block: 'an address or a block such as 10.0.0.0/8',
+  port: 'a number from 1 to 65535 in quotes',
+} as const
+const namespaces: Reader = { field: 'namespaces', not: 'notNamespaces', read: textMatch, hint: hints.text }
+const principals: Reader = { field: 'principals', not: 'notPrincipals', read: textMatch, hint: hints.text }
+const accounts: Reader = {
+  field: 'serviceAccounts',
+  not: 'notServiceAccounts',
+  read: accountOf,
+  hint: hints.account,
+}
+const sourceIps: Reader = { field: 'sourceIps', not: 'notSourceIps', read: blockOf, hint: hints.block }
+const destinationIps: Reader = {
+  field: 'destinationIps',
+  not: 'notDestinationIps',
+  read: blockOf,
+  hint: hints.block,
+}
+const ports: Reader = {
+  field: 'destinationPorts',
+  not: 'notDestinationPorts',
+  read: portOf,
+  hint: hints.port,
+}
 
 // Maps, because the keys are a user's words and `constructor` is a member of every object.
 type Attributes = Readonly<{ layer4: ReadonlyMap<string, Reader>; layer7: readonly string[] }>
@@ -96,6 +122,8 @@ function attributeOf(key: string): Readonly<{ name: string; negative: boolean }>
   return { name: negative ? key.charAt(3).toLowerCase() + key.slice(4) : key, negative }
 }
 
+const namesOf = ({ layer4, layer7 }: Attributes) => [...layer4.keys(), ...layer7].join(', ')
+
 /** A builder of one match that knows whether it still says all that was written. */
 function building(notes: Notes, namespace: string) {
   const match = emptyMatch()
@@ -117,7 +145,7 @@ function building(notes: Notes, namespace: string) {
         return invalid(`${path}: ${shown(value)} is not a list of values`)
       const read = value.map((text: unknown) => {
         const entry = typeof text === 'string' ? reader.read(text, namespace) : undefined
-        if (entry === undefined) invalid(`${path}: ${shown(text)} cannot be read`)
+        if (entry === undefined) invalid(`${path}: ${shown(text)} cannot be read; ${reader.hint}`)
         return entry
       })
       const good = read.filter((entry) => entry !== undefined)
@@ -152,7 +180,10 @@ export function readAlternative(
     const reader = attributes.layer4.get(name)
     if (reader) built.list(list, `${path}.${property}.${key}`, reader, negative)
     else if (attributes.layer7.includes(name)) built.layer7(key)
-    else built.invalid(`${path}.${property}.${key}: unknown`)
+    else
+      built.invalid(
+        `${path}.${property}.${key}: unknown; one of ${namesOf(attributes)}, or one of these with not`,
+      )
   }
   return built.done()
 }
@@ -164,7 +195,10 @@ export function readCondition(value: unknown, path: string, notes: Notes, namesp
   const reader = typeof key === 'string' ? conditions.get(key) : undefined
   for (const unknown of Object.keys(rest)) built.invalid(`${path}.${unknown}: unknown`)
   if (typeof key === 'string' && layer7Condition.test(key)) built.layer7(key)
-  else if (!reader) built.invalid(`${path}.key: ${shown(key)} is not known`)
+  else if (!reader)
+    built.invalid(
+      `${path}.key: ${shown(key)} is not known; ${[...conditions.keys()].join(', ')}, or one that needs a waypoint`,
+    )
   else if (values === undefined && notValues === undefined)
     built.invalid(`${path}: neither values nor notValues`)
   else {

@@ -36,7 +36,8 @@ export function readPeerMode(object: Custom): PeerMode {
   const spec = isRecord(object.spec) ? object.spec : {}
   const { selector, mtls } = spec
   if (object.spec !== undefined && !isRecord(object.spec)) invalid.push('spec is not an object')
-  for (const field of Object.keys(spec)) if (!fields.includes(field)) invalid.push(`spec.${field}: unknown`)
+  for (const field of Object.keys(spec))
+    if (!fields.includes(field)) invalid.push(`spec.${field}: unknown; one of ${fields.join(', ')}`)
   const labels = selector === undefined || selector === null ? {} : labelsOf(selector)
   if (!labels) invalid.push(`spec.selector: ${shown(selector)} cannot be read; taken for STRICT`)
   // Without knowing whom it is about, or all that it wants, it may only make things stricter.
@@ -94,7 +95,9 @@ function modeOf(setting: unknown, path: string, invalid: string[]): Mode {
     case 'DISABLE':
       return 'PERMISSIVE'
     default:
-      invalid.push(`${path}: ${shown(setting)} cannot be read; taken for STRICT`)
+      invalid.push(
+        `${path}: ${shown(setting)} is not one of STRICT, PERMISSIVE, DISABLE, UNSET; taken for STRICT`,
+      )
       return 'STRICT'
   }
 }

@@ -32,7 +32,9 @@ export function readRules(
 ): ReadRules {
   const as = enforcedAs(action)
   if (as === undefined) {
-    notes.invalid.push(`spec.action: ${shown(action)} is not known; taken for an ALLOW that allows nothing`)
+    notes.invalid.push(
+      `spec.action: ${shown(action)} is not one of ALLOW, DENY, AUDIT, CUSTOM; taken for an ALLOW that allows nothing`,
+    )
     return { as: 'ALLOW', rules: [], changed: [] }
   }
   const whole = { path: 'spec.rules', layer7: [] }
@@ -81,7 +83,8 @@ function clausesOf(rule: unknown, path: string, notes: Notes, namespace: string)
     return { clauses: [], exact: false }
   }
   const { from, to, when, ...rest } = rule
-  for (const unknown of Object.keys(rest)) notes.invalid.push(`${path}.${unknown}: unknown`)
+  for (const unknown of Object.keys(rest))
+    notes.invalid.push(`${path}.${unknown}: unknown; a rule has from, to and when`)
   const entries = (list: unknown, name: string, read: (entry: unknown, at: string) => Alternative) => {
     if (list === undefined) return []
     if (Array.isArray(list)) return list.map((entry: unknown, i) => read(entry, `${path}.${name}[${i}]`))

@@ -64,6 +64,12 @@ export const kinds = {
     'customresourcedefinitions',
     false,
   ),
+  ValidatingWebhookConfiguration: kind<Custom>(
+    'admissionregistration.k8s.io/v1',
+    'ValidatingWebhookConfiguration',
+    'validatingwebhookconfigurations',
+    false,
+  ),
   AuthorizationPolicy: kind<Custom>('security.istio.io/v1', 'AuthorizationPolicy', 'authorizationpolicies'),
   PeerAuthentication: kind<Custom>('security.istio.io/v1', 'PeerAuthentication', 'peerauthentications'),
   ServiceEntry: kind<Custom>('networking.istio.io/v1', 'ServiceEntry', 'serviceentries'),

@@ -32,6 +32,7 @@ t.test('a leader that may not see the bundles ends all the same', async (t) => {
   kube.hook(({ method, path }) => (method === 'GET' && path === '/api/v1/configmaps' ? refusal : undefined))
   const config = parseConfig({
     XDS_PORT: '0',
+    WEBHOOK_PORT: '0',
     MONITORING_PORT: '0',
     READINESS_PORT: '0',
     POD_NAME: 'istiod-1',

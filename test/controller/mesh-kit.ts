@@ -97,6 +97,7 @@ export const ztunnelPod = pod('istio-system', 'ztunnel-1', {
 export async function controllerFor(kube: FakeKube, env: Record<string, string> = {}) {
   const config = parseConfig({
     XDS_PORT: '0',
+    WEBHOOK_PORT: '0',
     MONITORING_PORT: '0',
     READINESS_PORT: '0',
     POD_NAME: 'istiod-1',

@@ -1,0 +1,175 @@
+import { constants } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:https'
+import { MeshError, messageOf } from '#base'
+import { Counter, type Logger, type Registry } from '#telemetry'
+import { answerReview, type Findings, type Judge, judge, parseReview, type Request } from './review.ts'
+
+type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
+export type WebhookOptions = Readonly<{
+  port: number
+  /** Our certificate, and when it is another. */
+  credentials: Readonly<{ current: KeyAndChain; onRenew: (listener: () => void) => Disposable }>
+  judge: Judge
+  registry: Registry
+  log: Logger
+}>
+
+/** An object of 3 MiB, what it was before, and JSON around them. */
+const maxBodyBytes = 8 << 20
+/** API servers, a few connections each. */
+const maxConnections = 64
+/** The API server waits 10 s by default, and then writes without us. */
+const requestTimeoutMs = 10_000
+
+/** Serves `POST /validate` over TLS: what cannot work is refused, with its path. Whoever cannot be judged may pass. */
+export async function serveWebhook(options: WebhookOptions): Promise<AsyncDisposable & { port: number }> {
+  const { credentials, log } = options
+  const answers = answerer(options)
+  const server = createServer({
+    ...contextOf(credentials.current),
+    ALPNProtocols: ['http/1.1'],
+    secureOptions: constants.SSL_OP_NO_TICKET,
+    headersTimeout: requestTimeoutMs,
+    requestTimeout: requestTimeoutMs,
+    handshakeTimeout: requestTimeoutMs,
+    maxHeaderSize: 16 << 10,
+  })
+  server.maxConnections = maxConnections
+  server.on('error', (error) => log.error('webhook failed', { error: messageOf(error) }))
+  server.on('tlsClientError', (_error, socket) => socket.destroy())
+  server.on('clientError', (_error, socket) => socket.destroy())
+  server.on('request', (request, response) => {
+    answers(request, response).catch((error: unknown) => {
+      log.warn('webhook request failed', { error: messageOf(error) })
+      response.destroy()
+    })
+  })
+  const port = await listening(server, options.port)
+  const renewals = credentials.onRenew(() => server.setSecureContext(contextOf(credentials.current)))
+  return {
+    port,
+    [Symbol.asyncDispose]: async () => {
+      renewals[Symbol.dispose]()
+      const closed = new Promise((done) => server.close(done))
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+const contextOf = ({ keyPem, chainPem }: KeyAndChain) =>
+  ({ key: keyPem, cert: chainPem, minVersion: 'TLSv1.2' }) as const
+
+async function listening(server: Server, port: number): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  }).catch((cause: unknown) => {
+    throw new MeshError('bad-config', { message: `cannot listen on port ${port}`, cause })
+  })
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : port
+}
+
+function answerer(options: WebhookOptions) {
+  const { log, registry } = options
+  const labelNames = ['group', 'version', 'resource'] as const
+  const passed = new Counter({
+    name: 'galley_validation_passed',
+    help: 'Resource is valid',
+    labelNames,
+    registers: [registry],
+  })
+  const failed = new Counter({
+    name: 'galley_validation_failed',
+    help: 'Resource validation failed',
+    labelNames: [...labelNames, 'reason'] as const,
+    registers: [registry],
+  })
+  const refused = new Counter({
+    name: 'galley_validation_http_error',
+    help: 'Resource validation http serve errors',
+    labelNames: ['status'],
+    registers: [registry],
+  })
+  const close = (response: ServerResponse, status: number, body = '') => {
+    if (status !== 200) refused.inc({ status: String(status) })
+    // Past a body that was not read the connection is of no use.
+    const headers = { 'content-type': 'application/json', ...(status === 413 ? { connection: 'close' } : {}) }
+    response.writeHead(status, headers).end(body)
+  }
+  return async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
+    response.on('error', () => response.destroy())
+    const [path = ''] = (message.url ?? '').split('?')
+    if (path !== '/validate') return close(response, 404)
+    if (message.method !== 'POST') return close(response, 405)
+    const body = await readBody(message)
+    if (body === undefined) return close(response, 413)
+    const request = parseReview(parsedJson(body))
+    if (request === undefined) return close(response, 400)
+    const findings = judgeSafely(request, options)
+    const { reviewed } = request
+    const labels = labelsOf(request)
+    if (findings.errors.length === 0) passed.inc(labels)
+    else {
+      failed.inc({ ...labels, reason: 'invalid_resource' })
+      log.info('object refused', { kind: reviewed.kind, name: reviewed.name, errors: findings.errors.length })
+    }
+    close(response, 200, JSON.stringify(answerReview(request, findings)))
+  }
+}
+
+const resources = [
+  'authorizationpolicies',
+  'peerauthentications',
+  'serviceentries',
+  'workloadentries',
+  'workloadgroups',
+]
+const groups = ['security.istio.io', 'networking.istio.io']
+const versions = ['v1', 'v1beta1', 'v1alpha3']
+
+/** Anybody can connect, and made-up words would be series without end. */
+function labelsOf({ reviewed, version, resource }: Request) {
+  const known = (list: readonly string[], text: string) => (list.includes(text) ? text : 'other')
+  return {
+    group: known(groups, reviewed.group),
+    version: known(versions, version),
+    resource: known(resources, resource),
+  }
+}
+
+/** A bug of ours must not keep anybody from writing: the collections close what they cannot read all the same. */
+function judgeSafely(request: Request, { judge: by, log }: WebhookOptions): Findings {
+  try {
+    return judge(request, by)
+  } catch (error) {
+    const { kind, name } = request.reviewed
+    log.error('bug: an object cannot be judged', { kind, name, error: messageOf(error) })
+    return { errors: [], warnings: ['the validation webhook failed on this object; it was not checked'] }
+  }
+}
+
+async function readBody(message: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of message) {
+    const bytes = Buffer.from(chunk)
+    size += bytes.length
+    if (size > maxBodyBytes) return undefined
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks)
+}
+
+function parsedJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'))
+  } catch {
+    return undefined
+  }
+}
