@@ -1,4 +1,4 @@
-import { type Collection, derive, deriveMany, join } from '#kube'
+import { type Collection, derive, deriveMany, join, type Traceable } from '#kube'
 import type { Logger } from '#telemetry'
 import type { workload } from '#wire'
 import { entriesFrom, type EntryContext } from './entries.ts'
@@ -18,7 +18,7 @@ import { meshService } from './services.ts'
 import type { Settings } from './settings.ts'
 import { hiddenNamespaces } from './visibility.ts'
 import { type WaypointReference, waypointReferences } from './waypoint-references.ts'
-import { endpointWorkloads, localityOf, podWorkload } from './workloads.ts'
+import { endpointWorkloads, localityOf, podWorkload, type WorkloadContext } from './workloads.ts'
 
 export type { CompiledPolicy } from './authorization-policy.ts'
 export type { Inputs } from './inputs.ts'
@@ -48,6 +48,8 @@ export type Mesh = Readonly<{
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
   authorizations: Collection<MeshResource>
+  /** Every collection by its name, for those who look into a running controller; see `explainRow` of lib/kube. */
+  collections: ReadonlyMap<string, Traceable>
 }>
 
 /** Kubernetes objects → the mesh's resources. Everything here is a pure row; nothing writes. */
@@ -60,7 +62,34 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const entries = entriesFrom(inputs, hidden, log)
   const { policiesOf } = policies
   const context = { inputs, indexes, settings, entries, hidden, localities, policiesOf }
-  const uid = { ...options, keyOf: (row: workload.Workload) => row.uid }
+  const workloads = workloadsFrom(context, options)
+  const services = servicesFrom(context, options)
+  const tables = {
+    workloads,
+    services,
+    serviceEntries: entries.entries,
+    hiddenNamespaces: hidden,
+    waypointReferences: waypointReferences(inputs),
+    addresses: join('Addresses', [
+      encoded('WorkloadAddresses', workloads, addressOfWorkload),
+      encoded('ServiceAddresses', services, addressOfService),
+    ]),
+    authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
+  }
+  const { compiled, peerModes, authorizations } = policies
+  const ours = [...Object.values(tables), localities, entries.claims, compiled, peerModes, authorizations]
+  const collections = new Map<string, Traceable>()
+  for (const collection of [...Object.values(inputs), ...ours]) collections.set(collection.name, collection)
+  return { ...tables, policies, collections }
+}
+
+/** Of pods, of endpoints without a pod, of WorkloadEntries, and of the endpoints that ServiceEntries list. */
+function workloadsFrom(
+  context: WorkloadContext,
+  log: Readonly<{ log?: Logger }>,
+): Collection<workload.Workload> {
+  const { inputs, entries } = context
+  const uid = { ...log, keyOf: (row: workload.Workload) => row.uid }
   const pods = deriveMany(
     'PodWorkloads',
     inputs.pods,
@@ -85,21 +114,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     (entry, fetch) => inlineWorkloads(entry, fetch, context),
     uid,
   )
-  const workloads = join('Workloads', [pods, endpoints, machines, inline])
-  const services = servicesFrom(context, options)
-  return {
-    workloads,
-    services,
-    policies,
-    serviceEntries: entries.entries,
-    hiddenNamespaces: hidden,
-    waypointReferences: waypointReferences(inputs),
-    addresses: join('Addresses', [
-      encoded('WorkloadAddresses', workloads, addressOfWorkload),
-      encoded('ServiceAddresses', services, addressOfService),
-    ]),
-    authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
-  }
+  return join('Workloads', [pods, endpoints, machines, inline])
 }
 
 /** Of Kubernetes Services and of ServiceEntries; a name that both have is the former's. */

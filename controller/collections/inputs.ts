@@ -9,6 +9,7 @@ import type {
   Pod,
   Service,
 } from '#kube'
+import { isRecord } from '#base'
 import { labels, type LiveSettings } from './settings.ts'
 
 /** The Kubernetes objects that everything is derived from. */
@@ -39,7 +40,7 @@ export const indexesOf = ({ services, slices }: Inputs): Indexes => ({
   servicesByNamespace: services.indexBy((service) => [namespaceOf(service)]),
   slicesByPod: slices.indexBy((slice) => [
     ...new Set(
-      (slice.endpoints ?? [])
+      listIn(slice.endpoints)
         .filter(({ targetRef }) => targetRef?.kind === 'Pod')
         .map(({ targetRef }) => `${namespaceOf(slice)}/${targetRef?.name ?? ''}`),
     ),
@@ -51,6 +52,10 @@ export const serviceKeyOf = (slice: EndpointSlice): string | undefined => {
   const name = slice.metadata.labels?.[labels.serviceName]
   return name === undefined ? undefined : `${namespaceOf(slice)}/${name}`
 }
+
+/** What others read of an object must not fail them when it is garbage. */
+export const listIn = <T>(value: readonly T[] | null | undefined): readonly T[] =>
+  Array.isArray(value) ? value.filter((item: T) => isRecord(item)) : []
 
 /** Is each of `wanted` among `given`? An empty selector is not a selector: the caller decides what it means. */
 export const isSubset = (

@@ -1,7 +1,8 @@
+import { isRecord } from '#base'
 import type { EndpointSlice, Fetch, Pod, Service } from '#kube'
 import { workload } from '#wire'
 import { type EntryContext, heldClaims, selectingEntries, slotOf } from './entries.ts'
-import { type Indexes, isSubset, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
+import { type Indexes, isSubset, listIn, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { serviceNameOf, tcpPorts } from './services.ts'
 
@@ -23,14 +24,14 @@ export function servicesOf(pod: Pod, fetch: Fetch, context: MembershipContext): 
     const key = serviceKeyOf(slice)
     const service = key === undefined ? undefined : fetch.one(inputs.services, key)
     if (!service || service.spec?.type === 'ExternalName' || selectorOf(service)) continue
-    const named = (slice.endpoints ?? []).some(({ targetRef }) => targetRef?.uid === pod.metadata.uid)
+    const named = listIn(slice.endpoints).some(({ targetRef }) => targetRef?.uid === pod.metadata.uid)
     if (named) lists[serviceNameOf(service, settings)] = { ports: slicePorts(service, slice) }
   }
   return Object.assign(lists, entriesOf(pod, new Map(), fetch, context))
 }
 
 const selectorOf = ({ spec }: Service) =>
-  spec?.selector !== undefined && Object.keys(spec.selector).length > 0 ? spec.selector : undefined
+  isRecord(spec?.selector) && Object.keys(spec.selector).length > 0 ? spec.selector : undefined
 
 /** A named target port is the container port of that name; one that no container has is left out. */
 function podPorts(service: Service, pod: Pod): workload.Port[] {
@@ -50,7 +51,7 @@ function podPorts(service: Service, pod: Pod): workload.Port[] {
 
 /** A slice's ports belong to the Service's ports of the same name. */
 export function slicePorts(service: Service, { ports }: EndpointSlice): workload.Port[] {
-  return (ports ?? []).flatMap(({ name = '', port, protocol = 'TCP' }) => {
+  return listIn(ports).flatMap(({ name = '', port, protocol = 'TCP' }) => {
     const match = tcpPorts(service).find((p) => (p.name ?? '') === name)
     return protocol === 'TCP' && port !== undefined && match ? [portOf(match.port, port)] : []
   })

@@ -1,7 +1,7 @@
 import { parseIp, ipToBytes } from '#base'
 import type { Fetch, Service, ServicePort } from '#kube'
 import { workload } from '#wire'
-import { type Inputs, nameOf, namespaceOf } from './inputs.ts'
+import { type Inputs, listIn, nameOf, namespaceOf } from './inputs.ts'
 import { annotations, labels, type Settings } from './settings.ts'
 
 const {
@@ -26,7 +26,7 @@ export const networkOf = (fetch: Fetch, { namespaces }: Inputs, { rootNamespace 
 
 /** Only TCP crosses the mesh. */
 export const tcpPorts = (service: Service): readonly ServicePort[] =>
-  (service.spec?.ports ?? []).filter(({ protocol = 'TCP' }) => protocol === 'TCP')
+  listIn(service.spec?.ports).filter(({ protocol = 'TCP' }) => protocol === 'TCP')
 
 /** A Service as ztunnel sees it; ExternalName Services are mere DNS and have none. */
 export function meshService(

@@ -2,7 +2,7 @@ import { ipToBytes, parseIp } from '#base'
 import type { Collection, EndpointSlice, Fetch, KubeNode, KubeObject, Pod } from '#kube'
 import { workload } from '#wire'
 import type { Entries } from './entries.ts'
-import { type Indexes, type Inputs, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
+import { type Indexes, type Inputs, listIn, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
 import { servicesOf, slicePorts } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf, workloadNameOf } from './names.ts'
 import { networkOf, serviceNameOf } from './services.ts'
@@ -121,7 +121,7 @@ export function endpointWorkloads(
   if (fetch.one(hidden, namespaceOf(slice)) !== undefined) return []
   const ports = slicePorts(service, slice)
   const seen = new Map<string, workload.Workload>()
-  for (const endpoint of slice.endpoints ?? []) {
+  for (const endpoint of listIn(slice.endpoints)) {
     if (endpoint.targetRef?.kind === 'Pod') continue
     for (const text of endpoint.addresses ?? []) {
       const ip = parseIp(text)

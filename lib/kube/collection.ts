@@ -10,6 +10,8 @@ export type Collection<T> = Readonly<{
   get(key: string): T | undefined
   /** All rows, in the order of their keys. */
   list(): readonly T[]
+  /** In the same order. */
+  keys(): readonly string[]
   size(): number
   /** Rows by a property of theirs, kept up to date before any listener hears of a change. */
   indexBy(valuesOf: (row: T) => readonly string[]): Index<T>
@@ -48,6 +50,7 @@ export class Table<T> {
       name,
       get: (key) => this.#rows.get(key),
       list: () => this.#list(),
+      keys: () => [...this.#rows.keys()].sort(),
       size: () => this.#rows.size,
       indexBy: (valuesOf) => this.#indexBy(valuesOf),
       subscribe: (listener) => this.#subscribe(listener),

@@ -2,6 +2,7 @@
 export type Traceable = Readonly<{
   name: string
   get(key: string): unknown
+  keys(): readonly string[]
   origins?: (key: string) => readonly Origin[]
 }>
 

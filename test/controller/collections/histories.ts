@@ -1,0 +1,226 @@
+/**
+ * Run as a worker, away from the test runner, which looks at every promise and makes this four times as slow.
+ *
+ * Whatever the order in which objects come, change and go: what is served in the end is what a fresh computation over the
+ * objects that are there gives, and whoever listened to the changes has the same.
+ */
+import fc from 'fast-check'
+import { isMainThread, parentPort } from 'node:worker_threads'
+import { type Collection, fixed, type KubeObject, keyOf, Table } from '#kube'
+import { type Inputs, liveKey, meshFrom, type MeshResource } from '../../../controller/collections/index.ts'
+import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
+import { namespace, pod, service } from '../mesh-kit.ts'
+import { settings } from './world.ts'
+
+/** Objects of each kind: by key what it may look like. Few of each, so that they get in each other's way. */
+const object = (kind: string, ns: string, name: string, rest: object) => ({
+  kind,
+  metadata: { name, namespace: ns },
+  ...rest,
+})
+const in2 = ['shop', 'bank']
+const many = <T>(names: readonly string[], make: (ns: string, name: string) => readonly T[]) =>
+  in2.flatMap((ns) => names.flatMap((name) => make(ns, name)))
+
+export const variants: Record<keyof Inputs, readonly KubeObject[]> = {
+  pods: many(['a', 'b'], (ns, name) => [
+    pod(ns, name, { ip: '10.0.0.1', uid: '1' }),
+    pod(ns, name, { ip: '10.0.0.2', uid: '2', labels: { app: 'a', tier: 'x' }, node: 'n2' }),
+    pod(ns, name, { ip: '10.0.0.1', uid: '2', hbone: false, labels: { app: 'b' } }),
+    pod(ns, name, { ip: '10.0.0.3', phase: 'Failed' }),
+    { ...pod(ns, name), spec: 5 } as never,
+  ]),
+  services: many(['a', 'b'], (ns, name) => [
+    service(ns, name),
+    service(ns, name, { selector: { app: 'a', tier: 'x' }, ports: [{ port: 1, targetPort: 'web' }] }),
+    service(ns, name, { selector: undefined, clusterIPs: ['None'], trafficDistribution: 'PreferClose' }),
+    service(ns, name, { type: 'ExternalName' }),
+    service(ns, name, { ports: 'garbage' }),
+  ]),
+  slices: many(['a', 'b'], (ns, name) =>
+    ['a', 'b'].flatMap((of) => [
+      slice(ns, name, of, [{ addresses: ['192.0.2.1'] }]),
+      slice(ns, name, of, 'garbage' as never),
+      slice(ns, name, of, [{ addresses: ['10.0.0.1'], targetRef: { kind: 'Pod', name: 'a', uid: '1' } }]),
+      slice(ns, name, of, [
+        { addresses: ['192.0.2.2', 'x'], conditions: { ready: false } },
+        { addresses: ['192.0.2.1'] },
+      ]),
+    ]),
+  ),
+  namespaces: ['shop', 'bank', 'istio-system'].flatMap((name) => [
+    namespace(name),
+    namespace(name, { 'topology.istio.io/network': 'net1', mesh: 'on' }),
+    {
+      ...namespace(name),
+      metadata: { name, annotations: { 'networking.istio.io/traffic-distribution': 'PreferSameNode' } },
+    },
+  ]),
+  nodes: ['node-1', 'n2'].flatMap((name) => [
+    { metadata: { name } },
+    { metadata: { name, labels: { 'topology.kubernetes.io/zone': 'z1' } } },
+    {
+      metadata: {
+        name,
+        labels: { 'topology.kubernetes.io/region': 'r', 'topology.kubernetes.io/zone': 'z2' },
+      },
+    },
+  ]),
+  authorizationPolicies: [...in2, 'istio-system'].flatMap((ns) => [
+    object('AuthorizationPolicy', ns, 'p', { spec: { rules: [{}] } }),
+    object('AuthorizationPolicy', ns, 'p', {
+      spec: { action: 'DENY', selector: { matchLabels: { app: 'a' } }, rules: [{}] },
+    }),
+    object('AuthorizationPolicy', ns, 'p', {
+      spec: { selector: { matchLabels: { app: 'b' } }, rules: 'garbage' },
+    }),
+    object('AuthorizationPolicy', ns, 'p', { spec: { selector: 7 } }),
+  ]),
+  peerAuthentications: [...in2, 'istio-system'].flatMap((ns) => [
+    object('PeerAuthentication', ns, 'm', { spec: { mtls: { mode: 'STRICT' } } }),
+    object('PeerAuthentication', ns, 'm', { spec: { mtls: { mode: 'PERMISSIVE' } } }),
+    object('PeerAuthentication', ns, 'm', {
+      spec: {
+        selector: { matchLabels: { app: 'a' } },
+        mtls: { mode: 'STRICT' },
+        portLevelMtls: { '80': { mode: 'DISABLE' } },
+      },
+    }),
+  ]),
+  serviceEntries: many(['s', 'u'], (ns, name) => [
+    entry(ns, name, 1, { hosts: ['x.example.com', 'y.example.com'], resolution: 'DNS' }),
+    entry(ns, name, 2, {
+      hosts: ['x.example.com'],
+      resolution: 'STATIC',
+      endpoints: [{ address: '192.0.2.9' }],
+      exportTo: ['.'],
+    }),
+    entry(ns, name, 3, {
+      hosts: ['y.example.com'],
+      resolution: 'STATIC',
+      workloadSelector: { labels: { app: 'a' } },
+    }),
+    entry(ns, name, 4, {
+      hosts: ['a.shop.svc.cluster.local'],
+      resolution: 'NONE',
+      addresses: ['192.0.2.0/24'],
+    }),
+    entry(ns, name, 5, { hosts: 'garbage' }),
+  ]),
+  workloadEntries: many(['w'], (ns, name) => [
+    object('WorkloadEntry', ns, name, {
+      spec: { address: '198.51.100.1', labels: { app: 'a' }, ports: { http: 81 } },
+    }),
+    object('WorkloadEntry', ns, name, {
+      spec: { address: 'vm.example.com', labels: { app: 'b' }, weight: 2 },
+    }),
+    object('WorkloadEntry', ns, name, { spec: null }),
+  ]),
+  meshConfig: [],
+}
+
+function slice(ns: string, name: string, of: string, endpoints: unknown[]) {
+  const metadata = { name, namespace: ns, labels: { 'kubernetes.io/service-name': of } }
+  return { metadata, addressType: 'IPv4', endpoints, ports: [{ name: 'http', port: 9090 }] }
+}
+function entry(ns: string, name: string, age: number, spec: object) {
+  const metadata = { name, namespace: ns, creationTimestamp: `2026-01-0${(age % 3) + 1}T00:00:00Z` }
+  return { metadata, spec: { ports: [{ number: 80, name: 'http' }], ...spec } }
+}
+
+const configs = [
+  {},
+  { discoverySelectors: [{ matchLabels: { mesh: 'on' } }] },
+  { serviceEntryVisibility: { defaultVisibility: 'NAMESPACE' } },
+  {
+    serviceEntryVisibility: {
+      policies: [
+        { visibility: 'NONE', matchingRules: [{ namespaceSelector: { matchLabels: { mesh: 'on' } } }] },
+      ],
+    },
+  },
+].map(liveSettingsFrom)
+
+/** A table with what may happen to it; its rows are as wild as what an API server may send. */
+export const kinds = Object.keys(variants) as (keyof Inputs)[]
+type Step = Readonly<{ kind: keyof Inputs; of: number; gone: boolean }>
+const step: fc.Arbitrary<Step> = fc.constantFrom(...kinds).chain((kind) =>
+  fc.record({
+    kind: fc.constant(kind),
+    of: fc.nat(Math.max(variants[kind].length, configs.length) - 1),
+    gone: fc.boolean(),
+  }),
+)
+
+function change({ kind, of, gone }: Step): readonly [string, unknown] {
+  if (kind === 'meshConfig') return [liveKey, gone ? undefined : configs[of % configs.length]]
+  const row = variants[kind][of % variants[kind].length] ?? { metadata: {} }
+  return [keyOf(row), gone ? undefined : row]
+}
+
+const told = (rows: Iterable<MeshResource>) =>
+  [...rows]
+    .map(({ name, version, keys }) => [name, version, keys.join()].join(' '))
+    .sort()
+    .join('\n')
+
+/** Keeps what a listener would. */
+function mirror(collection: Collection<MeshResource>) {
+  const rows = new Map<string, MeshResource>()
+  collection.subscribe((changes) => {
+    for (const { key, old, row } of changes) {
+      if (rows.get(key) !== old) throw new Error(`${key}: told of a change from what was not there`)
+      if (row === undefined) rows.delete(key)
+      else rows.set(key, row)
+    }
+  })
+  return rows
+}
+
+/** Plays a history batch by batch; undefined when all is well, otherwise what differs. */
+function play(history: readonly (readonly Step[])[]): string | undefined {
+  const tables = Object.fromEntries(kinds.map((kind) => [kind, new Table<unknown>(kind)])) as Record<
+    keyof Inputs,
+    Table<unknown>
+  >
+  const inputs = Object.fromEntries(kinds.map((kind) => [kind, tables[kind].collection])) as unknown as Inputs
+  const mesh = meshFrom(inputs, settings)
+  const [addresses, authorizations] = [mirror(mesh.addresses), mirror(mesh.authorizations)]
+  for (const batch of history) {
+    const changes = new Map<keyof Inputs, Map<string, unknown>>()
+    for (const one of batch) {
+      const [key, row] = change(one)
+      changes.set(one.kind, (changes.get(one.kind) ?? new Map<string, unknown>()).set(key, row))
+    }
+    for (const [kind, rows] of changes)
+      tables[kind].apply([...rows].map(([key, row]) => ({ key, old: tables[kind].get(key), row })))
+  }
+  const now = Object.fromEntries(
+    kinds.map((kind) => [
+      kind,
+      fixed(kind, Object.fromEntries(tables[kind].keys().map((key) => [key, tables[kind].get(key)]))),
+    ]),
+  ) as unknown as Inputs
+  const fresh = meshFrom(now, settings)
+  const want = `${told(fresh.addresses.list())}\n\n${told(fresh.authorizations.list())}`
+  const held = `${told(mesh.addresses.list())}\n\n${told(mesh.authorizations.list())}`
+  const heard = `${told(addresses.values())}\n\n${told(authorizations.values())}`
+  if (held !== want) return `held:\n${held}\nfresh:\n${want}`
+  return heard === want ? undefined : `heard:\n${heard}\nfresh:\n${want}`
+}
+
+/** What went wrong in so many random histories, if anything did. */
+function playAll(histories: number): string | undefined {
+  const batch = fc.array(step, { minLength: 1, maxLength: 4 })
+  const property = fc.property(fc.array(batch, { maxLength: 8 }), (history) => {
+    const difference = play(history)
+    if (difference !== undefined) throw new Error(difference)
+  })
+  const { failed, counterexample, seed, errorInstance } = fc.check(property, { numRuns: histories })
+  return failed ? `seed ${seed}: ${JSON.stringify(counterexample)}\n${String(errorInstance)}` : undefined
+}
+
+if (!isMainThread)
+  parentPort?.once('message', (histories: number) =>
+    parentPort?.postMessage(playAll(histories) ?? 'all equal'),
+  )
