@@ -59,7 +59,7 @@ export function tokenAuthenticator({
     }
   }
   const review = async (token: string, key: string, slot: Slot): Promise<Authenticated> => {
-    const answer = await ask(token)
+    const answer = without(token, await ask(token))
     const isBad = answer.kind === 'refused' && !answer.later
     slot.giveBack(isBad)
     underWay.delete(key)
@@ -84,6 +84,10 @@ export function tokenAuthenticator({
     return answer
   }
 }
+
+/** What the API server says may quote what it was sent, and goes to the log. */
+const without = (token: string, answer: Authenticated): Authenticated =>
+  answer.kind === 'refused' ? { ...answer, reason: answer.reason.replaceAll(token, '(the token)') } : answer
 
 /** Ports come and go; the address is what a pod cannot choose. */
 const hostOf = (peer: string): string => peer.replace(/:\d+$/, '')
