@@ -21,6 +21,13 @@ import { type WaypointReference, waypointReferences } from './waypoint-reference
 import { endpointWorkloads, localityOf, podWorkload, type WorkloadContext } from './workloads.ts'
 
 export type { CompiledPolicy } from './authorization-policy.ts'
+export {
+  type Gateway,
+  type GatewayAddress,
+  type Listener,
+  readGateway,
+  type Words,
+} from './gateway.ts'
 export type { Inputs } from './inputs.ts'
 export { type MeshResource, nodeKey } from './resources.ts'
 export { isWildcard, readServiceEntry, type ServiceEntry } from './service-entry.ts'

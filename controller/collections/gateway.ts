@@ -1,0 +1,84 @@
+import { isRecord } from '#base'
+import type { Custom } from '#kube'
+import { nameOf, namespaceOf } from './inputs.ts'
+import { type LabelSelector, parseLabelSelector } from './label-selector.ts'
+
+/** Whose objects may use a listener, by their namespaces. */
+export type AllowedNamespaces =
+  | Readonly<{ from: 'Same' | 'All' | 'None' }>
+  | Readonly<{ from: 'Selector'; selector: LabelSelector }>
+export type Listener = Readonly<{ name: string; port: number; protocol: string; allowed: AllowedNamespaces }>
+export type GatewayAddress = Readonly<{ type: 'IPAddress' | 'Hostname'; value: string }>
+export type Words = Readonly<Record<string, string>>
+
+/** A Gateway of the Gateway API, as far as we read it. */
+export type Gateway = Readonly<{
+  key: string
+  name: string
+  namespace: string
+  uid: string
+  labels: Words
+  annotations: Words
+  className: string
+  listeners: readonly Listener[]
+  /** What the user asks for. */
+  addresses: readonly Readonly<{ type: string; value: string }>[]
+  /** What was published. */
+  published: readonly GatewayAddress[]
+  /** Undefined: the Gateway's own are copied. */
+  infrastructure: Readonly<{ labels: Words | undefined; annotations: Words | undefined; parameters: unknown }>
+}>
+
+/** Reads a Gateway; undefined when its spec has no class. Listeners that cannot be read are left out. */
+export function readGateway(object: Custom): Gateway | undefined {
+  const spec = isRecord(object.spec) ? object.spec : {}
+  const { gatewayClassName: className, listeners, addresses, infrastructure } = spec
+  if (typeof className !== 'string' || className === '') return undefined
+  const { labels, annotations, parametersRef } = isRecord(infrastructure) ? infrastructure : {}
+  const status = isRecord(object.status) ? object.status : {}
+  return {
+    key: `${namespaceOf(object)}/${nameOf(object)}`,
+    name: nameOf(object),
+    namespace: namespaceOf(object),
+    uid: object.metadata.uid ?? '',
+    labels: object.metadata.labels ?? {},
+    annotations: object.metadata.annotations ?? {},
+    className,
+    listeners: list(listeners).flatMap(listenerOf),
+    addresses: list(addresses).flatMap(addressOf),
+    published: list(status['addresses']).flatMap(addressOf).filter(isPublished),
+    infrastructure: { labels: wordsOf(labels), annotations: wordsOf(annotations), parameters: parametersRef },
+  }
+}
+
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
+
+function listenerOf(value: unknown): readonly Listener[] {
+  const { name, port, protocol, allowedRoutes } = isRecord(value) ? value : {}
+  if (typeof name !== 'string' || typeof port !== 'number' || typeof protocol !== 'string') return []
+  return [{ name, port, protocol, allowed: allowedOf(allowedRoutes) }]
+}
+
+/** The Gateway API's default is the Gateway's own namespace; what cannot be read lets nobody in. */
+function allowedOf(allowedRoutes: unknown): AllowedNamespaces {
+  const { namespaces } = isRecord(allowedRoutes) ? allowedRoutes : {}
+  const { from = 'Same', selector } = isRecord(namespaces) ? namespaces : {}
+  if (from === 'Same' || from === 'All') return { from }
+  const parsed = from === 'Selector' ? parseLabelSelector(selector) : undefined
+  return parsed === undefined ? { from: 'None' } : { from: 'Selector', selector: parsed }
+}
+
+function addressOf(value: unknown): readonly Readonly<{ type: string; value: string }>[] {
+  const { type = 'IPAddress', value: address } = isRecord(value) ? value : {}
+  return typeof type === 'string' && typeof address === 'string' ? [{ type, value: address }] : []
+}
+
+const isPublished = (address: Readonly<{ type: string; value: string }>): address is GatewayAddress =>
+  address.type === 'IPAddress' || address.type === 'Hostname'
+
+const wordsOf = (value: unknown): Words | undefined =>
+  isRecord(value)
+    ? Object.fromEntries(
+        Object.entries(value).filter((entry): entry is [string, string] => typeof entry[1] === 'string'),
+      )
+    : undefined

@@ -1,0 +1,107 @@
+import type { Gateway, Listener } from '../collections/index.ts'
+import type { BuiltInClass } from './classes.ts'
+import {
+  accountOf,
+  infrastructureAnnotations,
+  infrastructureLabels,
+  managedBy,
+  names,
+  workloadNameOf,
+} from './names.ts'
+import { networkLabel, ownLabels, podTemplate, type RenderOptions } from './pod-template.ts'
+
+/** An object as it is applied. */
+export type Child = Readonly<{
+  kind: 'ServiceAccount' | 'Deployment' | 'Service'
+  metadata: Readonly<{
+    name: string
+    namespace: string
+    labels: Readonly<Record<string, string>>
+    annotations: Readonly<Record<string, string>>
+    ownerReferences: readonly Readonly<{ apiVersion: string; kind: string; name: string; uid: string }>[]
+  }>
+  spec?: Readonly<Record<string, unknown>>
+}>
+
+/** What a waypoint consists of, in the order in which it is applied. */
+export function childrenOf(
+  gateway: Gateway,
+  { controllerName }: BuiltInClass,
+  options: RenderOptions,
+): readonly Child[] {
+  const managed = managedBy(controllerName)
+  const [workload, account] = [workloadNameOf(gateway), accountOf(gateway)]
+  const selector = { [names.gatewayName]: gateway.name }
+  const metadata = (name: string) => metadataOf(gateway, name, managed, options)
+  const template = podTemplate({ gateway, workload, account, options }, managed)
+  return [
+    { kind: 'ServiceAccount', metadata: metadata(account) },
+    {
+      kind: 'Deployment',
+      metadata: metadata(workload),
+      spec: { selector: { matchLabels: selector }, template },
+    },
+    {
+      kind: 'Service',
+      metadata: withDistribution(metadata(workload)),
+      spec: {
+        ipFamilyPolicy: 'PreferDualStack',
+        ports: servicePorts(gateway.listeners),
+        selector,
+        type: serviceTypeOf(gateway),
+      },
+    },
+  ]
+}
+
+const metadataOf = (
+  gateway: Gateway,
+  name: string,
+  managed: string,
+  options: RenderOptions,
+): Child['metadata'] => ({
+  name,
+  namespace: gateway.namespace,
+  labels: { ...networkLabel(options), ...infrastructureLabels(gateway), ...ownLabels(gateway, managed) },
+  annotations: infrastructureAnnotations(gateway),
+  // The API server removes the children when the Gateway goes; there is no finalizer.
+  ownerReferences: [
+    { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', name: gateway.name, uid: gateway.uid },
+  ],
+})
+
+const withDistribution = (metadata: Child['metadata']): Child['metadata'] => ({
+  ...metadata,
+  annotations: { [names.trafficDistribution]: 'PreferClose', ...metadata.annotations },
+})
+
+const serviceTypes: readonly string[] = ['ClusterIP', 'NodePort', 'LoadBalancer']
+
+/** A word that is no type would make the API server refuse the Service: the default then. */
+const serviceTypeOf = ({ annotations }: Gateway): string => {
+  const wish = annotations[names.serviceType]
+  return wish !== undefined && serviceTypes.includes(wish) ? wish : 'ClusterIP'
+}
+
+const maxPortName = 63
+
+/** The status port, then one per distinct port of the listeners. */
+export function servicePorts(listeners: readonly Listener[]) {
+  const ports = [{ name: 'status-port', port: 15_021, protocol: 'TCP', appProtocol: 'tcp' }]
+  for (const { name, port, protocol } of listeners) {
+    if (ports.some((known) => known.port === port)) continue
+    const wanted = portName(name)
+    const taken = ports.some((known) => known.name === wanted)
+    const own = taken ? `${wanted.slice(0, maxPortName - 6)}-${port}` : wanted
+    ports.push({ name: own, port, protocol: 'TCP', appProtocol: protocol.toLowerCase() })
+  }
+  return ports
+}
+
+/** A listener's name may have dots and be long; a port's name may not. */
+const portName = (name: string): string =>
+  name
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-')
+    .slice(0, maxPortName)
+    .replace(/^-+|-+$/g, '') || 'listener'
