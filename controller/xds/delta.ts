@@ -1,4 +1,4 @@
-import type { Resource, View } from './snapshot.ts'
+import type { Published, View } from './snapshot.ts'
 
 /** One client's subscription to one type. Replaced at each step, never edited. */
 export type Subscription = Readonly<{
@@ -29,7 +29,7 @@ export type Request = Readonly<{
   error: string | undefined
 }>
 
-export type Response = Readonly<{ resources: readonly Resource[]; removed: readonly string[] }>
+export type Response = Readonly<{ resources: readonly Published[]; removed: readonly string[] }>
 export type Note = 'subscribe' | 'ack' | 'nack' | 'stale'
 
 const all = '*'
@@ -95,6 +95,14 @@ export const changed = (state: Subscription, names: readonly string[]): Subscrip
   dirty: new Set([...state.dirty, ...names]),
 })
 
+/** At most so many bytes has the next response; known without making it. */
+export function mostBytes({ wildcard, brought, dirty, unanswered }: Subscription, view: View): number {
+  if (wildcard && brought) return view.bytes
+  const bytes = (names: readonly string[]) =>
+    names.reduce((sum, name) => sum + (view.get(name)?.wire.length ?? 0), 0)
+  return bytes([...dirty]) + [...unanswered].reduce((sum, key) => sum + bytes(view.answering(key)), 0)
+}
+
 /** What to send now, if anything may and must be sent. */
 export function respond(
   state: Subscription,
@@ -111,7 +119,7 @@ export function respond(
 
 type Diff = Response & Readonly<{ held: ReadonlySet<string> }>
 
-const present = (resource: Resource | undefined): resource is Resource => resource !== undefined
+const present = (resource: Published | undefined): resource is Published => resource !== undefined
 
 function wildcardDiff({ brought, dirty, unanswered }: Subscription, view: View): Diff {
   const again = [...unanswered].flatMap((key) => view.answering(key))
@@ -155,7 +163,7 @@ function askedDiff({ asked, brought, dirty, held, unanswered }: Subscription, vi
 const isServerKey = (key: string) => key.startsWith('node:')
 
 const unique = (names: readonly string[]): string[] => [...new Set(names)].sort()
-const look = (names: readonly string[], view: View): Resource[] =>
+const look = (names: readonly string[], view: View): Published[] =>
   unique(names)
     .map((name) => view.get(name))
     .filter(present)

@@ -35,6 +35,18 @@ export const xdsMetrics = (registry: Registry) => {
       labelNames: ['type'],
       registers,
     }),
+    bytes: new Histogram({
+      name: 'pilot_xds_config_size_bytes',
+      help: 'Bytes of the resources in one response, by type',
+      labelNames: ['type'],
+      buckets: [1, 1_000, 10_000, 100_000, 1e6, 4e6, 1e7, 4e7, 2e8],
+      registers,
+    }),
+    writeTimeouts: new Counter({
+      name: 'pilot_xds_write_timeout',
+      help: 'Streams ended because the client did not read',
+      registers,
+    }),
     debounce: new Histogram({
       name: 'pilot_debounce_time',
       help: 'Seconds from the first change to its publication',

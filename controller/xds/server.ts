@@ -2,7 +2,9 @@ import { type Metadata, status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import type { View } from './snapshot.ts'
-import { AdsStream, type Call, type Caller } from './stream.ts'
+import { SendBudget } from './send-budget.ts'
+import type { Call } from './service.ts'
+import { AdsStream, type Caller, type Outlet } from './stream.ts'
 
 export type ServeOptions = PublisherOptions &
   Readonly<{
@@ -18,8 +20,12 @@ export type ServeOptions = PublisherOptions &
     version: string
   }>
 
-/** One is what a client needs, two while it reconnects; each may have the whole mesh waiting for it to read. */
+/** One is what a client needs, two while it reconnects. */
 const maxStreamsPerPod = 8
+/** Buffered for all clients together: the mesh of 10,000 pods some sixteen times. The others wait their turn. */
+const sendBudgetBytes = 64 << 20
+/** Long for a client that is alive, and short enough for those that wait behind one that is not. */
+const sendTimeoutMs = 30_000
 
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
 export type DeltaServer = Disposable &
@@ -37,6 +43,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   const publisher = new Publisher(options, (url, names) => {
     for (const stream of streams) stream.published(url, names)
   })
+  const budget = new SendBudget(sendBudgetBytes)
   const perPod = new Map<string, number>()
   const release = (pod: string) => {
     const left = (perPod.get(pod) ?? 1) - 1
@@ -62,7 +69,9 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
     }
     perPod.set(pod, open)
     const { views } = publisher
-    const stream = new AdsStream(call, { views, caller, nodeKey: options.nodeKey, log, metrics })
+    const { nodeKey } = options
+    const shared = { views, nodeKey, budget, sendTimeoutMs, log, metrics }
+    const stream = new AdsStream(outletOf(call), { ...shared, caller })
     streams.add(stream)
     counted()
     const gone = () => {
@@ -90,3 +99,8 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
     },
   }
 }
+
+const outletOf = (call: Call): Outlet => ({
+  write: (response, taken) => void call.write(response, taken),
+  end: (refusal) => void (refusal ? call.emit('error', refusal) : call.end()),
+})

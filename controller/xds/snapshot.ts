@@ -1,4 +1,6 @@
-/** A resource ready for the wire. */
+import { ads } from '#wire'
+
+/** A resource as it comes from the collections. */
 export type Resource = Readonly<{
   name: string
   version: string
@@ -8,20 +10,31 @@ export type Resource = Readonly<{
   any: Readonly<{ typeUrl: string; value: Buffer }>
 }>
 
+/** A resource as all clients are sent it. `wire` is encoded once, its place in a response included. */
+export type Published = Readonly<{
+  name: string
+  version: string
+  keys: readonly string[]
+  wire: Uint8Array
+}>
+
 /** What clients are told from: all resources of one type as last published. */
 export type View = Readonly<{
-  get(name: string): Resource | undefined
+  get(name: string): Published | undefined
   names(): Iterable<string>
   /** Names of the resources that answer to `key`. */
   answering(key: string): readonly string[]
+  /** On the wire, all resources together. */
+  readonly bytes: number
 }>
 
 /** Holds what was published, apart from what is: changes come in together, and only if they are any. */
 export class Snapshot implements View {
-  readonly #resources = new Map<string, Resource>()
+  readonly #resources = new Map<string, Published>()
   readonly #byKey = new Map<string, Set<string>>()
+  #bytes = 0
 
-  get(name: string): Resource | undefined {
+  get(name: string): Published | undefined {
     return this.#resources.get(name)
   }
 
@@ -37,6 +50,10 @@ export class Snapshot implements View {
     return this.#resources.size
   }
 
+  get bytes(): number {
+    return this.#bytes
+  }
+
   /** Takes over how things are for `names`; tells which of them really changed. */
   publish(names: Iterable<string>, current: (name: string) => Resource | undefined): readonly string[] {
     const changed: string[] = []
@@ -46,11 +63,14 @@ export class Snapshot implements View {
       if (before?.version === after?.version) continue
       changed.push(name)
       for (const key of before?.keys ?? []) this.#unlink(key, name)
+      this.#bytes -= before?.wire.length ?? 0
       if (!after) {
         this.#resources.delete(name)
         continue
       }
-      this.#resources.set(name, after)
+      const wire = encode(after)
+      this.#bytes += wire.length
+      this.#resources.set(name, { name, version: after.version, keys: after.keys, wire })
       for (const key of after.keys) this.#link(key, name)
     }
     return changed
@@ -67,3 +87,13 @@ export class Snapshot implements View {
     if (names?.delete(name) && names.size === 0) this.#byKey.delete(key)
   }
 }
+
+/** Encoded messages of one type may be joined: a response of one resource is a part of every response that has it. */
+const encode = ({ name, version, aliases, any }: Resource): Uint8Array =>
+  ads.DeltaDiscoveryResponse.encode({
+    systemVersionInfo: '',
+    typeUrl: '',
+    nonce: '',
+    resources: [{ name, version, aliases: [...aliases], resource: any, ttl: undefined }],
+    removedResources: [],
+  }).finish()

@@ -1,9 +1,19 @@
-import { type ServerDuplexStream, status } from '@grpc/grpc-js'
+import { status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import type { Logger } from '#telemetry'
 import type { ads } from '#wire'
-import { changed, type Request, requested, respond, subscribed, type Subscription } from './delta.ts'
+import {
+  changed,
+  mostBytes,
+  type Request,
+  requested,
+  respond,
+  subscribed,
+  type Subscription,
+} from './delta.ts'
 import { shortName, type XdsMetrics } from './metrics.ts'
+import type { Permit, SendBudget } from './send-budget.ts'
+import { bytesOf, type Outgoing } from './service.ts'
 import type { View } from './snapshot.ts'
 
 export type Caller = Readonly<{
@@ -11,13 +21,23 @@ export type Caller = Readonly<{
   serviceAccount: string
   pod?: Readonly<{ name: string; uid: string }>
 }>
-export type Call = ServerDuplexStream<ads.DeltaDiscoveryRequest, ads.DeltaDiscoveryResponse>
+
+/** Where a stream's responses go. */
+export type Outlet = Readonly<{
+  /** `taken` is called when the transport has passed it on, which it does as fast as the client reads. */
+  write(response: Outgoing, taken: () => void): void
+  end(refusal?: Refusal): void
+}>
 
 export type StreamOptions = Readonly<{
   views: ReadonlyMap<string, View>
   caller: Caller
   /** Keys that a client on a node is given without asking. */
   nodeKey: (node: string) => string
+  /** Shared by all streams. */
+  budget: SendBudget
+  /** A client that does not read a response for so long is let go. */
+  sendTimeoutMs: number
   log: Logger
   metrics: XdsMetrics
 }>
@@ -31,22 +51,29 @@ type Stage = Readonly<{ typeUrl: string; names: Set<string> }>
 /** Publications that wait for a client in their order; a client slower than that gets the sum of them instead. */
 const maxStages = 16
 
+/** What a response may have at most to be sent without asking for room: two of them per stream are no danger. */
+const smallBytes = 64 << 10
+
 /** Why a stream is ended. */
-type Refusal = Readonly<{ code: status; details: string }>
+export type Refusal = Readonly<{ code: status; details: string }>
 
 /** One client's stream: what it asked for per type, and what is on its way to it. */
 export class AdsStream {
-  readonly #call: Call
+  readonly #outlet: Outlet
   readonly #options: StreamOptions
   readonly #types = new Map<string, Subscription>()
   readonly #sentMs = new Map<string, number>()
+  /** Types whose response waits for room. */
+  readonly #waiting = new Map<string, Disposable | undefined>()
+  /** Responses that the transport has not passed on yet. */
+  readonly #onTheirWay = new Set<Readonly<{ permit: Permit | undefined; timer: NodeJS.Timeout }>>()
   #stages: Stage[] = []
   #node = ''
   #nonce = 0
   #ended = false
 
-  constructor(call: Call, options: StreamOptions) {
-    this.#call = call
+  constructor(outlet: Outlet, options: StreamOptions) {
+    this.#outlet = outlet
     this.#options = options
   }
 
@@ -74,20 +101,22 @@ export class AdsStream {
   end(refusal?: Refusal): void {
     if (this.#ended) return
     this.#ended = true
-    if (!refusal) return void this.#call.end()
+    for (const waiting of this.#waiting.values()) waiting?.[Symbol.dispose]()
+    for (const sent of this.#onTheirWay) this.#taken(sent)
     const { caller, log } = this.#options
-    log.warn('stream ended', {
-      account: `${caller.namespace}/${caller.serviceAccount}`,
-      reason: refusal.details,
-    })
-    this.#call.emit('error', refusal)
+    if (refusal)
+      log.warn('stream ended', {
+        account: `${caller.namespace}/${caller.serviceAccount}`,
+        reason: refusal.details,
+      })
+    this.#outlet.end(refusal)
   }
 
   /** Takes stages in as long as their type may send; all of them at once when too many have gathered. */
   #advance(all = false): void {
     for (let stage = this.#stages[0]; stage; stage = this.#stages[0]) {
       const state = this.#types.get(stage.typeUrl)
-      if (state?.awaiting !== undefined && !all) return
+      if ((state?.awaiting !== undefined || this.#waiting.size > 0) && !all) return
       this.#stages.shift()
       if (state) this.#types.set(stage.typeUrl, changed(state, [...stage.names]))
       this.#send(stage.typeUrl)
@@ -151,31 +180,52 @@ export class AdsStream {
     this.#sentMs.delete(typeUrl)
   }
 
+  /** Sends what a type is owed, when there is room for it. */
   #send(typeUrl: string): void {
-    const before = this.#types.get(typeUrl)
+    const state = this.#types.get(typeUrl)
     const view = this.#options.views.get(typeUrl)
-    if (!before || !view) return
+    if (!state || !view || state.awaiting !== undefined || this.#waiting.has(typeUrl)) return
+    const bytes = mostBytes(state, view)
+    if (bytes <= smallBytes) return this.#respond(typeUrl, view, undefined)
+    const { budget, caller } = this.#options
+    this.#waiting.set(typeUrl, undefined)
+    const asked = budget.ask(caller.pod?.uid ?? '', bytes, (permit) => {
+      this.#waiting.delete(typeUrl)
+      this.#respond(typeUrl, view, permit)
+      this.#advance()
+    })
+    if (this.#waiting.has(typeUrl)) this.#waiting.set(typeUrl, asked)
+  }
+
+  #respond(typeUrl: string, view: View, permit: Permit | undefined): void {
+    const before = this.#types.get(typeUrl)
+    if (!before || this.#ended) return permit?.release()
     const nonce = String(this.#nonce + 1)
     const { state, response } = respond(before, view, nonce)
     this.#types.set(typeUrl, state)
-    if (!response) return
+    if (!response) return permit?.release()
+    const { metrics, sendTimeoutMs } = this.#options
     this.#nonce++
     this.#sentMs.set(typeUrl, performance.now())
-    this.#options.metrics.pushes.inc({ type: shortName(typeUrl) })
-    // No wait for `drain`: at most one unacknowledged response per type is ever buffered here.
-    this.#call.write({
-      systemVersionInfo: '',
-      typeUrl,
-      nonce,
-      resources: response.resources.map(({ name, version, aliases, any }) => ({
-        name,
-        version,
-        aliases: [...aliases],
-        resource: any,
-        ttl: undefined,
-      })),
-      removedResources: [...response.removed],
-    })
+    const bytes = bytesOf(response)
+    metrics.pushes.inc({ type: shortName(typeUrl) })
+    metrics.bytes.observe({ type: shortName(typeUrl) }, bytes)
+    permit?.shrink(bytes)
+    const sent = { permit, timer: setTimeout(() => this.#tooSlow(), sendTimeoutMs) }
+    this.#onTheirWay.add(sent)
+    // At most one unacknowledged response per type is ever buffered here.
+    this.#outlet.write({ typeUrl, nonce, ...response }, () => this.#taken(sent))
+  }
+
+  #taken(sent: Readonly<{ permit: Permit | undefined; timer: NodeJS.Timeout }>): void {
+    clearTimeout(sent.timer)
+    this.#onTheirWay.delete(sent)
+    sent.permit?.release()
+  }
+
+  #tooSlow(): void {
+    this.#options.metrics.writeTimeouts.inc()
+    this.end({ code: status.UNAVAILABLE, details: 'client does not read' })
   }
 }
 

@@ -1,0 +1,84 @@
+import { status } from '@grpc/grpc-js'
+import t from 'tap'
+import { Registry, silent } from '#telemetry'
+import { addressTypeUrl, ads } from '#wire'
+import { xdsMetrics } from '../../../controller/xds/metrics.ts'
+import { SendBudget } from '../../../controller/xds/send-budget.ts'
+import { encodeOutgoing } from '../../../controller/xds/service.ts'
+import { type Resource, Snapshot } from '../../../controller/xds/snapshot.ts'
+import { AdsStream, type Refusal } from '../../../controller/xds/stream.ts'
+import { until } from '../../fakes/until.ts'
+
+const resource = (name: string): Resource => ({
+  name,
+  version: 'v1',
+  aliases: [`alias-of-${name}`],
+  keys: [name],
+  any: { typeUrl: addressTypeUrl, value: Buffer.from(`bytes of ${name}`) },
+})
+
+const viewOf = (...names: readonly string[]) => {
+  const view = new Snapshot()
+  view.publish(names, resource)
+  return view
+}
+
+t.test('a response of resources encoded once is the message that encoding all of it gives', async (t) => {
+  const view = viewOf('a', 'b')
+  const resources = ['b', 'a'].flatMap((name) => view.get(name) ?? [])
+  const bytes = encodeOutgoing({ typeUrl: addressTypeUrl, nonce: '7', resources, removed: ['gone'] })
+  t.strictSame(ads.DeltaDiscoveryResponse.decode(bytes), {
+    systemVersionInfo: '',
+    typeUrl: addressTypeUrl,
+    nonce: '7',
+    resources: ['b', 'a'].map((name) => ({
+      name,
+      version: 'v1',
+      aliases: [`alias-of-${name}`],
+      resource: { typeUrl: addressTypeUrl, value: Buffer.from(`bytes of ${name}`) },
+      ttl: undefined,
+    })),
+    removedResources: ['gone'],
+  })
+})
+
+t.test('a view knows its size on the wire whatever comes, changes and goes', async (t) => {
+  const view = viewOf('a', 'b', 'c')
+  const sum = () => [...view.names()].reduce((bytes, name) => bytes + (view.get(name)?.wire.length ?? 0), 0)
+  t.equal(view.bytes, sum())
+  view.publish(['a', 'b'], (name) =>
+    name === 'a' ? undefined : { ...resource('b'), version: 'longer than before' },
+  )
+  t.equal(view.bytes, sum())
+  view.publish(['b', 'c'], () => undefined)
+  t.equal(view.bytes, 0)
+})
+
+t.test('a client that does not read is let go, and what it held is free again', async (t) => {
+  const budget = new SendBudget(1 << 20)
+  const registry = new Registry()
+  const ended: (Refusal | undefined)[] = []
+  const view = new Snapshot()
+  view.publish(['a'], () => ({ ...resource('a'), any: { typeUrl: '', value: Buffer.alloc(100_000) } }))
+  const stream = new AdsStream(
+    { write: () => undefined, end: (refusal) => void ended.push(refusal) },
+    {
+      views: new Map([[addressTypeUrl, view]]),
+      caller: { namespace: 'istio-system', serviceAccount: 'ztunnel', pod: { name: 'z', uid: 'z' } },
+      nodeKey: (node) => node,
+      budget,
+      sendTimeoutMs: 5,
+      log: silent,
+      metrics: xdsMetrics(registry),
+    },
+  )
+  stream.take(ads.DeltaDiscoveryRequest.decode(firstRequest))
+  t.ok(budget.used >= 100_000, 'it is on its way')
+  await until(() => ended.length > 0, 'the stream ends')
+  t.strictSame(ended, [{ code: status.UNAVAILABLE, details: 'client does not read' }])
+  t.equal(budget.used, 0)
+  t.match(await registry.metrics(), /^pilot_xds_write_timeout 1$/m)
+})
+
+/** Nothing but `type_url` (2). */
+const firstRequest = new Uint8Array([0x12, addressTypeUrl.length, ...Buffer.from(addressTypeUrl)])
