@@ -37,6 +37,16 @@ export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** `promise`, unless `signal` fires first, which does not stop it: others may wait for it too. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
+
 /** Runs `attempt` until it succeeds, fails for good, or the tries or the signal end. */
 export async function retry<T>(attempt: (signal: AbortSignal) => Promise<T>, options: Backoff): Promise<T> {
   const { signal, attempts = 5, retryable = isRetryable } = options

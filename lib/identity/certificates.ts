@@ -1,4 +1,4 @@
-import { backoffMs, MeshError, messageOf } from '#base'
+import { abortable, backoffMs, MeshError, messageOf } from '#base'
 import { type Clock, systemClock } from './clock.ts'
 import { createCsr } from './csr.ts'
 import { generateKeyPair } from './keys.ts'
@@ -264,12 +264,4 @@ export class Certificates {
       nextExpiryMs: Math.min(...held.map(({ notAfter }) => notAfter.getTime())),
     }
   }
-}
-
-function abortable(promise: Promise<void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

@@ -1,5 +1,5 @@
 import { Resolver } from 'node:dns/promises'
-import { codeOf, type Ip, MeshError, messageOf, parseIp } from '#base'
+import { abortable, codeOf, type Ip, MeshError, messageOf, parseIp } from '#base'
 import type { ResolveRoute } from '../state/index.ts'
 
 type Family = 'ipv4' | 'ipv6'
@@ -121,12 +121,3 @@ export const askNode = async (
 }
 /** The name is not there, or has no address of the family. */
 const nothingThere: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA'])
-
-/** `promise`, unless `signal` fires first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
-}

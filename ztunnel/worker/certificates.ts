@@ -1,3 +1,4 @@
+import { abortable } from '#base'
 import type { SpiffeId, WorkloadCertificate } from '#identity'
 
 /** Fetches a certificate from the control thread, which alone speaks with the CA. */
@@ -51,13 +52,4 @@ export class CertificateCopies {
     this.#held.set(certificate.id, certificate)
     return certificate
   }
-}
-
-/** `promise`, unless `signal` fires first. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal.reason)
-    signal.addEventListener('abort', onAbort, { once: true })
-    void promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })
 }

@@ -1,5 +1,6 @@
+import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { backoffMs, coalesce, isRetryable, MeshError, retry, sleep, within } from '#base'
+import { abortable, backoffMs, coalesce, isRetryable, MeshError, retry, sleep, within } from '#base'
 
 const never = new AbortController().signal
 const quick = { baseMs: 0, capMs: 0 }
@@ -80,4 +81,17 @@ t.test('requests during a run become exactly one more run', async (t) => {
   gates.shift()?.()
   await second
   t.equal(runs, 2)
+})
+
+t.test('who gives up waiting leaves the promise to others, and its signal without a listener', async (t) => {
+  const task = Promise.withResolvers<string>()
+  const [one, two] = [new AbortController(), new AbortController()]
+  const [first, second] = [abortable(task.promise, one.signal), abortable(task.promise, two.signal)]
+  one.abort(new Error('enough'))
+  await t.rejects(first, { message: 'enough' })
+  await t.rejects(abortable(task.promise, one.signal), { message: 'enough' }, 'also who came too late')
+  task.resolve('done')
+  t.equal(await second, 'done')
+  await Promise.resolve()
+  t.equal(getEventListeners(two.signal, 'abort').length, 0)
 })
