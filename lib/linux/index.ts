@@ -4,6 +4,7 @@ export {
   bindSocket,
   boundAddress,
   closeFd,
+  fdOf,
   keepAddress,
   type KeepAlive,
   keepAlive,

@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs'
+import type { Socket } from 'node:net'
 import { ip, type Ip, type SocketAddress } from '#base'
 import { addon, succeed, syscallFailed } from './addon.ts'
 import { isAbsent } from './errno.ts'
@@ -94,6 +95,13 @@ export function originalDst(fd: number): SocketAddress | undefined {
 
 /** close(2), for descriptors that were not handed to a `net` object. */
 export const closeFd = (fd: number): void => closeSync(fd)
+
+/** The descriptor of an open TCP socket, which Node has but does not show. */
+export function fdOf(socket: Socket): number | undefined {
+  const handle: unknown = Reflect.get(socket, '_handle')
+  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined
+}
 
 const toAddress = ([address, port]: readonly [string, number]): SocketAddress => ({
   address: ip(address),

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import type { SocketAddress } from '#base'
-import { bindSocket, closeFd, originalDst, tcpSocket } from '#linux'
+import { bindSocket, closeFd, fdOf, originalDst, tcpSocket } from '#linux'
 import type { Bind, DnsServer } from './bind.ts'
 import { handleMessage, type Resolver } from './handle-message.ts'
 
@@ -52,13 +52,6 @@ export async function serveTcp(options: TcpServerOptions): Promise<DnsServer> {
       await closed
     },
   }
-}
-
-/** The descriptor of an open socket, which Node has but does not show. */
-function fdOf(socket: Socket): number | undefined {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
-  return typeof fd === 'number' && fd >= 0 ? fd : undefined
 }
 
 /** Whom the client dialled before it was redirected here; undefined when it dialled us. */

@@ -1,11 +1,10 @@
 import type { Server, Socket } from 'node:net'
 import { MeshError } from '#base'
 import { HbonePool } from '#hbone'
-import type { Netns } from '#linux'
+import { fdOf, type Netns } from '#linux'
 import { type DnsContext, type DnsProxy, startDnsProxy } from '../dns/index.ts'
 import {
   Ejections,
-  fdOf,
   handleHbone,
   handleOutbound,
   handlePlaintext,

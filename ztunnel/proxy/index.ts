@@ -24,7 +24,5 @@ export { handleHbone } from './inbound.ts'
 export { handlePlaintext } from './passthrough.ts'
 /** What may be set about connections. */
 export { defaultTuning, type Tuning } from './tuning.ts'
-/** The number of a socket's descriptor. */
-export { fdOf } from './sockets.ts'
 /** An access log that strangers cannot flood. */
 export { limitedLog } from './limited-log.ts'

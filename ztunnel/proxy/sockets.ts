@@ -1,14 +1,7 @@
 import type { Socket } from 'node:net'
 import { maxTimerMs, MeshError, parseIp, type SocketAddress } from '#base'
-import { originalDst } from '#linux'
+import { fdOf, originalDst } from '#linux'
 import type { OpenConnection } from './open-connection.ts'
-
-/** The descriptor of an open TCP socket, which Node has but does not show. */
-export function fdOf(socket: Socket): number | undefined {
-  const handle: unknown = Reflect.get(socket, '_handle')
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined
-  return typeof fd === 'number' && fd >= 0 ? fd : undefined
-}
 
 /** What a dual-stack socket calls an IPv4 address; taken off here, where it is cheap. */
 const mapped = '::ffff:'
