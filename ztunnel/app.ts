@@ -1,4 +1,4 @@
-import { MeshError } from '#base'
+import { maxTimerMs, MeshError } from '#base'
 import { Certificates, identityMetrics, type SpiffeId } from '#identity'
 import { raiseFileLimit } from '#linux'
 import {
@@ -235,7 +235,7 @@ async function openServers(
 /** Resolves with `task`, at the latest after `ms`. */
 async function within(task: Promise<unknown>, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, ms)
+  const timer = setTimeout(resolve, Math.min(ms, maxTimerMs))
   await Promise.race([task, promise])
   clearTimeout(timer)
 }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { MeshError, type SocketAddress } from '#base'
+import { maxTimerMs, MeshError, type SocketAddress } from '#base'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import { remoteOf, secureClient } from './handshake.ts'
 import { type HboneLimits, limitsOf } from './limits.ts'
@@ -60,7 +60,8 @@ export class HbonePool {
     this.#limits = limitsOf(options.limits)
     this.#signal = AbortSignal.any([this.#stop.signal, options.signal])
     this.#signal.addEventListener('abort', () => this.#closeAll(), { once: true })
-    this.#timer = setInterval(() => this.#releaseUnused(), this.#limits.unusedReleaseMs / 4).unref()
+    const lookMs = Math.min(this.#limits.unusedReleaseMs / 4, maxTimerMs)
+    this.#timer = setInterval(() => this.#releaseUnused(), lookMs).unref()
   }
 
   /** A tunnel to `authority` that the other end has accepted; `http-status` when it has not. */

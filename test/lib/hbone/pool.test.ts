@@ -198,6 +198,17 @@ t.test('of the connections without a tunnel only so many stay, the last used one
   t.equal(served.connections.length, dialled, 'and the one that had a tunnel all the time')
 })
 
+t.test('a connection may stay unused for longer than a timer takes', async (t) => {
+  const served = await serve(t, accept)
+  const warnings: string[] = []
+  const onWarning = ({ name }: Error) => void warnings.push(name)
+  process.on('warning', onWarning)
+  t.teardown(() => process.off('warning', onWarning))
+  const pool = poolOf(t, { unusedReleaseMs: 20_000 * 3_600_000 })
+  await pool.connect(towards(served.address))
+  t.same(warnings, [])
+})
+
 /** A peer that speaks TLS and sends whatever it likes. */
 async function rawPeer(t: Test, { address, port }: SocketAddress): Promise<TLSSocket> {
   const socket = tlsConnect({
