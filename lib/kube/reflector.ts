@@ -107,6 +107,8 @@ async function relist<T extends KubeObject>(
   { signal, ...selection }: ReflectOptions,
 ): Promise<string> {
   const { items, resourceVersion } = await client.list(kind, selection, signal)
+  // Something between us and the API server answered, not it; its empty answer must not empty the table.
+  if (resourceVersion === '') throw new KubeError(0, '', `list of ${kind.plural}: has no version`)
   hold(table, new Map(items.map((row) => [keyOf(row), row])))
   return resourceVersion
 }
