@@ -27,7 +27,9 @@ export type Answer = Readonly<{
   body: string | Uint8Array
   headers?: Readonly<Record<string, string>>
 }>
-export type Route = (headers: IncomingHttpHeaders) => Answer | Promise<Answer>
+/** Who asks, and what stands behind the `?`. */
+export type Asked = Readonly<{ peer: string; query: URLSearchParams }>
+export type Route = (headers: IncomingHttpHeaders, asked: Asked) => Answer | Promise<Answer>
 
 /** Scrapers and probes are few; whoever else finds the port must not take the descriptors that the mesh needs. */
 const maxConnections = 256
@@ -50,9 +52,10 @@ export async function serveHttp(
 ): Promise<AsyncDisposable & { port: number }> {
   const server = createServer({ headersTimeout: 10_000, requestTimeout: 30_000 }, (request, response) => {
     request.resume() // nothing of ours has a body
-    const path = (request.url ?? '/').split('?')[0] ?? '/'
+    const [path = '/', query = ''] = (request.url ?? '/').split('?', 2)
     const route = routes[`${request.method} ${path}`] ?? (path.startsWith('/') ? routes[path] : undefined)
-    void answer(route, request.headers).then(({ status, type, body, headers }) =>
+    const asked = { peer: request.socket.remoteAddress ?? '', query: new URLSearchParams(query) }
+    void answer(route, request.headers, asked).then(({ status, type, body, headers }) =>
       response.writeHead(status, { 'content-type': type ?? plain, ...headers }).end(body),
     )
   })
@@ -68,9 +71,9 @@ export async function serveHttp(
 
 const plain = 'text/plain; charset=utf-8'
 
-async function answer(route: Route | undefined, headers: IncomingHttpHeaders): Promise<Answer> {
+async function answer(route: Route | undefined, headers: IncomingHttpHeaders, asked: Asked): Promise<Answer> {
   try {
-    return (await route?.(headers)) ?? { status: 404, body: 'not found\n' }
+    return (await route?.(headers, asked)) ?? { status: 404, body: 'not found\n' }
   } catch (error) {
     return { status: 500, body: `${messageOf(error)}\n` }
   }

@@ -11,6 +11,6 @@ export {
 export { parseFilter } from './log-filter.ts'
 export { logMetrics } from './log-metrics.ts'
 export { type MetricSource, metricsRoute } from './metrics-route.ts'
-export { Readiness, readinessRoute, serveHttp } from './health.ts'
+export { type Asked, Readiness, readinessRoute, type Route, serveHttp } from './health.ts'
 export { countsOf, type MetricRecord, sumMetrics } from './sum-metrics.ts'
 export { Counter, Gauge, Histogram, Registry } from 'prom-client'

@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { promisify } from 'node:util'
 import { brotliCompress, constants, deflate, gzip, zstdCompress } from 'node:zlib'
 import { exposition } from './exposition.ts'
-import type { Answer, Route } from './health.ts'
+import type { Answer } from './health.ts'
 import { preferred } from './negotiate.ts'
 import type { MetricRecord } from './sum-metrics.ts'
 
@@ -31,7 +31,7 @@ type Format = keyof typeof types
  * The route of a scrape: OpenMetrics for those who ask for it, compressed as they like (ztunnel: hyper_util, metrics
  * server). Those who ask for the same at the same time get the same answer, so that many cost no more than one.
  */
-export function metricsRoute(source: MetricSource): Route {
+export function metricsRoute(source: MetricSource): (headers: IncomingHttpHeaders) => Promise<Answer> {
   const underWay = new Map<string, Promise<Answer>>()
   return (headers) => {
     const format = formatOf(headers)

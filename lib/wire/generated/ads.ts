@@ -22,7 +22,7 @@ export const protobufPackage = "envoy.service.discovery.v3";
 
 export const protobufFileName = "ads.proto";
 
-/** The subset of Envoy's discovery API that a delta ADS stream of ours uses. */
+/** The subset of Envoy's discovery API that a delta ADS stream of ours uses, and the whole-state one for istioctl's questions. */
 
 export interface Node {
   id: string;
@@ -58,6 +58,27 @@ export interface DeltaDiscoveryResponse {
   typeUrl: string;
   nonce: string;
   removedResources: string[];
+}
+
+export interface DiscoveryRequest {
+  versionInfo: string;
+  node: Node | undefined;
+  resourceNames: string[];
+  typeUrl: string;
+  responseNonce: string;
+  errorDetail: Status | undefined;
+}
+
+export interface ControlPlane {
+  identifier: string;
+}
+
+export interface DiscoveryResponse {
+  versionInfo: string;
+  resources: Any[];
+  typeUrl: string;
+  nonce: string;
+  controlPlane: ControlPlane | undefined;
 }
 
 export interface Resource {
@@ -491,6 +512,250 @@ export const DeltaDiscoveryResponse: MessageFns<DeltaDiscoveryResponse> = {
   },
 };
 
+function createBaseDiscoveryRequest(): DiscoveryRequest {
+  return {
+    versionInfo: "",
+    node: undefined,
+    resourceNames: [],
+    typeUrl: "",
+    responseNonce: "",
+    errorDetail: undefined,
+  };
+}
+
+export const DiscoveryRequest: MessageFns<DiscoveryRequest> = {
+  encode(message: DiscoveryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.versionInfo !== "") {
+      writer.uint32(10).string(message.versionInfo);
+    }
+    if (message.node !== undefined) {
+      Node.encode(message.node, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.resourceNames) {
+      writer.uint32(26).string(v!);
+    }
+    if (message.typeUrl !== "") {
+      writer.uint32(34).string(message.typeUrl);
+    }
+    if (message.responseNonce !== "") {
+      writer.uint32(42).string(message.responseNonce);
+    }
+    if (message.errorDetail !== undefined) {
+      Status.encode(message.errorDetail, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiscoveryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiscoveryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.versionInfo = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.node = Node.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.resourceNames.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.typeUrl = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.responseNonce = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.errorDetail = Status.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseControlPlane(): ControlPlane {
+  return { identifier: "" };
+}
+
+export const ControlPlane: MessageFns<ControlPlane> = {
+  encode(message: ControlPlane, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.identifier !== "") {
+      writer.uint32(10).string(message.identifier);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ControlPlane {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseControlPlane();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.identifier = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDiscoveryResponse(): DiscoveryResponse {
+  return { versionInfo: "", resources: [], typeUrl: "", nonce: "", controlPlane: undefined };
+}
+
+export const DiscoveryResponse: MessageFns<DiscoveryResponse> = {
+  encode(message: DiscoveryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.versionInfo !== "") {
+      writer.uint32(10).string(message.versionInfo);
+    }
+    for (const v of message.resources) {
+      Any.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.typeUrl !== "") {
+      writer.uint32(34).string(message.typeUrl);
+    }
+    if (message.nonce !== "") {
+      writer.uint32(42).string(message.nonce);
+    }
+    if (message.controlPlane !== undefined) {
+      ControlPlane.encode(message.controlPlane, writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DiscoveryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDiscoveryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.versionInfo = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.resources.push(Any.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.typeUrl = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.nonce = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.controlPlane = ControlPlane.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseResource(): Resource {
   return { version: "", resource: undefined, name: "", aliases: [], ttl: undefined };
 }
@@ -583,6 +848,15 @@ export const Resource: MessageFns<Resource> = {
 
 export type AggregatedDiscoveryServiceService = typeof AggregatedDiscoveryServiceService;
 export const AggregatedDiscoveryServiceService = {
+  streamAggregatedResources: {
+    path: "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: DiscoveryRequest): Buffer => Buffer.from(DiscoveryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DiscoveryRequest => DiscoveryRequest.decode(value),
+    responseSerialize: (value: DiscoveryResponse): Buffer => Buffer.from(DiscoveryResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DiscoveryResponse => DiscoveryResponse.decode(value),
+  },
   deltaAggregatedResources: {
     path: "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources" as const,
     requestStream: true as const,
@@ -597,10 +871,17 @@ export const AggregatedDiscoveryServiceService = {
 } as const;
 
 export interface AggregatedDiscoveryServiceServer extends UntypedServiceImplementation {
+  streamAggregatedResources: handleBidiStreamingCall<DiscoveryRequest, DiscoveryResponse>;
   deltaAggregatedResources: handleBidiStreamingCall<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
 }
 
 export interface AggregatedDiscoveryServiceClient extends Client {
+  streamAggregatedResources(): ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>;
+  streamAggregatedResources(options: Partial<CallOptions>): ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>;
+  streamAggregatedResources(
+    metadata: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientDuplexStream<DiscoveryRequest, DiscoveryResponse>;
   deltaAggregatedResources(): ClientDuplexStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse>;
   deltaAggregatedResources(
     options: Partial<CallOptions>,
