@@ -5,7 +5,7 @@ import type { Authority } from './authority.ts'
 /** What to do with a CA Secret that has changed. */
 export type Rotation =
   | Readonly<{ step: 'none' }>
-  | Readonly<{ step: 'adopt'; change: 'issuer' | 'roots' | 'revocations' }>
+  | Readonly<{ step: 'adopt'; change: 'issuer' | 'roots' | 'revocations' | 'secret' }>
   | Readonly<{ step: 'refuse'; reason: 'root-in-use-missing' | 'root-not-published' }>
 
 /** What an operator should do about it. */
@@ -28,8 +28,10 @@ export function rotationOf(current: Authority, next: Authority): Rotation {
     current.issuer.keyPem !== next.issuer.keyPem ||
     !sameList(current.intermediates, next.intermediates)
   const roots = current.rootPem !== next.rootPem
-  if (!issuer && !roots)
-    return current.crlPem === next.crlPem ? { step: 'none' } : { step: 'adopt', change: 'revocations' }
+  if (!issuer && !roots) {
+    if (current.crlPem !== next.crlPem) return { step: 'adopt', change: 'revocations' }
+    return current.source === next.source ? { step: 'none' } : { step: 'adopt', change: 'secret' }
+  }
   if (!holds(next.rootPem, current.anchorPem)) return { step: 'refuse', reason: 'root-in-use-missing' }
   if (!holds(current.rootPem, next.anchorPem)) return { step: 'refuse', reason: 'root-not-published' }
   return { step: 'adopt', change: issuer ? 'issuer' : 'roots' }

@@ -28,6 +28,7 @@ const cases: readonly (readonly [string, typeof start, typeof start, string])[] 
   ['phase 2 before 1', start, authority(ofNew, both), 'refuse root-not-published'],
   ['revocations', start, authority(first, [oldRoot], { 'ca-crl.pem': crl }), 'adopt revocations'],
   ['a plugged-in CA of a root nobody knows', selfSignedOf(newRoot), start, 'refuse root-in-use-missing'],
+  ['the self-signed root, plugged in', selfSignedOf(oldRoot), authority(oldRoot, [oldRoot]), 'adopt secret'],
   [
     'the same root for longer',
     selfSignedOf(oldRoot),
