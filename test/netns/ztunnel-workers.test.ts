@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import type { LogControl } from '#telemetry'
 import { type Spawn, type Spawned, spawnThread } from '../../ztunnel/control/index.ts'
 import { workloadResource } from '../fakes/mesh.ts'
@@ -27,8 +27,10 @@ function threads() {
   return { alive, spawnWith }
 }
 
-async function world(prefix: string, env: Readonly<Record<string, string>> = {}) {
+async function world(t: Test, prefix: string, env: Readonly<Record<string, string>> = {}) {
   const mesh = new MeshWorld(prefix)
+  // Before anything can fail: what stays open keeps this process alive.
+  t.teardown(() => mesh[Symbol.asyncDispose]())
   const client = mesh.network.pod('client', 1)
   const server = mesh.network.pod('server', 2)
   const here = threads()
@@ -46,6 +48,7 @@ async function world(prefix: string, env: Readonly<Record<string, string>> = {})
     pod.capture()
   }
   const app = await listenIn(server.netns, 8080, (socket) => socket.pipe(socket))
+  t.teardown(() => void app.close())
   return { mesh, client, server, n1, n2, here, app, startMs }
 }
 
@@ -68,11 +71,7 @@ async function hold(from: PodNet, to: PodNet): Promise<Socket & { lost: boolean 
 }
 
 t.test('three workers serve one pod, and are one ztunnel to whoever looks', { skip }, async (t) => {
-  const { mesh, client, server, n2, here, app } = await world('ztw')
-  t.teardown(async () => {
-    app.close()
-    await mesh[Symbol.asyncDispose]()
-  })
+  const { mesh, client, server, n2, here } = await world(t, 'ztw')
   const stranger = mesh.network.pod('stranger', 3)
   t.equal(here.alive.length, 3)
   const answers = await Promise.all(Array.from({ length: 30 }, () => call(stranger, server)))
@@ -104,11 +103,7 @@ t.test('three workers serve one pod, and are one ztunnel to whoever looks', { sk
 })
 
 t.test('a worker that dies costs its own connections, and no more', { skip }, async (t) => {
-  const { mesh, client, server, n2, here, app, startMs } = await world('ztx')
-  t.teardown(async () => {
-    app.close()
-    await mesh[Symbol.asyncDispose]()
-  })
+  const { mesh, client, server, n2, here, startMs } = await world(t, 'ztx')
   const stranger = mesh.network.pod('stranger', 3)
   server.migrateRequests()
   const held = await Promise.all(Array.from({ length: 30 }, () => hold(stranger, server)))
@@ -168,19 +163,15 @@ t.test(
   'a worker without memory ends alone; the process and its readiness come through',
   { skip },
   async (t) => {
-    const { mesh, server, n2, here, app } = await world('zty', {
+    const { mesh, server, n2, here } = await world(t, 'zty', {
       ZTUNNEL_WORKER_THREADS: '1',
-      WORKER_HEAP_MB: '32',
-    })
-    t.teardown(async () => {
-      app.close()
-      await mesh[Symbol.asyncDispose]()
+      WORKER_HEAP_MB: '64',
     })
     const stranger = mesh.network.pod('stranger', 3)
     t.equal(await call(stranger, server), 'x')
     const openFiles = () => readdirSync('/proc/self/fd').length
     const before = openFiles()
-    const names = Array.from({ length: 20_000 }, (_, n) => `many-${n}`)
+    const names = Array.from({ length: 60_000 }, (_, n) => `many-${n}`)
     const many = Object.assign(
       {},
       ...names.map((name) => workloadResource({ name, node: 'n9', addresses: [] })),
