@@ -36,7 +36,6 @@ const admissions: Readonly<Record<string, Admit>> = {
     object: live === undefined ? admitJob(draft) : draft,
     warnings: [],
   }),
-  'validatingwebhookconfigurations.admissionregistration.k8s.io': storedOnly,
   'mutatingwebhookconfigurations.admissionregistration.k8s.io': storedOnly,
   'validatingadmissionpolicies.admissionregistration.k8s.io': storedOnly,
   'validatingadmissionpolicybindings.admissionregistration.k8s.io': storedOnly,

@@ -9,6 +9,7 @@ import { readBody } from './body.ts'
 import { answerDocument } from './document.ts'
 import { resourceOf } from './kinds.ts'
 import { badRequest, isRefusal, noSuchPath, type Refusal, refuse } from './refusal.ts'
+import { reviewedWrite } from '../webhooks/index.ts'
 import { answerResource } from './resource.ts'
 import { respond, transform } from './respond.ts'
 import { parseRoute, type Route } from './route.ts'
@@ -138,7 +139,8 @@ async function answerTarget(
     )
   if (method === 'GET' && isWatch(query) && target.subresource === undefined && !target.kind.virtual)
     return respondTo(response, watch(server, request, target, accept, response))
-  const reply: Answer = answerResource(api, request, target)
+  const write = (asked: ApiRequest) => answerResource(api, asked, target)
+  const reply: Answer = await reviewedWrite(api, request, target, write, signal)
   respond(response, transform(api, request, target, reply, accept), accept)
 }
 

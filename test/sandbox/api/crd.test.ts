@@ -154,16 +154,16 @@ t.test('custom kinds', async (t) => {
     t.match(await c.call('POST', crds, { body: untyped }), { status: 422, body: { reason: 'Invalid' } })
   })
 
-  t.test('webhook configurations are stored with a warning, not silently', async (t) => {
+  t.test('mutating webhook configurations are stored with a warning, not silently', async (t) => {
     const hook = {
       apiVersion: 'admissionregistration.k8s.io/v1',
-      kind: 'ValidatingWebhookConfiguration',
+      kind: 'MutatingWebhookConfiguration',
       metadata: { name: 'w' },
       webhooks: [],
     }
     const reply = await c.call(
       'POST',
-      '/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations',
+      '/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations',
       { body: hook },
     )
     t.equal(reply.status, 201)
