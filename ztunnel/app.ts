@@ -19,7 +19,7 @@ import { type AdminParts, adminRoutes, Profiler, serveAdmin } from './admin/inde
 import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
-import { certificatesTask, firstCertificates, followIdentities } from './identity.ts'
+import { certificatesTask, firstCertificates, followIdentities, onlyLocal } from './identity.ts'
 import { followAgent, ownNetns, podMetrics, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
 import { OwnPod } from './own-pod.ts'
@@ -89,7 +89,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
       count: config.workers,
       spawn: parts.spawn ?? spawnThread(logs),
       start: { config, fileLimit, admission: shareAdmission(config.workers) },
-      certificate: (id) => certificates.get(id, stop.signal),
+      certificate: onlyLocal(state, (id) => certificates.get(id, stop.signal)),
       readiness,
       metrics: workerMetrics(own),
       log: log.child('workers'),

@@ -1,4 +1,4 @@
-import { sleep } from '#base'
+import { MeshError, sleep } from '#base'
 import type { SpiffeId } from '#identity'
 import type { MeshState, Workload } from './state/index.ts'
 
@@ -14,6 +14,17 @@ export const followIdentities = (state: MeshState, store: Store): Disposable =>
     for (const id of new Set(removed.map(({ identity }) => identity)))
       if (!state.hasLocalIdentity(id)) store.forget(id)
   })
+
+/**
+ * Gives certificates for the identities of this node's workloads, and for no other: a worker that has not yet heard that
+ * the last one is gone would bring back what was forgotten, to be renewed for ever.
+ */
+export const onlyLocal =
+  <T>(state: Pick<MeshState, 'hasLocalIdentity'>, get: (id: SpiffeId) => Promise<T>) =>
+  async (id: SpiffeId): Promise<T> => {
+    if (state.hasLocalIdentity(id)) return get(id)
+    throw new MeshError('identity-unavailable', { message: `${id} is no workload's of this node` })
+  }
 
 /** Name of the start-up task. */
 export const certificatesTask = 'certificates'
@@ -39,8 +50,12 @@ export async function firstCertificates({ state, nodeName, get, signal, againMs 
   while (!signal.aborted) {
     const local = [...state.workloads()].filter((w) => w.node === nodeName && needsCertificate(w))
     const ids = [...new Set(local.map(({ identity }) => identity))]
-    const answers = await Promise.allSettled(ids.map((id) => get(id, signal)))
-    if (ids.length === 0 || answers.some(({ status }) => status === 'fulfilled')) return
+    const first = Promise.any(ids.map((id) => get(id, signal)))
+    const hasOne = await first.then(
+      () => true,
+      () => false,
+    )
+    if (ids.length === 0 || hasOne) return
     await sleep(againMs ?? defaultAgainMs, signal).catch(() => undefined)
   }
 }

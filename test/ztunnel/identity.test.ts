@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { SpiffeId } from '#identity'
-import { firstCertificates } from '../../ztunnel/identity.ts'
+import { spiffeId, type SpiffeId } from '#identity'
+import { firstCertificates, onlyLocal } from '../../ztunnel/identity.ts'
 import { addressHandler, MeshState } from '../../ztunnel/state/index.ts'
 import { workloadResource } from '../fakes/mesh.ts'
 import { until } from '../fakes/until.ts'
@@ -31,9 +31,15 @@ t.test('one identity that gets none keeps nobody waiting', async (t) => {
   const get = async (id: SpiffeId) => {
     asked.push(id)
     if (id.endsWith('/bad')) throw new Error('not this one')
+    if (id.endsWith('/slow')) await new Promise(() => undefined)
   }
-  await firstCertificates({ state: meshOf(local('good'), local('bad')), nodeName: 'n1', get, signal: never })
-  t.equal(asked.length, 2, 'but it was asked for')
+  await firstCertificates({
+    state: meshOf(...['slow', 'bad', 'good'].map(local)),
+    nodeName: 'n1',
+    get,
+    signal: never,
+  })
+  t.equal(asked.length, 3, 'but it was asked for')
 })
 
 t.test('while nobody gets one there is no end, but by the signal', async (t) => {
@@ -55,4 +61,18 @@ t.test('while nobody gets one there is no end, but by the signal', async (t) => 
   const other = firstCertificates({ ...options, signal: stop.signal })
   stop.abort()
   await other
+})
+
+t.test('a worker that is late does not bring back what was forgotten', async (t) => {
+  const state = meshOf(local('a'), workloadResource({ name: 'far', node: 'n2', addresses: [] }))
+  const asked: SpiffeId[] = []
+  const get = onlyLocal(state, async (id) => void asked.push(id))
+  const id = (name: string) =>
+    spiffeId({ trustDomain: 'cluster.local', namespace: 'demo', serviceAccount: name })
+  await get(id('a'))
+  await t.rejects(get(id('far')), { code: 'identity-unavailable' }, 'nor is it given for another node')
+  const [record] = [...state.workloads()].filter(({ name }) => name === 'a')
+  state.apply({ removed: record ? [record.uid] : [] })
+  await t.rejects(get(id('a')), { code: 'identity-unavailable' })
+  t.same(asked, [id('a')])
 })
