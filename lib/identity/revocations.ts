@@ -28,13 +28,13 @@ const maxFileBytes = 4 << 20
 /** CAs that chains really end in; they come from verified chains only. */
 const maxIssuers = 1_024
 
-/** Which list is in force for each CA. A list counts only if that CA has signed it. */
+/** Which lists are in force for each CA, which may divide what it has to say. A list counts only if that CA has signed it. */
 export class RevocationLists {
   #lists: readonly Crl[] = []
-  readonly #inForce = new Map<string, Crl | undefined>()
+  readonly #inForce = new Map<string, readonly Crl[]>()
 
   isRevoked({ links }: Chain): boolean {
-    return links.some((link) => this.#listOf(link)?.revoked.has(link.serial) === true)
+    return links.some((link) => this.#listsOf(link).some(({ revoked }) => revoked.has(link.serial)))
   }
 
   get entries(): number {
@@ -42,8 +42,8 @@ export class RevocationLists {
   }
 
   /**
-   * Takes the lists of a new file. Where a CA's list was in force and the new one does not bear the CA's signature, the
-   * old one stays; their number is returned. Where the file has no list of that CA any more, none is in force.
+   * Takes the lists of a new file. Where a CA's lists were in force and none of the new ones bears the CA's signature,
+   * the old ones stay; the number of such CAs is returned. Where the file has no list of that CA any more, none is in force.
    */
   replace(lists: readonly Crl[]): number {
     this.#lists = lists
@@ -51,23 +51,24 @@ export class RevocationLists {
     for (const [issuer, old] of this.#inForce) {
       const [name = '', key = ''] = split(issuer)
       const next = this.#find(name, key)
-      const isForged = next === undefined && lists.some(({ issuerName }) => issuerName === name)
-      if (isForged && old) kept++
+      const isForged = next.length === 0 && lists.some(({ issuerName }) => issuerName === name)
+      if (isForged && old.length > 0) kept++
       else this.#inForce.set(issuer, next)
     }
     return kept
   }
 
-  #listOf({ issuerName, issuerKey }: Link): Crl | undefined {
+  #listsOf({ issuerName, issuerKey }: Link): readonly Crl[] {
     const issuer = join(issuerName, issuerKey)
-    if (this.#inForce.has(issuer)) return this.#inForce.get(issuer)
+    const known = this.#inForce.get(issuer)
+    if (known) return known
     const found = this.#find(issuerName, issuerKey)
     if (this.#inForce.size < maxIssuers) this.#inForce.set(issuer, found)
     return found
   }
 
   #find = (name: string, key: string) =>
-    this.#lists.find((list) => list.issuerName === name && isSignedByCa(list, key))
+    this.#lists.filter((list) => list.issuerName === name && isSignedByCa(list, key))
 }
 
 /** A key is base64 and has no blank. */

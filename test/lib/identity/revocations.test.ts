@@ -143,6 +143,18 @@ t.test('a file beyond all measure is not even read', async (t) => {
   t.match(crls.warnings, [{ error: 'file too long' }])
 })
 
+t.test('a CA that divides its list says all of it: whoever is in any part is revoked', async (t) => {
+  const path = join(await folder(t), 'crl.pem')
+  for (const parts of [
+    [nobody, revoking],
+    [revoking, nobody],
+  ]) {
+    await writeFile(path, parts.join(''))
+    const followed = await follow(t, path)
+    t.ok(followed.isRevoked())
+  }
+})
+
 t.test('neighbours of a watched file are no change, and nothing is told after the end', async (t) => {
   const mount = await folder(t)
   const path = join(mount, 'root.pem')
