@@ -6,6 +6,7 @@ import {
   drainPing,
   errorCode,
   goawayFrame,
+  headersFrames,
   largestWindow,
   pingFrame,
   rstFrame,
@@ -60,6 +61,8 @@ export class ConnectionState {
   held = 0
   /** Header fields of the requests that are open. */
   heldHeaders = 0
+  /** Requests or answers of ours on the open streams, in bytes: nothing that a peer could make us say. */
+  saidHeaders = 0
   /** The sum of the streams' windows. */
   #promised = 0
   #output: Buffer[] = []
@@ -115,10 +118,19 @@ export class ConnectionState {
     return new Stream(id, this.peerInitialWindow, window, headerBytes, this.now())
   }
 
+  /** Writes a request or an answer. */
+  say(stream: Stream, block: Buffer, endStream: boolean): void {
+    const frames = headersFrames(stream.id, block, endStream, this.peerMaxFrame)
+    stream.saidBytes += frames.length
+    this.saidHeaders += frames.length
+    this.write(frames)
+  }
+
   #remove(stream: Stream): void {
     if (stream.closed) return
     this.table.remove(stream)
     this.heldHeaders -= stream.headerBytes
+    this.saidHeaders -= stream.saidBytes
     if (!stream.remoteEnded) this.#promised -= stream.receiveWindow.size
   }
 

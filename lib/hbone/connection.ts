@@ -2,7 +2,6 @@ import { type ConnectionEvents, ConnectionState, type Role } from './connection-
 import {
   endFrame,
   errorCode,
-  headersFrames,
   largestWindow,
   pingFrame,
   preface,
@@ -64,6 +63,10 @@ export class Connection {
   get starved(): boolean {
     return this.#state.starved
   }
+  /** Requests or answers of ours on the open streams, in bytes. */
+  get saidHeaders(): number {
+    return this.#state.saidHeaders
+  }
   get peerMaxFrame(): number {
     return this.#state.peerMaxFrame
   }
@@ -93,7 +96,7 @@ export class Connection {
     const state = this.#state
     const stream = state.newStream(state.table.nextId)
     state.table.add(stream)
-    state.write(headersFrames(stream.id, hpackEncode(fields), false, state.peerMaxFrame))
+    state.say(stream, hpackEncode(fields), false)
     return stream
   }
 
@@ -106,7 +109,7 @@ export class Connection {
   respond(stream: Stream, fields: readonly Field[], endStream: boolean): void {
     if (stream.closed || stream.localEnded) return
     stream.answered = true
-    this.#state.write(headersFrames(stream.id, hpackEncode(fields), endStream, this.#state.peerMaxFrame))
+    this.#state.say(stream, hpackEncode(fields), endStream)
     if (endStream) this.#state.localEnd(stream)
   }
 

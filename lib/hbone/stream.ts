@@ -28,6 +28,8 @@ export class Stream {
   moved = 0
   movedAt: number
   answered = false
+  /** What our own request or answer on it takes, written as HEADERS. */
+  saidBytes = 0
   localEnded = false
   remoteEnded = false
   closed = false

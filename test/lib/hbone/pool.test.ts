@@ -37,6 +37,19 @@ t.test('however many come first, one connection is dialled', async (t) => {
   t.equal(served.connections.length, 1)
 })
 
+t.test('as many come first as a connection takes, with headers as long as names may be', async (t) => {
+  const served = await serve(t, (tunnel) => tunnel.accept({ baggage: 'y'.repeat(1_000) }))
+  const pool = poolOf(t)
+  const headers = { baggage: 'x'.repeat(2_000) }
+  const open = () => pool.connect({ ...towards(served.address), headers })
+  const results = await Promise.allSettled(Array.from({ length: 100 }, open))
+  t.strictSame(
+    results.filter(({ status }) => status === 'rejected'),
+    [],
+  )
+  t.equal(served.connections.length, 1)
+})
+
 t.test('a full connection is found again when it has room', async (t) => {
   const served = await serve(t, accept)
   const pool = poolOf(t, { maxPooledStreams: 2 })
