@@ -19,7 +19,6 @@ import type { Config } from './config.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { liveSettings, meshConfigFrom } from './mesh-config.ts'
 import { logFindings } from './findings.ts'
-import { quietAboutPeers } from './quiet-log.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
@@ -87,6 +86,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     mesh,
     authority,
     vipRanges: config.vipRanges,
+    gateway: gatewayOptions(config, settings),
     signal,
     log: log.child('reconcile'),
   })
@@ -119,6 +119,11 @@ const untilReachable = <T>(
     onRetry: (error, waitMs) =>
       log.warn('waiting for the API server', { what, error: messageOf(error), waitMs: Math.round(waitMs) }),
   })
+
+const gatewayOptions = (
+  { revision, waypointImage: image, caAddress, domain }: Config,
+  { clusterId, trustDomain, rootNamespace }: Settings,
+) => ({ rootNamespace, render: { revision, image, caAddress, clusterId, trustDomain, domain } })
 
 async function settingsOf(
   config: Config,
@@ -195,7 +200,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
   const mayAsk = certificateAllowance(config.trustedAccounts)
-  const certificates = { authenticate, mayAsk, log: quietAboutPeers(log.child('ca')), metrics: o.caMetrics }
+  const certificates = { authenticate, mayAsk, log: log.child('ca'), metrics: o.caMetrics }
   const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
@@ -206,7 +211,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     debounceMs: config.debounceMs,
     debounceMaxMs: config.debounceMaxMs,
     version,
-    log: quietAboutPeers(log.child('xds')),
+    log: log.child('xds'),
     metrics: xdsMetrics(registry),
   })
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)

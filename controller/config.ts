@@ -48,11 +48,18 @@ const Env = z.object({
   WEBHOOK_PORT: port.default(15_017),
   MONITORING_PORT: port.default(15_014),
   READINESS_PORT: port.default(8080),
+  REVISION: name.or(z.literal('')).default('default'),
+  WAYPOINT_IMAGE: z.string().min(1).default('lateen:dev'),
+  CA_ADDR: z.string().min(1).optional(),
   LOG_LEVEL: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
 })
 
 export type Config = Readonly<ReturnType<typeof parseConfig>>
+
+/** Istio's charts give the revision without a name an empty one. */
+const revisionOf = (revision: string) => revision || 'default'
+const serviceOf = (revision: string) => (revisionOf(revision) === 'default' ? 'istiod' : `istiod-${revision}`)
 
 /** The environment, once and completely; throws one error that names every bad variable. */
 export function parseConfig(env: NodeJS.ProcessEnv) {
@@ -83,6 +90,11 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
       monitoring: e.MONITORING_PORT,
       readiness: e.READINESS_PORT,
     },
+    /** Which Gateways are ours; see gateways/revision.ts. */
+    revision: revisionOf(e.REVISION),
+    waypointImage: e.WAYPOINT_IMAGE,
+    /** Where waypoints find us. */
+    caAddress: e.CA_ADDR ?? `${serviceOf(e.REVISION)}.${e.POD_NAMESPACE}.svc:15012`,
     log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },
   }
 }

@@ -3,14 +3,8 @@ import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import {
-  conditionWriter,
-  gatewayConditions,
-  lead,
-  type VipRanges,
-  vipWriter,
-  webhookBundleWriter,
-} from './reconcile/index.ts'
+import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
+import { conditionWriter, lead, type VipRanges, vipWriter, webhookBundleWriter } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -20,6 +14,7 @@ export type WriterOptions = Readonly<{
   mesh: Mesh
   authority: LiveAuthority
   vipRanges: VipRanges
+  gateway: GatewayOptions
   signal: AbortSignal
   log: Logger
 }>
@@ -35,11 +30,11 @@ export function writersOf({
   mesh,
   authority,
   vipRanges,
+  gateway,
   signal,
   log,
 }: WriterOptions) {
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
-  const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
   const { policies, waypointReferences } = mesh
   const writers = [
@@ -90,15 +85,7 @@ export function writersOf({
       fieldManager: 'istio-ambient-service',
       log,
     }),
-    conditionWriter({
-      client,
-      kind: kinds.Gateway,
-      objects: gateways,
-      also: gateways,
-      wanted: gatewayConditions,
-      fieldManager: 'istio.io/mesh-controller',
-      log,
-    }),
+    ...gatewayWriters({ client, namespace, inputs, signal, log, ...gateway }),
   ]
   return async (leading: AbortSignal) => {
     // A bundle not yet seen is not a bundle that is missing.

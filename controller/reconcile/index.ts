@@ -1,6 +1,5 @@
 export { conditionWriter } from './condition-writer.ts'
 export { conditionsOf, mergedConditions, type Wanted } from './conditions.ts'
-export { gatewayConditions } from './gateways.ts'
 export { lead, type Writer } from './lead.ts'
 export { type Bundle, bundleStep, bundleWriter, crlBundle, rootBundle } from './root-bundles.ts'
 export { type VipRanges } from './vip-pool.ts'

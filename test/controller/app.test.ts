@@ -302,50 +302,56 @@ t.test('the root is in every namespace, is put back when changed, and survives a
   t.equal(again.root, root)
 })
 
-t.test('Gateways and Services that ask for a waypoint are told that there is none', async (t) => {
-  await using kube = await start()
-  kube.put({
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    kind: 'Gateway',
-    metadata: { name: 'waypoint', namespace: 'shop' },
-    spec: { gatewayClassName: 'istio-waypoint' },
-  })
-  const foreign = {
-    apiVersion: 'gateway.networking.k8s.io/v1',
-    kind: 'Gateway',
-    metadata: { name: 'nginx', namespace: 'shop' },
-    spec: { gatewayClassName: 'nginx' },
-  }
-  kube.put(foreign)
-  const asking = service('shop', 'asking')
-  kube.put({ ...asking, metadata: { ...asking.metadata, labels: { 'istio.io/use-waypoint': 'waypoint' } } })
-  await using _running = await controllerFor(kube)
-  const conditions = (kind: 'Gateway' | 'Service', name: string) => {
-    const { status: s } = (kube.read(kinds[kind], name, 'shop') ?? {}) as {
-      status?: { conditions?: { type: string }[] }
+t.test(
+  'Gateways and Services that ask for a waypoint are told that there is none that is ready',
+  async (t) => {
+    await using kube = await start()
+    kube.put({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'waypoint', namespace: 'shop' },
+      spec: {
+        gatewayClassName: 'istio-waypoint',
+        listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }],
+      },
+    })
+    const foreign = {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'nginx', namespace: 'shop' },
+      spec: { gatewayClassName: 'nginx' },
     }
-    return s?.conditions ?? []
-  }
-  await until(
-    () => conditions('Gateway', 'waypoint').length === 2 && conditions('Service', 'asking').length === 1,
-    'conditions',
-  )
-  t.match(conditions('Gateway', 'waypoint'), [
-    { type: 'Accepted', status: 'False' },
-    { type: 'Programmed', status: 'False' },
-  ])
-  t.match(conditions('Service', 'asking'), [
-    { type: 'istio.io/WaypointBound', status: 'False', reason: 'WaypointIsNotReady' },
-  ])
-  t.equal(conditions('Gateway', 'nginx').length, 0)
-  kube.put({
-    ...(kube.read(kinds.Service, 'asking', 'shop') ?? asking),
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name: 'asking', namespace: 'shop', labels: {} },
-  })
-  await until(() => conditions('Service', 'asking').length === 0, 'condition taken away with the label')
-})
+    kube.put(foreign)
+    const asking = service('shop', 'asking')
+    kube.put({ ...asking, metadata: { ...asking.metadata, labels: { 'istio.io/use-waypoint': 'waypoint' } } })
+    await using _running = await controllerFor(kube)
+    const conditions = (kind: 'Gateway' | 'Service', name: string) => {
+      const { status: s } = (kube.read(kinds[kind], name, 'shop') ?? {}) as {
+        status?: { conditions?: { type: string }[] }
+      }
+      return s?.conditions ?? []
+    }
+    await until(
+      () => conditions('Gateway', 'waypoint').length === 2 && conditions('Service', 'asking').length === 1,
+      'conditions',
+    )
+    t.match(conditions('Gateway', 'waypoint'), [
+      { type: 'Accepted', status: 'True' },
+      { type: 'Programmed', status: 'False', reason: 'AddressNotAssigned' },
+    ])
+    t.match(conditions('Service', 'asking'), [
+      { type: 'istio.io/WaypointBound', status: 'False', reason: 'WaypointIsNotReady' },
+    ])
+    t.equal(conditions('Gateway', 'nginx').length, 0)
+    kube.put({
+      ...(kube.read(kinds.Service, 'asking', 'shop') ?? asking),
+      apiVersion: 'v1',
+      kind: 'Service',
+      metadata: { name: 'asking', namespace: 'shop', labels: {} },
+    })
+    await until(() => conditions('Service', 'asking').length === 0, 'condition taken away with the label')
+  },
+)
 
 t.test('ready only when it is; the API server’s absence later ends nothing', async (t) => {
   await using kube = await start()

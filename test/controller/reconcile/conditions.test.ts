@@ -1,11 +1,6 @@
 import t from 'tap'
 import type { Condition } from '#kube'
-import {
-  bundleStep,
-  conditionsOf,
-  gatewayConditions,
-  mergedConditions,
-} from '../../../controller/reconcile/index.ts'
+import { bundleStep, conditionsOf, mergedConditions } from '../../../controller/reconcile/index.ts'
 
 const then = '2026-01-01T00:00:00Z'
 const now = '2026-02-02T00:00:00Z'
@@ -56,15 +51,6 @@ t.test('a status of any shape', async (t) => {
   for (const status of [undefined, null, 'x', { conditions: 'x' }, { conditions: [null, 5, { type: 'T' }] }])
     t.strictSame(conditionsOf(status), [])
   t.strictSame(conditionsOf({ conditions: [theirs] }), [theirs])
-})
-
-t.test('Gateways: ours by class only', async (t) => {
-  t.equal(
-    gatewayConditions({ metadata: {}, spec: { gatewayClassName: 'istio-waypoint' } }).conditions.length,
-    2,
-  )
-  for (const spec of [undefined, 'x', {}, { gatewayClassName: 5 }, { gatewayClassName: 'nginx' }])
-    t.strictSame(gatewayConditions({ metadata: {}, spec }), { types: [], conditions: [] })
 })
 
 t.test('root bundles: where and when', async (t) => {
