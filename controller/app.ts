@@ -1,5 +1,5 @@
 import { messageOf, retry } from '#base'
-import { type Collection, type KubeClient, kinds, lease, type Pod, reflect } from '#kube'
+import { type Collection, type KubeClient, kinds, lease, type Pod } from '#kube'
 import { type Logger, metricsRoute, Readiness, readinessRoute, Registry, serveHttp } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
@@ -13,12 +13,12 @@ import {
   openAuthority,
   showExpiry,
 } from './ca/index.ts'
-import { type Inputs, type Mesh, meshFrom, nodeKey, type Settings } from './collections/index.ts'
+import { type Mesh, nodeKey, type Settings } from './collections/index.ts'
 import { validate } from './collections/validate.ts'
 import type { Config } from './config.ts'
+import { followMesh } from './follow-mesh.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
-import { liveSettings, meshConfigFrom } from './mesh-config.ts'
-import { logFindings } from './findings.ts'
+import { meshConfigFrom } from './mesh-config.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
@@ -55,10 +55,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   showExpiry(registry, authority.current)
   readiness.done('ca')
 
-  const inputs = inputsFrom(client, config.namespace, signal, log)
-  const mesh = meshFrom(inputs, settings, log.child('collections'))
-  stack.use(logFindings(inputs, mesh, log.child('collections')))
-  await allSynced(mesh, inputs)
+  const { inputs, mesh } = stack.use(await followMesh({ client, config, settings, signal, log }))
   readiness.done('objects')
 
   const credentials = servingCredentials(authority, config, signal, log.child('ca'))
@@ -138,33 +135,6 @@ async function settingsOf(
   const mesh = meshConfigFrom(map, namespace, log)
   const trustDomain = config.trustDomain ?? mesh.trustDomain
   return { clusterId, domain, dryRunPolicies, trustDomain, rootNamespace: mesh.rootNamespace }
-}
-
-function inputsFrom(client: KubeClient, namespace: string, signal: AbortSignal, log: Logger): Inputs {
-  const all = { signal, log: log.child('kube') }
-  const ours = { ...all, namespace, fieldSelector: 'metadata.name=istio' }
-  return {
-    pods: reflect(client, kinds.Pod, all),
-    services: reflect(client, kinds.Service, all),
-    slices: reflect(client, kinds.EndpointSlice, all),
-    namespaces: reflect(client, kinds.Namespace, all),
-    nodes: reflect(client, kinds.Node, all),
-    authorizationPolicies: reflect(client, kinds.AuthorizationPolicy, { ...all, optional: true }),
-    peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
-    serviceEntries: reflect(client, kinds.ServiceEntry, { ...all, optional: true }),
-    workloadEntries: reflect(client, kinds.WorkloadEntry, { ...all, optional: true }),
-    meshConfig: liveSettings(reflect(client, kinds.ConfigMap, ours), log.child('mesh-config')),
-  }
-}
-
-/** Nobody is told anything before everything is known: half a mesh is a wrong mesh. */
-async function allSynced(mesh: Mesh, inputs: Inputs): Promise<void> {
-  const waiting: readonly { readonly synced: Promise<void> }[] = [
-    ...Object.values(inputs),
-    mesh.addresses,
-    mesh.authorizations,
-  ]
-  await Promise.all(waiting.map(({ synced }) => synced))
 }
 
 const validationWebhook = (

@@ -5,7 +5,7 @@ import type { Inputs, Mesh } from './collections/index.ts'
 const useWaypoint = 'istio.io/use-waypoint'
 
 /** What is written but not enforced is said in the log too, for objects without a status and for readers without rights. */
-export function logFindings(inputs: Inputs, { policies }: Mesh, log: Logger): Disposable {
+export function logFindings(inputs: Inputs, { policies, serviceEntries }: Mesh, log: Logger): Disposable {
   const stack = new DisposableStack()
   const notAsWritten = (kind: string) => (changes: readonly Change<readonly Condition[]>[]) => {
     for (const { key, old = [], row = [] } of changes)
@@ -16,6 +16,14 @@ export function logFindings(inputs: Inputs, { policies }: Mesh, log: Logger): Di
   }
   stack.use(policies.policyConditions.subscribe(notAsWritten('AuthorizationPolicy')))
   stack.use(policies.peerConditions.subscribe(notAsWritten('PeerAuthentication')))
+  stack.use(
+    serviceEntries.subscribe((changes) => {
+      for (const { key, old, row } of changes)
+        for (const problem of row?.problems ?? [])
+          if (old?.problems.includes(problem) !== true)
+            log.warn('ServiceEntry not served as written', { key, problem })
+    }),
+  )
   const waypointLabel =
     (kind: string) =>
     (changes: readonly Change<{ metadata: { labels?: Readonly<Record<string, string>> } }>[]) => {

@@ -45,6 +45,30 @@ export const liveSettings = (maps: Collection<ConfigMap>, log: Logger): Collecti
     keyOf: () => liveKey,
   })
 
+/** Says when the ConfigMap changes what cannot change while we run; a trust domain of our environment is not its to say. */
+export const warnOfRestart = (
+  maps: Collection<ConfigMap>,
+  inUse: MeshConfig,
+  { namespace, trustDomain: own }: Readonly<{ namespace: string; trustDomain: string | undefined }>,
+  log: Logger,
+): Disposable =>
+  maps.subscribe((changes) => {
+    for (const { row } of changes) {
+      const said = meshConfigFrom(row, namespace, log)
+      const changed = { ...said, trustDomain: own ?? said.trustDomain }
+      for (const field of ['trustDomain', 'rootNamespace'] as const)
+        if (inUse[field] !== changed[field])
+          log.warn(
+            'the ConfigMap istio has changed a field that is read at start only; restart all replicas',
+            {
+              field,
+              inUse: inUse[field],
+              wanted: changed[field],
+            },
+          )
+    }
+  })
+
 /** Throws a TypeError that names the field which cannot be read. */
 export function liveSettingsFrom(mesh: unknown): LiveSettings {
   if (!isRecord(mesh)) throw new TypeError('mesh: not a map')

@@ -1,10 +1,16 @@
 import { type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
+import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
-import { conditionWriter, lead, type VipRanges, vipWriter, webhookBundleWriter } from './reconcile/index.ts'
+import {
+  conditionWriter,
+  gatewayConditions,
+  lead,
+  type VipRanges,
+  webhookBundleWriter,
+} from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -14,7 +20,6 @@ export type WriterOptions = Readonly<{
   mesh: Mesh
   authority: LiveAuthority
   vipRanges: VipRanges
-  gateway: GatewayOptions
   signal: AbortSignal
   log: Logger
 }>
@@ -23,29 +28,14 @@ const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
 const serviceTypes = ['istio.io/WaypointBound']
 
 /** Everything that only the leader does. */
-export function writersOf({
-  client,
-  namespace,
-  inputs,
-  mesh,
-  authority,
-  vipRanges,
-  gateway,
-  signal,
-  log,
-}: WriterOptions) {
+export function writersOf(options: WriterOptions) {
+  const { client, namespace, inputs, mesh, authority, signal, log } = options
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
+  const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
   const { policies, waypointReferences } = mesh
   const writers = [
-    vipWriter({
-      client,
-      objects: inputs.serviceEntries,
-      entries: mesh.serviceEntries,
-      hidden: mesh.hiddenNamespaces,
-      ranges: vipRanges,
-      log,
-    }),
+    ...entryWriters(options),
     ...ofCa.writers,
     webhookBundleWriter({
       client,
@@ -85,7 +75,15 @@ export function writersOf({
       fieldManager: 'istio-ambient-service',
       log,
     }),
-    ...gatewayWriters({ client, namespace, inputs, signal, log, ...gateway }),
+    conditionWriter({
+      client,
+      kind: kinds.Gateway,
+      objects: gateways,
+      also: gateways,
+      wanted: gatewayConditions,
+      fieldManager: 'istio.io/mesh-controller',
+      log,
+    }),
   ]
   return async (leading: AbortSignal) => {
     // A bundle not yet seen is not a bundle that is missing.

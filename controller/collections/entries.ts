@@ -1,4 +1,12 @@
-import { type Collection, derive, deriveMany, type Fetch, type Index, type Service } from '#kube'
+import {
+  type Collection,
+  type Condition,
+  derive,
+  deriveMany,
+  type Fetch,
+  type Index,
+  type Service,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import { type Inputs, isSubset } from './inputs.ts'
 import { readServiceEntry, type ServiceEntry } from './service-entry.ts'
@@ -18,6 +26,8 @@ export type Entries = Readonly<{
   /** By `namespace/host`, the xDS name of a service. */
   bySlot: Index<Claim>
   byHost: Index<Claim>
+  /** By entry, what its status says of who sees it. */
+  conditions: Collection<readonly Condition[]>
   /** By namespace, those with a workloadSelector. */
   selecting: Index<ServiceEntry>
 }>
@@ -29,12 +39,23 @@ export function entriesFrom(inputs: Inputs, hidden: Collection<true>, log?: Logg
   const options = log === undefined ? {} : { log }
   const visibilities = entryVisibilities(inputs)
   const entries = derive('ServiceEntries', inputs.serviceEntries, readServiceEntry, options)
+  const visibilityOf = ({ namespace, exportTo }: ServiceEntry, fetch: Fetch) =>
+    narrower(fetch.one(visibilities, namespace) ?? 'everybody', exportTo)
+  const conditions = derive(
+    'EntryConditions',
+    entries,
+    (entry, fetch): readonly Condition[] | undefined =>
+      fetch.one(hidden, entry.namespace) === undefined
+        ? [visibilityCondition(visibilityOf(entry, fetch))]
+        : undefined,
+    options,
+  )
   const claims = deriveMany(
     'Claims',
     entries,
     (entry, fetch) => {
       if (fetch.one(hidden, entry.namespace) !== undefined) return []
-      const visibility = narrower(fetch.one(visibilities, entry.namespace) ?? 'everybody', entry.exportTo)
+      const visibility = visibilityOf(entry, fetch)
       return visibility === 'nobody' ? [] : entry.hosts.map((host) => ({ host, entry, visibility }))
     },
     { ...options, keyOf: ({ host, entry }) => `${entry.key}/${host}` },
@@ -42,11 +63,26 @@ export function entriesFrom(inputs: Inputs, hidden: Collection<true>, log?: Logg
   return {
     entries,
     claims,
+    conditions,
     bySlot: claims.indexBy((claim) => [slotOf(claim)]),
     byHost: claims.indexBy(({ host }) => [host]),
     selecting: entries.indexBy(({ namespace, selector }) => (selector ? [namespace] : [])),
   }
 }
+
+const seenBy: Readonly<Record<EntryVisibility, Pick<Condition, 'status' | 'reason' | 'message'>>> = {
+  everybody: { status: 'True', reason: 'Public', message: 'seen by all namespaces' },
+  namespace: { status: 'True', reason: 'Namespace', message: 'seen by its own namespace only' },
+  nobody: {
+    status: 'False',
+    reason: 'None',
+    message: 'seen by nobody: exportTo or serviceEntryVisibility of the mesh says so',
+  },
+}
+const visibilityCondition = (visibility: EntryVisibility): Condition => ({
+  type: 'istio.io/VisibilityApplied',
+  ...seenBy[visibility],
+})
 
 /** Everything that the questions below read. */
 export type EntryContext = Readonly<{ inputs: Inputs; settings: Settings; entries: Entries }>

@@ -1,4 +1,4 @@
-import { type Collection, derive, deriveMany, join, type Traceable } from '#kube'
+import { type Collection, type Condition, derive, deriveMany, join, type Traceable } from '#kube'
 import type { Logger } from '#telemetry'
 import type { workload } from '#wire'
 import { entriesFrom, type EntryContext } from './entries.ts'
@@ -49,6 +49,8 @@ export type Mesh = Readonly<{
   services: Collection<workload.Service>
   policies: Policies
   serviceEntries: Collection<ServiceEntry>
+  /** By ServiceEntry, what its status shall say. */
+  entryConditions: Collection<readonly Condition[]>
   /** Namespaces that we do not look at. */
   hiddenNamespaces: Collection<true>
   waypointReferences: Collection<WaypointReference>
@@ -75,6 +77,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     workloads,
     services,
     serviceEntries: entries.entries,
+    entryConditions: entries.conditions,
     hiddenNamespaces: hidden,
     waypointReferences: waypointReferences(inputs),
     addresses: join('Addresses', [

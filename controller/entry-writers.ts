@@ -1,0 +1,30 @@
+import { kinds } from '#kube'
+import { conditionWriter, vipWriter, type Writer } from './reconcile/index.ts'
+import type { WriterOptions } from './writers.ts'
+
+const types = ['istio.io/VisibilityApplied']
+
+/** What the leader writes into the status of ServiceEntries. */
+export const entryWriters = ({ client, inputs, mesh, vipRanges, log }: WriterOptions): readonly Writer[] => [
+  vipWriter({
+    client,
+    objects: inputs.serviceEntries,
+    entries: mesh.serviceEntries,
+    hidden: mesh.hiddenNamespaces,
+    ranges: vipRanges,
+    log,
+  }),
+  conditionWriter({
+    client,
+    kind: kinds.ServiceEntry,
+    objects: inputs.serviceEntries,
+    also: mesh.entryConditions,
+    wanted: (_, key) => {
+      const conditions = mesh.entryConditions.get(key)
+      // Somebody else's, in a namespace that we do not look at.
+      return { types: conditions ? types : [], conditions: conditions ?? [] }
+    },
+    fieldManager: 'istio-ambient-service',
+    log,
+  }),
+]

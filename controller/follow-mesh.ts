@@ -1,0 +1,69 @@
+import { type Collection, type ConfigMap, type KubeClient, kinds, reflect } from '#kube'
+import type { Logger } from '#telemetry'
+import { type Inputs, type Mesh, meshFrom, type Settings } from './collections/index.ts'
+import type { Config } from './config.ts'
+import { logFindings } from './findings.ts'
+import { liveSettings, warnOfRestart } from './mesh-config.ts'
+
+type FollowOptions = Readonly<{
+  client: KubeClient
+  config: Config
+  settings: Settings
+  signal: AbortSignal
+  log: Logger
+}>
+
+/** The objects and what is derived from them, once all of it is there. */
+export async function followMesh(
+  o: FollowOptions,
+): Promise<Disposable & Readonly<{ inputs: Inputs; mesh: Mesh }>> {
+  using stack = new DisposableStack()
+  const { client, config, settings, signal, log } = o
+  const maps = meshConfigMaps(client, config.namespace, signal, log)
+  stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
+  const inputs = inputsFrom(client, maps, signal, log)
+  const mesh = meshFrom(inputs, settings, log.child('collections'))
+  stack.use(logFindings(inputs, mesh, log.child('collections')))
+  await allSynced(mesh, inputs)
+  const open = stack.move()
+  return { inputs, mesh, [Symbol.dispose]: () => open.dispose() }
+}
+
+const meshConfigMaps = (client: KubeClient, namespace: string, signal: AbortSignal, log: Logger) =>
+  reflect(client, kinds.ConfigMap, {
+    signal,
+    log: log.child('kube'),
+    namespace,
+    fieldSelector: 'metadata.name=istio',
+  })
+
+function inputsFrom(
+  client: KubeClient,
+  maps: Collection<ConfigMap>,
+  signal: AbortSignal,
+  log: Logger,
+): Inputs {
+  const all = { signal, log: log.child('kube') }
+  return {
+    pods: reflect(client, kinds.Pod, all),
+    services: reflect(client, kinds.Service, all),
+    slices: reflect(client, kinds.EndpointSlice, all),
+    namespaces: reflect(client, kinds.Namespace, all),
+    nodes: reflect(client, kinds.Node, all),
+    authorizationPolicies: reflect(client, kinds.AuthorizationPolicy, { ...all, optional: true }),
+    peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
+    serviceEntries: reflect(client, kinds.ServiceEntry, { ...all, optional: true }),
+    workloadEntries: reflect(client, kinds.WorkloadEntry, { ...all, optional: true }),
+    meshConfig: liveSettings(maps, log.child('mesh-config')),
+  }
+}
+
+/** Nobody is told anything before everything is known: half a mesh is a wrong mesh. */
+async function allSynced(mesh: Mesh, inputs: Inputs): Promise<void> {
+  const waiting: readonly { readonly synced: Promise<void> }[] = [
+    ...Object.values(inputs),
+    mesh.addresses,
+    mesh.authorizations,
+  ]
+  await Promise.all(waiting.map(({ synced }) => synced))
+}
