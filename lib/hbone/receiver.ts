@@ -317,11 +317,9 @@ export class Receiver implements FrameSink {
     if (malformed || full) {
       this.#state.reset(stream, malformed ? errorCode.protocolError : errorCode.refusedStream)
       // Refusing during a drain is our own doing; a peer that has not seen our SETTINGS knows no limit.
-      if (!malformed && !this.#state.settingsAcked) return this.#calm('refused streams')
+      if (!malformed && (draining || !this.#state.settingsAcked)) return this.#calm('refused streams')
       return (
-        this.#state.draining ||
-        this.#state.glitches.glitch() ||
-        this.#state.fail(errorCode.enhanceYourCalm, 'too many bad requests')
+        this.#state.glitches.glitch() || this.#state.fail(errorCode.enhanceYourCalm, 'too many bad requests')
       )
     }
     this.#state.events.request(stream, request)

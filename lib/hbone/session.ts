@@ -65,6 +65,8 @@ export class Session {
   /** Of the clock that nobody sets: a set one would make silence of a moment, or no silence of an hour. */
   #lastHeard = performance.now()
   #draining = false
+  /** The peer has been told. It may have said GOAWAY itself, and open streams all the same. */
+  #saidLeave = false
   #ended = false
   #ready = false
 
@@ -250,10 +252,12 @@ export class Session {
 
   /** Takes no more streams, but for those on the way, and closes after the last. */
   drain(): void {
-    if (this.#draining && this.connection.streamCount > 0) return
     this.#draining = true
-    this.connection.goaway()
-    if (this.connection.leaving) setTimeout(() => this.#leave(), leaveMs).unref()
+    if (!this.#saidLeave) {
+      this.#saidLeave = true
+      this.connection.goaway()
+      if (this.connection.leaving) setTimeout(() => this.#leave(), leaveMs).unref()
+    }
     this.flush()
     this.#endIfDrained()
   }

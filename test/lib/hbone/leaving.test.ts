@@ -1,11 +1,25 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { connect as tlsConnect } from 'node:tls'
 import t, { type Test } from 'tap'
-import { MeshError } from '#base'
+import { MeshError, type SocketAddress } from '#base'
 import type { InboundTunnel } from '#hbone'
 import { drainPing, errorCode } from '../../../lib/hbone/frames.ts'
-import { block, type Frame, frame, headers, hello, none, peerOf, rst, type, u32, wants } from './frames.ts'
-import { dial, echo, poolOf, readAll, serve, towards, until } from './support.ts'
+import {
+  block,
+  type Frame,
+  frame,
+  headers,
+  hello,
+  none,
+  parseFrames,
+  peerOf,
+  rst,
+  type,
+  u32,
+  wants,
+} from './frames.ts'
+import { client, dial, echo, poolOf, readAll, root, serve, towards, until } from './support.ts'
 
 const goaways = (frames: readonly Frame[]) =>
   frames.filter((one) => one.type === type.goaway).map(({ payload }) => payload.readUInt32BE())
@@ -35,6 +49,50 @@ t.test(
     t.equal(peer.failure(), undefined)
   },
 )
+
+t.test('a peer that has been told which stream was the last opens others for a while only', async (t) => {
+  const peer = peerOf('server', { maxControlFrames: 20 })
+  peer.feed(hello, frame(type.settings, 1, 0, none), headers(1))
+  peer.connection.endGoaway()
+  for (let id = 3; id < 3 + 2 * 15; id += 2) peer.feed(headers(id))
+  t.equal(peer.failure(), undefined, 'those may have been on the way')
+  for (let id = 101; id < 101 + 2 * 15; id += 2) peer.feed(headers(id))
+  t.equal(peer.failure()?.code, errorCode.enhanceYourCalm)
+})
+
+/** A client that speaks TLS and says whatever it likes; it keeps what it hears. */
+async function rawClient(t: Test, { address, port }: SocketAddress) {
+  const socket = tlsConnect({
+    host: address,
+    port,
+    key: client.privateKeyPem,
+    cert: client.chainPem[0] ?? '',
+    ca: root.certPem,
+    ALPNProtocols: ['h2'],
+    checkServerIdentity: () => undefined,
+  })
+  let heard = none
+  socket.on('error', () => undefined)
+  socket.on('data', (bytes: Buffer) => {
+    heard = Buffer.concat([heard, bytes])
+  })
+  t.teardown(() => void socket.destroy())
+  await once(socket, 'secureConnect')
+  return { write: (bytes: Buffer) => void socket.write(bytes), frames: () => parseFrames(heard) }
+}
+
+t.test('a client that says GOAWAY itself cannot keep a server from leaving', async (t) => {
+  const served = await serve(t, (tunnel) => tunnel.accept())
+  const peer = await rawClient(t, served.address)
+  peer.write(Buffer.concat([hello, headers(1), frame(type.goaway, 0, 0, u32(0, 0))]))
+  await until(() => served.tunnels.length === 1)
+  served.connections[0]?.drain()
+  await until(() => goaways(peer.frames()).length === 1)
+  peer.write(Buffer.concat([frame(type.ping, 1, 0, drainPing), headers(3)]))
+  await until(() => peer.frames().some((one) => one.type === type.rstStream && one.id === 3))
+  t.strictSame(goaways(peer.frames()), [0x7fff_ffff, 1])
+  t.equal(served.tunnels.length, 1, 'nothing new begins')
+})
 
 t.test('a server that hears no answer leaves all the same', async (t) => {
   const peer = peerOf('server')
