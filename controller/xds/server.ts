@@ -1,5 +1,6 @@
 import { type Metadata, status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
+import type { ClientStatus } from './client-status.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import type { View } from './snapshot.ts'
 import { SendBudget } from './send-budget.ts'
@@ -33,15 +34,17 @@ export type DeltaServer = Disposable &
     deltaAggregatedResources: (call: Call) => void
     /** What clients see, by type URL. */
     views: ReadonlyMap<string, View>
+    /** Who is connected, and how far each has come. */
+    clients: () => readonly ClientStatus[]
   }>
 
 /** Publishes the collections to whoever subscribes. */
 export function serveDeltas(options: ServeOptions): DeltaServer {
   const { log, metrics, version } = options
-  const streams = new Set<AdsStream>()
+  const streams = new Map<AdsStream, string>()
   const counted = () => metrics.clients.set({ version }, streams.size)
   const publisher = new Publisher(options, (url, names) => {
-    for (const stream of streams) stream.published(url, names)
+    for (const stream of streams.keys()) stream.published(url, names)
   })
   const budget = new SendBudget(sendBudgetBytes)
   const perPod = new Map<string, number>()
@@ -72,7 +75,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
     const { nodeKey } = options
     const shared = { views, nodeKey, budget, sendTimeoutMs, log, metrics }
     const stream = new AdsStream(outletOf(call), { ...shared, caller })
-    streams.add(stream)
+    streams.set(stream, call.getPeer())
     counted()
     const gone = () => {
       if (streams.delete(stream)) {
@@ -92,9 +95,10 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       })
     },
     views: publisher.views,
+    clients: () => [...streams].map(([stream, peer]) => stream.status(peer)),
     [Symbol.dispose]() {
       publisher[Symbol.dispose]()
-      for (const stream of streams) stream.end()
+      for (const stream of streams.keys()) stream.end()
       streams.clear()
     },
   }

@@ -24,8 +24,9 @@ export function encodeOutgoing({ typeUrl, nonce, resources, removed }: Outgoing)
   ])
 }
 
-/** `AggregatedDiscoveryService`, sending what is encoded already. */
+/** `AggregatedDiscoveryService`; deltas are sent of what is encoded already. */
 export const adsService = {
+  streamAggregatedResources: ads.AggregatedDiscoveryServiceService.streamAggregatedResources,
   deltaAggregatedResources: {
     ...ads.AggregatedDiscoveryServiceService.deltaAggregatedResources,
     responseSerialize: encodeOutgoing,

@@ -2,6 +2,7 @@ import { status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import type { Logger } from '#telemetry'
 import type { ads } from '#wire'
+import { type ClientStatus, nodeFacts, type TypeStatus, unsent } from './client-status.ts'
 import {
   changed,
   mostBytes,
@@ -67,6 +68,9 @@ export class AdsStream {
   readonly #waiting = new Map<string, Disposable | undefined>()
   /** Responses that the transport has not passed on yet. */
   readonly #onTheirWay = new Set<Readonly<{ permit: Permit | undefined; timer: NodeJS.Timeout }>>()
+  readonly #synced = new Map<string, TypeStatus>()
+  readonly #connectedAt = new Date()
+  #facts = { nodeId: '', cluster: '', namespace: '', version: '' }
   #stages: Stage[] = []
   #node = ''
   #nonce = 0
@@ -112,6 +116,15 @@ export class AdsStream {
     this.#outlet.end(refusal)
   }
 
+  /** What this client has, as far as it has said so. */
+  status(peer: string): ClientStatus {
+    return { ...this.#facts, peer, connectedAt: this.#connectedAt, types: new Map(this.#synced) }
+  }
+
+  #note(typeUrl: string, news: Partial<TypeStatus>): void {
+    this.#synced.set(typeUrl, { ...(this.#synced.get(typeUrl) ?? unsent), ...news })
+  }
+
   /** Takes stages in as long as their type may send; all of them at once when too many have gathered. */
   #advance(all = false): void {
     for (let stage = this.#stages[0]; stage; stage = this.#stages[0]) {
@@ -134,6 +147,7 @@ export class AdsStream {
       return { code: status.PERMISSION_DENIED, details: 'node metadata does not match the identity' }
     const name = said('NODE_NAME')
     if (typeof name === 'string') this.#node = name
+    this.#facts = nodeFacts(node)
     return undefined
   }
 
@@ -147,6 +161,7 @@ export class AdsStream {
       return { code: status.RESOURCE_EXHAUSTED, details: 'too many names in one request' }
     const before = this.#types.get(typeUrl)
     if (!before) {
+      this.#note(typeUrl, {})
       this.#types.set(typeUrl, subscribed(request, this.#node === '' ? [] : [nodeKey(this.#node)]))
       log.info('subscribed', {
         type: shortName(typeUrl),
@@ -159,6 +174,7 @@ export class AdsStream {
       this.#types.set(typeUrl, state)
       if (note === 'stale') metrics.staleNonces.inc({ type: shortName(typeUrl) })
       if (note === 'nack') {
+        this.#note(typeUrl, { lastError: request.error ?? '' })
         metrics.rejects.inc({ type: shortName(typeUrl) })
         // The client's message names the resources that it rejects and why.
         log.warn('client rejected resources', {
@@ -167,14 +183,15 @@ export class AdsStream {
           error: request.error,
         })
       }
-      if (note === 'ack') this.#converged(typeUrl)
+      if (note === 'ack') this.#converged(typeUrl, request.nonce)
     }
     this.#send(typeUrl)
     this.#advance()
     return undefined
   }
 
-  #converged(typeUrl: string): void {
+  #converged(typeUrl: string, nonce: string): void {
+    this.#note(typeUrl, { acked: nonce, lastError: '' })
     const sentMs = this.#sentMs.get(typeUrl)
     if (sentMs !== undefined) this.#options.metrics.convergence.observe((performance.now() - sentMs) / 1000)
     this.#sentMs.delete(typeUrl)
@@ -207,6 +224,7 @@ export class AdsStream {
     const { metrics, sendTimeoutMs } = this.#options
     this.#nonce++
     this.#sentMs.set(typeUrl, performance.now())
+    this.#note(typeUrl, { sent: nonce, sentAt: new Date() })
     const bytes = bytesOf(response)
     metrics.pushes.inc({ type: shortName(typeUrl) })
     metrics.bytes.observe({ type: shortName(typeUrl) }, bytes)

@@ -16,6 +16,7 @@ import { AdsStream } from '../../../controller/xds/stream.ts'
  *     c wds sub:x unsub:y has:a@1 node:n ack nack:why stale
  *                                        a request; `has` is what it brings along, `ack` answers the last response
  *     c reads | c closes
+ *     c status                           per type the nonces sent and acknowledged, and the last error
  *     budget                             what is on its way for all clients, and who waits
  *
  * `c wds#2 +a@1 -b` is a response with its nonce, `c ! CODE words` the end of a stream.
@@ -62,7 +63,13 @@ class Scene {
     if (!client) throw new Error(`no such client: ${verb}`)
     if (words[0] === 'reads') return client.unread.shift()?.()
     if (words[0] === 'closes') return client.stream.end()
+    if (words[0] === 'status') return this.#status(verb, client)
     client.stream.take(requestOf(words, client.nonces))
+  }
+
+  #status(name: string, { stream }: Client): void {
+    for (const [url, { sent, acked, lastError }] of stream.status('').types)
+      this.#out.push(`${name} ${shortOf(url)} sent=${sent} acked=${acked} error=${lastError}`)
   }
 
   #publish(url: string, words: readonly string[]): void {

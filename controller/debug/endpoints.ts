@@ -1,0 +1,78 @@
+import { ipFromBytes } from '#base'
+import { explainRow, type Traceable } from '#kube'
+import type { ClientStatus } from '../xds/index.ts'
+import { syncStatus } from './syncz.ts'
+
+/** Answers with what becomes JSON. */
+export type Endpoint = (query: URLSearchParams) => unknown
+export type Endpoints = ReadonlyMap<string, Endpoint>
+
+export type Sources = Readonly<{
+  clients: () => readonly ClientStatus[]
+  workloads: () => readonly unknown[]
+  services: () => readonly unknown[]
+  policies: () => readonly unknown[]
+  /** Every collection by its name. */
+  collections: ReadonlyMap<string, Traceable>
+  mesh: () => unknown
+  clusterId: string
+}>
+
+/** The names below `/debug/`, as far as this release has something to say; the rest is not found. */
+export function endpointsOf(sources: Sources): Endpoints {
+  const { clients, collections } = sources
+  const endpoints = new Map<string, Endpoint>([
+    ['adsz', () => connections(clients())],
+    [
+      'ambientz',
+      () => ({
+        workloads: sources.workloads(),
+        services: sources.services(),
+        policies: sources.policies(),
+      }),
+    ],
+    ['clusterz', () => [{ id: sources.clusterId, secretName: '', syncStatus: 'synced' }]],
+    ['connections', () => connections(clients())],
+    ['krtz', (query) => rows(collections, query.get('collection'), query.get('key'))],
+    ['mesh', () => sources.mesh()],
+    ['syncz', () => clients().map(syncStatus)],
+  ])
+  endpoints.set('list', () => [...endpoints.keys()].sort())
+  return endpoints
+}
+
+const connections = (clients: readonly ClientStatus[]) => ({
+  totalClients: clients.length,
+  clients: clients.map(({ nodeId, connectedAt, peer, types }) => ({
+    connectionId: nodeId,
+    connectedAt: connectedAt.toISOString(),
+    address: peer,
+    watches: [...types.keys()],
+  })),
+})
+
+/** Which collections there are, the keys of one, or one row with the inputs that it came from. */
+function rows(collections: ReadonlyMap<string, Traceable>, name: string | null, key: string | null): unknown {
+  if (name === null)
+    return Object.fromEntries([...collections].map(([each, { keys }]) => [each, keys().length]))
+  const collection = collections.get(name)
+  if (!collection) return { error: 'no such collection', collections: [...collections.keys()] }
+  if (key === null) return collection.keys()
+  return { row: collection.get(key), explanation: explainRow(collection, key) }
+}
+
+/** Addresses become text, other bytes base64. */
+export const toJson = (value: unknown): string => JSON.stringify(readable(value), undefined, 2)
+
+function readable(value: unknown): unknown {
+  if (value instanceof Uint8Array)
+    return ipFromBytes(value)?.toString() ?? Buffer.from(value).toString('base64')
+  if (typeof value === 'bigint') return String(value)
+  if (Array.isArray(value)) return value.map(readable)
+  if (value instanceof Set) return [...value].map(readable)
+  if (value instanceof Map) return fields([...value].map(([key, each]) => [String(key), each]))
+  return typeof value === 'object' && value !== null ? fields(Object.entries(value)) : value
+}
+
+const fields = (entries: readonly (readonly [string, unknown])[]) =>
+  Object.fromEntries(entries.map(([key, each]) => [key, readable(each)]))
