@@ -96,6 +96,7 @@ export function answerReview({ uid, reviewed }: Request, { errors, warnings }: F
             reason: 'Invalid',
             message: `${reviewed.kind} ${reviewed.name}: ${errors.join('; ')}`.slice(0, maxMessage),
             details: {
+              name: reviewed.object.metadata.name,
               group: reviewed.group,
               kind: reviewed.kind,
               causes: errors.slice(0, maxCauses).map(causeOf),

@@ -59,11 +59,14 @@ export function verdictOf(webhook: string, uid: string, answer: unknown): Verdic
   const message = textAt(status, 'message') ?? textAt(status, 'reason') ?? ''
   const denied = `admission webhook ${JSON.stringify(webhook)} denied the request`
   const causes = listAt(status, 'details', 'causes').flatMap(causeOf)
+  const about = Object.entries(recordAt(status, 'details')).filter(
+    ([field, value]) => ['name', 'group', 'kind'].includes(field) && typeof value === 'string',
+  )
   const refusal = refuse(
     Math.max(numberAt(status, 'code') ?? 0, 400),
     textAt(status, 'reason') ?? '',
     message === '' ? `${denied} without explanation` : `${denied}: ${message}`,
-    causes.length === 0 ? undefined : { causes },
+    { ...Object.fromEntries(about), ...(causes.length === 0 ? {} : { causes }) },
   )
   return { refusal, warnings }
 }
