@@ -19,6 +19,7 @@ import type { Config } from './config.ts'
 import { followMesh } from './follow-mesh.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { meshConfigFrom } from './mesh-config.ts'
+import { quietAboutPeers } from './quiet-log.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
@@ -170,7 +171,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
   const mayAsk = certificateAllowance(config.trustedAccounts)
-  const certificates = { authenticate, mayAsk, log: log.child('ca'), metrics: o.caMetrics }
+  const certificates = { authenticate, mayAsk, log: quietAboutPeers(log.child('ca')), metrics: o.caMetrics }
   const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
     types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
@@ -181,7 +182,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     debounceMs: config.debounceMs,
     debounceMaxMs: config.debounceMaxMs,
     version,
-    log: log.child('xds'),
+    log: quietAboutPeers(log.child('xds')),
     metrics: xdsMetrics(registry),
   })
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)

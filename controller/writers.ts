@@ -4,13 +4,8 @@ import { caWriters } from './ca-writers.ts'
 import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import {
-  conditionWriter,
-  gatewayConditions,
-  lead,
-  type VipRanges,
-  webhookBundleWriter,
-} from './reconcile/index.ts'
+import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
+import { conditionWriter, lead, type VipRanges, webhookBundleWriter } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -20,6 +15,7 @@ export type WriterOptions = Readonly<{
   mesh: Mesh
   authority: LiveAuthority
   vipRanges: VipRanges
+  gateway: GatewayOptions
   signal: AbortSignal
   log: Logger
 }>
@@ -29,9 +25,8 @@ const serviceTypes = ['istio.io/WaypointBound']
 
 /** Everything that only the leader does. */
 export function writersOf(options: WriterOptions) {
-  const { client, namespace, inputs, mesh, authority, signal, log } = options
+  const { client, namespace, inputs, mesh, authority, gateway, signal, log } = options
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
-  const gateways = reflect(client, kinds.Gateway, { signal, log, optional: true })
   const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
   const { policies, waypointReferences } = mesh
   const writers = [
@@ -75,15 +70,7 @@ export function writersOf(options: WriterOptions) {
       fieldManager: 'istio-ambient-service',
       log,
     }),
-    conditionWriter({
-      client,
-      kind: kinds.Gateway,
-      objects: gateways,
-      also: gateways,
-      wanted: gatewayConditions,
-      fieldManager: 'istio.io/mesh-controller',
-      log,
-    }),
+    ...gatewayWriters({ client, namespace, inputs, signal, log, ...gateway }),
   ]
   return async (leading: AbortSignal) => {
     // A bundle not yet seen is not a bundle that is missing.
