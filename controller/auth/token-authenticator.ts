@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { Metadata } from '@grpc/grpc-js'
 import { messageOf, within } from '#base'
 import { type KubeClient, kinds, type TokenReview } from '#kube'
-import { ReviewSlots, type Slot } from './review-slots.ts'
+import { ReviewSlots } from './review-slots.ts'
 
 /** A service account that proved itself; `pod` only if its token is bound to one. */
 export type Caller = Readonly<{
@@ -58,7 +58,12 @@ export function tokenAuthenticator({
       return refused(`token review failed: ${messageOf(error)}`, true)
     }
   }
-  const review = async (token: string, key: string, slot: Slot): Promise<Authenticated> => {
+  const review = async (token: string, key: string, peer: string): Promise<Authenticated> => {
+    const slot = await slots.take(hostOf(peer))
+    if (typeof slot === 'string') {
+      underWay.delete(key)
+      return refused(slot, true)
+    }
     const answer = without(token, await ask(token))
     const isBad = answer.kind === 'refused' && !answer.later
     slot.giveBack(isBad)
@@ -77,9 +82,7 @@ export function tokenAuthenticator({
     refusals.delete(key)
     const asked = underWay.get(key)
     if (asked) return asked
-    const slot = slots.take(hostOf(peer))
-    if (typeof slot === 'string') return refused(slot, true)
-    const answer = review(token, key, slot)
+    const answer = review(token, key, peer)
     underWay.set(key, answer)
     return answer
   }

@@ -158,14 +158,33 @@ t.test('one address with made-up tokens uses up its own share of reviews only', 
   t.match(await authenticate(withToken('Bearer fresh'), '10.0.0.66:3'), { kind: 'caller' }, 'it gets over it')
 })
 
-t.test('slow reviews for one address leave slots to the others', async (t) => {
+t.test(
+  'many tokens of one address are reviewed one after the other, and nobody else waits for them',
+  async (t) => {
+    await using kube = await FakeKube.start()
+    const authenticate = start(kube)
+    const order: string[] = []
+    kube.hook(({ body }) => {
+      order.push(tokenIn(body))
+      return good
+    })
+    const many = Array.from({ length: 200 }, (_, n) =>
+      authenticate(withToken(`Bearer t${n}`), `fd00::6:${n}`),
+    )
+    const other = authenticate(withToken('Bearer abc'), 'fd00::7:9')
+    const answers = await Promise.all(many)
+    t.equal(answers.filter(({ kind }) => kind === 'caller').length, 8 + 128)
+    t.equal(answers.filter((answer) => answer.kind === 'refused' && answer.later).length, 64)
+    t.match(await other, { kind: 'caller' })
+    t.ok(order.indexOf('abc') < 68, `it came ${order.indexOf('abc')}. of ${order.length}`)
+  },
+)
+
+t.test('an address whose waiting tokens turn out to be bad is not asked for the rest', async (t) => {
   await using kube = await FakeKube.start()
-  const authenticate = start(kube)
-  kube.hook(() => good)
-  const many = Array.from({ length: 40 }, (_, n) => authenticate(withToken(`Bearer t${n}`), `[fd00::6]:${n}`))
-  const other = authenticate(withToken('Bearer abc'), '[fd00::7]:9')
-  const answers = await Promise.all(many)
-  t.equal(answers.filter(({ kind }) => kind === 'caller').length, 8)
-  t.ok(answers.every((answer) => answer.kind === 'caller' || answer.later))
-  t.match(await other, { kind: 'caller' })
+  kube.hook(() => bad)
+  const authenticate = start(kube, () => 0)
+  const many = Array.from({ length: 100 }, (_, n) => authenticate(withToken(`Bearer t${n}`), `10.0.0.6:${n}`))
+  t.ok((await Promise.all(many)).every(({ kind }) => kind === 'refused'))
+  t.ok(kube.requests.length < 20 + 8, `${kube.requests.length} reviews`)
 })
