@@ -1,6 +1,14 @@
 import { messageOf, retry } from '#base'
 import { type Collection, type KubeClient, kinds, lease, type Pod } from '#kube'
-import { type Logger, metricsRoute, Readiness, readinessRoute, Registry, serveHttp } from '#telemetry'
+import {
+  type Logger,
+  metricsRoute,
+  Readiness,
+  readinessRoute,
+  Registry,
+  type Route,
+  serveHttp,
+} from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import {
@@ -18,6 +26,8 @@ import { validate } from './collections/validate.ts'
 import type { Config } from './config.ts'
 import { followMesh } from './follow-mesh.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
+import { debugRoutes, debugStream } from './debug/index.ts'
+import { debugging } from './debugging.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
 import { servingCredentials } from './serving-certificate.ts'
@@ -41,7 +51,8 @@ export async function startController(config: Config, client: KubeClient, log: L
   const http = stack.use(
     await serveHttp({ port: config.ports.readiness }, { 'GET /ready': readinessRoute(readiness) }),
   )
-  const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, monitoringRoutes(registry)))
+  const routes = monitoringRoutes(registry) // what can be shown later is added then
+  const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, routes))
 
   const settings = await settingsOf(config, client, signal, log)
   const ca = { namespace: config.namespace, signal, log: log.child('ca') }
@@ -75,6 +86,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     signal,
   })
   stack.defer(() => served[Symbol.asyncDispose]())
+  Object.assign(routes, served.debugRoutes)
   readiness.done('xds')
 
   const lead = writersOf({
@@ -167,7 +179,10 @@ type GrpcOptions = Readonly<{
   signal: AbortSignal
 }>
 
-async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: number }> {
+type Served = AsyncDisposable & Readonly<{ port: number; debugRoutes: Routes }>
+type Routes = Record<string, Route>
+
+async function serveGrpc(o: GrpcOptions): Promise<Served> {
   const { config, settings, authority, mesh, registry, log, signal } = o
   const authenticate = tokenAuthenticator({ client: o.client, audiences: config.audiences, signal })
   const mayAsk = certificateAllowance(config.trustedAccounts)
@@ -186,8 +201,11 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
     metrics: xdsMetrics(registry),
   })
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
+  const { clients } = deltas
+  const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })
   server.addService(adsService, {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
+    streamAggregatedResources: debugStream(debug),
   })
   server.addService(
     ca.IstioCertificateServiceService,
@@ -196,6 +214,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   const port = await listen(server, config.ports.xds, o.credentials)
   return {
     port,
+    debugRoutes: debugRoutes(debug),
     [Symbol.asyncDispose]: async () => {
       deltas[Symbol.dispose]()
       await closeServer(server)
@@ -203,7 +222,7 @@ async function serveGrpc(o: GrpcOptions): Promise<AsyncDisposable & { port: numb
   }
 }
 
-const monitoringRoutes = (registry: Registry) => ({
+const monitoringRoutes = (registry: Registry): Routes => ({
   'GET /metrics': metricsRoute(registry),
   'GET /version': () => ({ status: 200, body: `${version}-lateen-Clean\n` }),
 })

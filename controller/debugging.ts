@@ -1,0 +1,37 @@
+import type { Config } from './config.ts'
+import type { Mesh, Settings } from './collections/index.ts'
+import { type DebugOptions, endpointsOf } from './debug/index.ts'
+import { version } from './version.ts'
+
+type Parts = Readonly<{ config: Config; settings: Settings; mesh: Mesh }> &
+  Pick<DebugOptions, 'authenticate' | 'clients' | 'log'>
+
+/** What is shown of this controller, and to whom. */
+export function debugging({ config, settings, mesh, ...rest }: Parts): DebugOptions {
+  const { workloads, services, policies, collections } = mesh
+  const { namespace, podName } = config
+  const endpoints = endpointsOf({
+    clients: rest.clients,
+    workloads: workloads.list,
+    services: services.list,
+    policies: policies.authorizations.list,
+    collections,
+    mesh: () => settings,
+    clusterId: config.clusterId,
+  })
+  return { ...rest, namespace, endpoints, identifier: identifierOf(podName) }
+}
+
+/** As Istio says which of its replicas answered. */
+const identifierOf = (podName: string): string =>
+  JSON.stringify({
+    Component: 'istiod',
+    ID: podName,
+    Info: {
+      version,
+      revision: 'lateen',
+      golang_version: '',
+      status: 'Clean',
+      tag: version,
+    },
+  })
