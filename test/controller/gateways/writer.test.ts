@@ -1,0 +1,172 @@
+import t from 'tap'
+import { isRecord } from '#base'
+import { type Custom, type KubeObject, kinds, reflect } from '#kube'
+import { silent } from '#telemetry'
+import { classWriter, gatewayWriter } from '../../../controller/gateways/index.ts'
+import { conditionsOf, lead } from '../../../controller/reconcile/index.ts'
+import { FakeKube } from '../../fakes/fake-kube.ts'
+import { until } from '../../fakes/until.ts'
+import { renderOptions, waypoint } from './gateway-kit.ts'
+
+const namespace = (name: string, labels: Record<string, string> = {}) => ({
+  apiVersion: 'v1',
+  kind: 'Namespace',
+  metadata: { name, labels },
+})
+const slice = (name: string, port: string, ready: boolean) => ({
+  apiVersion: 'discovery.k8s.io/v1',
+  kind: 'EndpointSlice',
+  metadata: { name: `${name}-1`, namespace: 'shop', labels: { 'kubernetes.io/service-name': name } },
+  addressType: 'IPv4',
+  ports: [{ name: port, port: 15_008 }],
+  endpoints: [{ addresses: ['10.0.0.1'], conditions: { ready } }],
+})
+const children = [kinds.ServiceAccount, kinds.Deployment, kinds.Service] as const
+
+/** The writers over a fake API server; all Gateways are in namespace `shop`. */
+async function start(kube: FakeKube) {
+  const stop = new AbortController()
+  const { signal } = stop
+  const client = kube.client()
+  const all = { signal, log: silent }
+  const managed = { ...all, labelSelector: 'gateway.istio.io/managed=istio.io-mesh-controller' }
+  const inputs = {
+    gateways: reflect(client, kinds.Gateway, all),
+    classes: reflect(client, kinds.GatewayClass, all),
+    namespaces: reflect(client, kinds.Namespace, all),
+    services: reflect(client, kinds.Service, all),
+    slices: reflect(client, kinds.EndpointSlice, all),
+    deployments: reflect(client, kinds.Deployment, managed),
+    accounts: reflect(client, kinds.ServiceAccount, managed),
+  }
+  await Promise.all(Object.values(inputs).map(({ synced }) => synced))
+  const { network: _, ...render } = renderOptions
+  const own = { client, namespace: 'istio-system', rootNamespace: 'istio-system', render, log: silent }
+  const writers = [gatewayWriter({ ...own, ...inputs }), classWriter({ ...own, classes: inputs.classes })]
+  const done = lead(writers, signal)
+  return {
+    [Symbol.asyncDispose]: async () => {
+      stop.abort()
+      await done
+    },
+  }
+}
+
+const have = (kube: FakeKube, name = 'waypoint') =>
+  children.filter((kind) => kube.read<KubeObject>(kind, name, 'shop') !== undefined).map(({ kind }) => kind)
+const programmed = (kube: FakeKube, name = 'waypoint') =>
+  conditionsOf(kube.read<Custom>(kinds.Gateway, name, 'shop')?.status).find(
+    ({ type }) => type === 'Programmed',
+  )?.status
+const addresses = (kube: FakeKube) => {
+  const status: unknown = kube.read<Custom>(kinds.Gateway, 'waypoint', 'shop')?.status
+  return isRecord(status) ? status['addresses'] : undefined
+}
+
+t.test('a Gateway is deployed, is programmed when somebody is ready, and keeps its addresses', async (t) => {
+  await using kube = await FakeKube.start(namespace('shop'), waypoint())
+  await using _running = await start(kube)
+  await until(() => have(kube).length === 3 && programmed(kube) === 'False', 'children')
+  t.strictSame(addresses(kube), [], 'nobody is ready: nobody is bound to it')
+  kube.put(slice('waypoint', 'status-port', true))
+  kube.put(slice('waypoint', 'mesh', true))
+  await until(() => programmed(kube) === 'True', 'programmed')
+  const published = addresses(kube)
+  t.match(published, [{ type: 'Hostname', value: 'waypoint.shop.svc.cluster.local' }])
+  kube.put(slice('waypoint', 'mesh', false))
+  await until(() => programmed(kube) === 'False', 'not programmed any more')
+  t.strictSame(addresses(kube), published, 'still published')
+})
+
+t.test('a child that goes or is changed is put back; writing ends when all is as wanted', async (t) => {
+  await using kube = await FakeKube.start(namespace('shop'), waypoint())
+  await using _running = await start(kube)
+  await until(() => have(kube).length === 3 && programmed(kube) === 'False', 'children')
+  kube.remove(kinds.Deployment, 'waypoint', 'shop')
+  await until(() => have(kube).length === 3, 'made again')
+  const service = kube.read(kinds.Service, 'waypoint', 'shop')
+  kube.put({
+    ...service,
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { ...service?.metadata },
+    spec: { ...service?.spec, selector: { app: 'x' } },
+  })
+  const selector = () => kube.read(kinds.Service, 'waypoint', 'shop')?.spec?.selector ?? {}
+  await until(() => 'gateway.networking.k8s.io/gateway-name' in selector(), 'repaired')
+  const before = kube.requests.filter((line) => line.startsWith('PATCH')).length
+  kube.put(slice('waypoint', 'mesh', true))
+  await until(() => programmed(kube) === 'True', 'programmed')
+  const after = kube.requests.filter((line) => line.startsWith('PATCH'))
+  t.equal(after.length - before, 1, 'the status alone was written')
+})
+
+t.test('somebody else’s object of the name is not touched, and the others are made', async (t) => {
+  const mine = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name: 'waypoint', namespace: 'shop' },
+    spec: { ports: [{ port: 1 }] },
+  }
+  await using kube = await FakeKube.start(namespace('shop'), waypoint(), mine)
+  await using _running = await start(kube)
+  await until(() => have(kube).length === 3 && programmed(kube) === 'False', 'the others')
+  t.strictSame(kube.read(kinds.Service, 'waypoint', 'shop')?.spec, mine.spec)
+})
+
+t.test('what is not ours to deploy is left alone', async (t) => {
+  const none = [
+    waypoint({ name: 'foreign', spec: { gatewayClassName: 'nginx' } }),
+    waypoint({ name: 'ingress', spec: { gatewayClassName: 'istio' } }),
+    waypoint({ name: 'canary', labels: { 'istio.io/rev': 'canary' } }),
+    waypoint({ name: 'later', annotations: { 'gateway.istio.io/controller-version': '6' } }),
+  ]
+  const told = [
+    waypoint({ name: 'manual', spec: { addresses: [{ type: 'Hostname', value: 'x' }] } }),
+    waypoint({ name: 'parameters', spec: { infrastructure: { parametersRef: { name: 'p' } } } }),
+  ]
+  await using kube = await FakeKube.start(namespace('shop'), ...none, ...told, waypoint())
+  await using _running = await start(kube)
+  await until(() => have(kube).length === 3, 'ours')
+  for (const { metadata } of told)
+    await until(() => programmed(kube, metadata.name) === 'False', `${metadata.name} is told`)
+  for (const { metadata } of [...none, ...told]) t.strictSame(have(kube, metadata.name), [], metadata.name)
+  for (const { metadata } of none) t.equal(programmed(kube, metadata.name), undefined, metadata.name)
+})
+
+t.test('the revision that an object names, itself or by its namespace, deploys it', async (t) => {
+  const tag = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: {
+      name: 'istiod-revision-tag-prod',
+      namespace: 'istio-system',
+      labels: { 'istio.io/tag': 'prod', 'istio.io/rev': 'default' },
+    },
+  }
+  const tagged = waypoint({ name: 'tagged', labels: { 'istio.io/rev': 'prod' } })
+  await using kube = await FakeKube.start(namespace('shop', { 'istio.io/rev': 'canary' }), waypoint(), tagged)
+  await using _running = await start(kube)
+  kube.put(tag)
+  await until(() => have(kube, 'tagged').length === 3, 'the tag is ours')
+  t.strictSame(have(kube), [], 'the namespace is another revision’s')
+  kube.put(namespace('shop'))
+  await until(() => have(kube).length === 3, 'handed over')
+})
+
+t.test('classes: made when missing, not rewritten, made again', async (t) => {
+  const custom = {
+    apiVersion: 'gateway.networking.k8s.io/v1',
+    kind: 'GatewayClass',
+    metadata: { name: 'istio-remote' },
+    spec: { controllerName: 'example.com/x' },
+  }
+  await using kube = await FakeKube.start(custom)
+  await using _running = await start(kube)
+  const found = (name: string) => kube.read<Custom>(kinds.GatewayClass, name)
+  await until(() => found('istio-waypoint') !== undefined, 'made')
+  kube.remove(kinds.GatewayClass, 'istio-waypoint')
+  await until(() => found('istio-waypoint') !== undefined, 'made again')
+  t.match(found('istio-remote'), custom)
+  t.equal(found('istio'), undefined, 'not served, not made')
+})
