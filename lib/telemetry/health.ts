@@ -62,6 +62,8 @@ export async function serveHttp(
   giveWay(server)
   server.listen(address)
   await once(server, 'listening')
+  // From here on only a failed accept comes: out of descriptors, one connection is lost and not the process.
+  server.on('error', () => undefined)
   const bound = server.address()
   return {
     port: typeof bound === 'object' && bound ? bound.port : address.port,
