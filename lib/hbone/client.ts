@@ -48,6 +48,7 @@ function answerOf(tunnel: TunnelStream, answerMs: number, signal: AbortSignal): 
       answerMs,
     )
     const onAbort = () => reject(signal.reason)
+    if (signal.aborted) onAbort()
     const settle = (answer: Response | MeshError) => {
       clearTimeout(timer)
       tunnel.onResponse = undefined

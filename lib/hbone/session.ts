@@ -145,7 +145,7 @@ export class Session {
     this.flush()
     this.connection.claim(stream, n)
     if (n > this.connection.peerMaxFrame) {
-      this.#tls.write(this.#framed(stream.id, buffer.subarray(headerBytes, headerBytes + n)), sent)
+      this.#writeOwn(this.#framed(stream.id, buffer.subarray(headerBytes, headerBytes + n)), sent)
       return
     }
     putHeader(buffer, 0, n, frameType.data, 0, stream.id)
@@ -156,13 +156,22 @@ export class Session {
 
   /** Other tunnels' bytes are still waiting to be encrypted: these have to wait in memory of their own. */
   #writeCopy(bytes: Buffer, sent: () => void): void {
-    if (bytes.length > readBytes) return void this.#tls.write(Buffer.from(bytes), sent)
+    if (bytes.length > readBytes) return this.#writeOwn(Buffer.from(bytes), sent)
     const slab = takeSlab(sizeFor(bytes.length))
     unsentBudget.spend(slab.length)
     bytes.copy(slab)
     this.#tls.write(slab.subarray(0, bytes.length), () => {
       unsentBudget.give(slab.length)
       releaseSlab(slab)
+      sent()
+    })
+  }
+
+  /** Bytes that nobody else uses; a peer that does not read makes them wait. */
+  #writeOwn(bytes: Buffer, sent: () => void): void {
+    unsentBudget.spend(bytes.length)
+    this.#tls.write(bytes, () => {
+      unsentBudget.give(bytes.length)
       sent()
     })
   }

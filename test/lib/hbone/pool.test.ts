@@ -15,10 +15,12 @@ import {
   root,
   serve,
   server,
+  tcpPair,
   towards,
   until,
 } from './support.ts'
-import { frame, hello, type } from './frames.ts'
+import { unsentBudget } from '../../../lib/hbone/memory.ts'
+import { frame, headers, hello, type, windowUpdate } from './frames.ts'
 
 const accept = (tunnel: InboundTunnel) => tunnel.accept()
 const codeOf = (error: unknown) => (error instanceof MeshError ? error.code : String(error))
@@ -258,6 +260,23 @@ t.test('a peer that asks for answers and does not read them is cut off', async (
   const pings = Buffer.concat([hello, ...Array.from({ length: 200_000 }, () => ping)])
   for (let i = 0; i < 4; i++) greedy.write(i === 0 ? pings : pings.subarray(hello.length))
   t.match((await served.connections[0]?.closed)?.error, { message: 'peer does not read' })
+})
+
+t.test('what waits for a peer with small frames that does not read is accounted for', async (t) => {
+  const [app, flood] = await tcpPair(t)
+  flood.on('error', () => undefined)
+  flood.write(Buffer.alloc(64 << 20))
+  const served = await serve(t, (tunnel) => {
+    tunnel.accept()
+    void tunnel.forward(app, never)
+  })
+  const peer = await rawPeer(t, served.address)
+  const wide = frame(type.settings, 0, 0, Buffer.from([0, 4, 0x7f, 0xff, 0xff, 0xff]))
+  peer.write(Buffer.concat([hello, wide, windowUpdate(0, 0x7000_0000), headers(1)]))
+  peer.pause()
+  await until(() => unsentBudget.used > 16 << 10)
+  peer.destroy()
+  await until(() => unsentBudget.used === 0)
 })
 
 t.test('those who come after a dial was given up wait for another', async (t) => {
