@@ -1,7 +1,7 @@
 import { Histogram, type Registry } from '#telemetry'
 
 /** How often the loop is asked whether it turns. */
-export const beatMs = 250
+const beatMs = 250
 /** Seconds. An orderly loop is in the first; beyond the last the worker counts as stalled. */
 const buckets = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5]
 

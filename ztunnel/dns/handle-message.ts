@@ -116,7 +116,7 @@ async function forwardQuery(
 }
 
 /** The server that the app asked, for it is its own resolver's choice; ours where there was no redirect. */
-export function serversFor(
+function serversFor(
   asked: SocketAddress | undefined,
   configured: readonly SocketAddress[],
 ): readonly SocketAddress[] {

@@ -135,7 +135,7 @@ function hasSoundNames(bytes: Buffer, type: number, start: number, end: number):
 }
 
 /** The class of an OPT record is the payload, its TTL holds version and flags; its owner is the root, one byte. */
-export const ednsOf = (bytes: Buffer, { at, end, fields }: Extent): Edns => ({
+const ednsOf = (bytes: Buffer, { at, end, fields }: Extent): Edns => ({
   at,
   end,
   payload: bytes.readUInt16BE(fields + 2),

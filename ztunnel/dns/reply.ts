@@ -13,7 +13,7 @@ import {
 import { writeName } from './names.ts'
 
 /** What we say that we take, and the most that we send over UDP: more would only serve to amplify. */
-export const maxUdpBytes = 4096
+const maxUdpBytes = 4096
 /** What every client takes over UDP (RFC 1035 §4.2.1). */
 const plainUdpBytes = 512
 const maxTcpBytes = 65_535

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { parseIp, type SocketAddress } from '#base'
 
-export const dnsPort = 53
+const dnsPort = 53
 /** As many as the C library asks. */
 const maxNameservers = 3
 /** A kubelet writes some hundred bytes. */

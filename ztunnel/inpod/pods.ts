@@ -21,7 +21,7 @@ export type PodsOptions = Readonly<{
 }>
 
 /** Name of the start-up task (ztunnel's word for it). */
-export const podsTask = 'workload proxy manager'
+const podsTask = 'workload proxy manager'
 const defaultRetryMs = 5_000
 const leavingError = () => new MeshError('draining', { message: 'ztunnel is shutting down' })
 

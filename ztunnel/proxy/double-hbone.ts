@@ -1,7 +1,7 @@
 import { connectThrough, type OutboundTunnel } from '#hbone'
 
 /** Says to the far end that the connection comes from another network, and from which. */
-export const networkHeader = 'x-forwarded-network'
+const networkHeader = 'x-forwarded-network'
 
 type Through = Omit<Parameters<typeof connectThrough>[1], 'headers'> &
   Readonly<{ headers: Readonly<Record<string, string>>; network: string }>

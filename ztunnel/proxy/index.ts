@@ -23,6 +23,6 @@ export { handleOutbound } from './outbound.ts'
 export { handleHbone } from './inbound.ts'
 export { handlePlaintext } from './passthrough.ts'
 /** What may be set about connections. */
-export { defaultTuning, type Tuning } from './tuning.ts'
+export type { Tuning } from './tuning.ts'
 /** An access log that strangers cannot flood. */
 export { limitedLog } from './limited-log.ts'

@@ -1,6 +1,6 @@
 import type { KeepAlive } from '#linux'
 
-/** What may be set about connections, with ztunnel's defaults. */
+/** What may be set about connections; ztunnel's defaults are in config.ts. */
 export type Tuning = Readonly<{
   /** Tell the peer's proxy who we are, and believe in telemetry what other networks say (ENABLE_RESPONSE_BAGGAGE). */
   baggage: boolean
@@ -15,12 +15,3 @@ export type Tuning = Readonly<{
   /** Of every socket, accepted or dialled (KEEPALIVE_*, USER_TIMEOUT_ENABLED); undefined: silent peers are never asked. */
   keepAlive: KeepAlive | undefined
 }>
-
-export const defaultTuning: Tuning = {
-  baggage: true,
-  loopbackTunnel: true,
-  idleMs: 0,
-  dialMs: 10_000,
-  workloadMs: 5_000,
-  keepAlive: { idleMs: 180_000, intervalMs: 180_000, probes: 9, userTimeoutMs: 0 },
-}

@@ -6,7 +6,6 @@ export {
   type PodName,
   type Service,
   type ServiceKey,
-  serviceKey,
   type Workload,
   type WorkloadUid,
 } from './mesh.ts'
