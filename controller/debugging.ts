@@ -9,7 +9,7 @@ type Parts = Readonly<{ config: Config; settings: Settings; mesh: Mesh }> &
 /** What is shown of this controller, and to whom. */
 export function debugging({ config, settings, mesh, ...rest }: Parts): DebugOptions {
   const { workloads, services, policies, collections } = mesh
-  const { namespace, podName } = config
+  const { namespace } = config
   const endpoints = endpointsOf({
     clients: rest.clients,
     workloads: workloads.list,
@@ -19,17 +19,17 @@ export function debugging({ config, settings, mesh, ...rest }: Parts): DebugOpti
     mesh: () => settings,
     clusterId: config.clusterId,
   })
-  return { ...rest, namespace, endpoints, identifier: identifierOf(podName) }
+  return { ...rest, namespace, endpoints, identifier: identifierOf(config) }
 }
 
 /** As Istio says which of its replicas answered. */
-const identifierOf = (podName: string): string =>
+const identifierOf = ({ podName, revision }: Config): string =>
   JSON.stringify({
     Component: 'istiod',
     ID: podName,
     Info: {
       version,
-      revision: 'lateen',
+      revision,
       golang_version: '',
       status: 'Clean',
       tag: version,
