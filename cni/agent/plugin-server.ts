@@ -73,6 +73,8 @@ export async function servePlugin(
   })
   server.listen(path)
   await once(server, 'listening')
+  // From here on only a failed accept comes: out of descriptors, one connection is lost and not the process.
+  server.on('error', () => undefined)
   chmodSync(path, 0o600)
   return {
     [Symbol.asyncDispose]: async () => {

@@ -40,6 +40,8 @@ export async function serveAdmin(
   server.maxConnections = maxConnections
   server.listen({ port, host: '127.0.0.1' })
   await once(server, 'listening')
+  // From here on only a failed accept comes: out of descriptors, one connection is lost and not the process.
+  server.on('error', () => undefined)
   const bound = server.address()
   return {
     port: typeof bound === 'object' && bound ? bound.port : port,
