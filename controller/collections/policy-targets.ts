@@ -41,6 +41,12 @@ export function targetsOf(
     ...(single ? [['spec.targetRef', targetRef] as const] : []),
     ...list.slice(0, maxTargets).map((value, i) => [`spec.targetRefs[${i}]`, value] as const),
   ]
+  // What is no reference at all says nothing of waypoints: a DENY must not vanish because of it.
+  if (all.length > 0 && !all.some(([, value]) => isRecord(value) && typeof value['kind'] === 'string')) {
+    for (const [path, value] of all)
+      notes.invalid.push(`${path}: ${shown(value)} is not a reference; taken for everything in reach`)
+    return []
+  }
   const targets = all.map(([path, value]) => readTarget(value, path, namespace, rootNamespace))
   for (const target of targets) if (target.kind === 'unreadable') notes.invalid.push(target.why)
   return targets

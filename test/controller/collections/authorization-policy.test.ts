@@ -365,7 +365,7 @@ const attached: readonly [string, unknown, string, RegExp][] = [
     'False Invalid',
     /istio-system only/,
   ],
-  ['nothing of a reference', { targetRefs: [5] }, 'False Invalid', /targetRefs\[0\]: 5/],
+  ['nothing of a reference', { targetRefs: [gateway, 5] }, 'False Invalid', /targetRefs\[1\]: 5/],
 ]
 for (const [title, spec, want, message] of attached)
   t.test(`attached to ${title}`, async (t) => {
@@ -381,9 +381,11 @@ for (const [title, spec, want, message] of attached)
   })
 
 t.test('targets that are no list are taken for everything in reach, and nothing is allowed', async (t) => {
-  const { authorization, condition } = compile({ targetRefs: 'all', rules: [{}] })
-  t.equal(authorization && sentence(authorization), 'nothing')
-  t.equal(condition?.reason, 'Invalid')
+  for (const targetRefs of ['all', [5], [null, 'x']]) {
+    const { authorization, condition } = compile({ targetRefs, rules: [{}] })
+    t.equal(authorization && sentence(authorization), 'nothing')
+    t.equal(condition?.reason, 'Invalid')
+  }
 })
 
 t.test('garbage anywhere never makes a policy match more than it did', async (t) => {
