@@ -23,7 +23,7 @@ export type HboneLimits = Readonly<{
   maxBufferBytes: number
   /** Header fields of one connection's open requests. */
   maxHeldHeaderBytes: number
-  /** Control bytes (acknowledgements, credit) that may wait for a peer that does not read. */
+  /** Control bytes (acknowledgements, credit) that may wait for a peer that does not read, beside our own requests and answers. */
   maxUnsentControlBytes: number
   /** PING, SETTINGS, PRIORITY, unknown, useless WINDOW_UPDATE and empty DATA frames per `controlWindowMs`. */
   maxControlFrames: number
