@@ -138,12 +138,22 @@ t.test(
       output.push(`${path} ${body}`)
       return body
     }
-    const paths = ['/metrics', '/version', '/ready', '/debug', '/debug/', '/nothing']
-    const links = (await Promise.all(paths.map((path) => get(app.ports.monitoring, path)))).flatMap((body) =>
-      [...body.matchAll(/\/?(debug\/[A-Za-z0-9_/-]+)/g)].map(([, path]) => `/${path}`),
-    )
-    for (const path of new Set([...links, '/debug/syncz', '/debug/configz', '/debug/collections']))
+    for (const path of ['/metrics', '/version', '/ready', '/nothing'])
       for (const port of [app.ports.monitoring, app.ports.readiness]) await get(port, path)
+    const debug = async (path: string): Promise<unknown> =>
+      JSON.parse(await get(app.ports.monitoring, `/debug/${path}`))
+    const names = await debug('list')
+    t.ok(Array.isArray(names) && names.length > 5)
+    for (const name of Array.isArray(names) ? names : []) await debug(String(name))
+    let rows = 0
+    for (const collection of Object.keys((await debug('krtz')) ?? {})) {
+      const keys = await debug(`krtz?collection=${collection}`)
+      for (const key of Array.isArray(keys) ? keys : []) {
+        rows++
+        await debug(`krtz?collection=${collection}&key=${encodeURIComponent(String(key))}`)
+      }
+    }
+    t.ok(rows > 3, 'every row with its inputs')
     for (const kind of Object.values(kinds))
       if (kind.kind !== 'Secret') output.push(JSON.stringify(kube.all(kind)))
     output.push(...kube.requests)
