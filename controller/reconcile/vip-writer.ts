@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Cidr, cidrContains, type Ip, ipFromBytes, isRecord, parseIp } from '#base'
+import { type Cidr, cidrContains, type Ip, ipFromBytes, isRecord, parseIp, sleep } from '#base'
 import { type Change, type Collection, type Custom, isStatus, type KubeClient, kinds, workQueue } from '#kube'
 import type { Logger } from '#telemetry'
 import { isOlder, type ServiceEntry } from '../collections/index.ts'
@@ -27,7 +27,7 @@ export const vipWriter =
     const { client, objects, entries, hidden, log } = options
     const ranges = [new VipRange(options.ranges.v4), new VipRange(options.ranges.v6)]
     const rights = rightsOf(entries, ranges)
-    const reconcile = async (key: string, stop: AbortSignal) => {
+    const attempt = async (key: string, stop: AbortSignal) => {
       const [object, entry] = [objects.get(key), entries.get(key)]
       if (!object || !entry || object.metadata.deletionTimestamp !== undefined) return
       if (hidden.get(entry.namespace) !== undefined) return
@@ -38,6 +38,16 @@ export const vipWriter =
       rights.expect(key, wanted)
       await write(client, object, wanted, stop)
     }
+    const reconcile = async (key: string, stop: AbortSignal) => {
+      for (let tries = 1; ; tries++) {
+        try {
+          return await attempt(key, stop)
+        } catch (error) {
+          if (!isStatus(error, 409) || tries >= maxConflicts) throw error
+          await sleep(tries * conflictMs, stop)
+        }
+      }
+    }
     await using queue = workQueue({ name: 'ServiceEntry addresses', signal, log, reconcile })
     using _entries = entries.subscribe((changes) => {
       for (const change of changes) for (const key of rights.concerned(change)) queue.add(key)
@@ -47,6 +57,10 @@ export const vipWriter =
     })
     await new Promise((done) => signal.addEventListener('abort', done, { once: true }))
   }
+
+/** A new entry gets its conditions at the same moment, so that losing a race is no failure: what won is seen shortly after. */
+const maxConflicts = 5
+const conflictMs = 50
 
 async function write(client: KubeClient, { metadata }: Custom, addresses: unknown, signal: AbortSignal) {
   const { name = '', namespace = '', resourceVersion } = metadata
