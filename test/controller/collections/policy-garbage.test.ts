@@ -81,6 +81,8 @@ const bases: readonly [Kind, unknown][] = [
   ['policies', { selector, rules: [{ from: [{ source: { principals: ['*'] } }] }] }],
   ['policies', { action: 'DENY', rules: [{ from: [{ source: { notPrincipals: ['*'] } }] }] }],
   ['policies', { action: 'ALLOW' }],
+  // About another pod: it must not become an ALLOW for this one.
+  ['policies', { selector: { matchLabels: { app: 'else' } }, rules: [{}, { to }] }],
   ['peers', { mtls: { mode: 'STRICT' } }],
   ['peers', { selector, mtls: { mode: 'PERMISSIVE' }, portLevelMtls: { 80: { mode: 'STRICT' } } }],
   ['peers', { selector, mtls: { mode: 'STRICT' }, portLevelMtls: { 81: { mode: 'DISABLE' } } }],
