@@ -34,8 +34,11 @@ export async function openTunnel(
     tunnel.responseHeaders = answered
     return tunnel
   } catch (error) {
-    if (tunnel.resetCode === errorCode.refusedStream) return { unserved: 'refused', why: error }
-    if (session.broke) return { unserved: 'lost', why: error }
+    // Whoever has answered has looked at it.
+    if (!tunnel.stream.answered) {
+      if (tunnel.resetCode === errorCode.refusedStream) return { unserved: 'refused', why: error }
+      if (session.broke) return { unserved: 'lost', why: error }
+    }
     tunnel.reset(errorCode.cancel)
     throw error
   }

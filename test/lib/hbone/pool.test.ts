@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { connect as tlsConnect, type TLSSocket } from 'node:tls'
+import { connect as tlsConnect, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
-import { MeshError, sleep, type SocketAddress } from '#base'
+import { ip, MeshError, sleep, type SocketAddress } from '#base'
 import { HbonePool, type InboundTunnel } from '#hbone'
 import {
   certificateOf,
@@ -20,7 +20,9 @@ import {
   until,
 } from './support.ts'
 import { unsentBudget } from '../../../lib/hbone/memory.ts'
-import { frame, headers, hello, type, windowUpdate } from './frames.ts'
+import { errorCode } from '../../../lib/hbone/frames.ts'
+import { hpackEncode } from '../../../lib/hbone/hpack/encode.ts'
+import { frame, headers, hello, parseFrames, rst, type, windowUpdate } from './frames.ts'
 
 const accept = (tunnel: InboundTunnel) => tunnel.accept()
 const codeOf = (error: unknown) => (error instanceof MeshError ? error.code : String(error))
@@ -260,6 +262,34 @@ t.test('a peer that asks for answers and does not read them is cut off', async (
   const pings = Buffer.concat([hello, ...Array.from({ length: 200_000 }, () => ping)])
   for (let i = 0; i < 4; i++) greedy.write(i === 0 ? pings : pings.subarray(hello.length))
   t.match((await served.connections[0]?.closed)?.error, { message: 'peer does not read' })
+})
+
+t.test('a CONNECT that was answered is not sent again, whatever comes after the answer', async (t) => {
+  const refusal = hpackEncode([[':status', '503']])
+  const asked: number[] = []
+  const credentials = { key: server.privateKeyPem, cert: server.chainPem[0] ?? '', ca: root.certPem }
+  const listener = createTlsServer({ ...credentials, requestCert: true, ALPNProtocols: ['h2'] }, (socket) => {
+    socket.on('error', () => undefined)
+    t.teardown(() => void socket.destroy())
+    socket.write(frame(type.settings, 0, 0, Buffer.alloc(0)))
+    socket.on('data', (bytes: Buffer) => {
+      for (const { type: kind, id } of parseFrames(bytes)) {
+        if (kind !== type.headers) continue
+        asked.push(id)
+        socket.write(Buffer.concat([headers(id, 0, refusal), rst(id, errorCode.refusedStream)]))
+      }
+    })
+  })
+  listener.listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  t.teardown(() => void listener.close())
+  const bound = listener.address()
+  const port = typeof bound === 'object' && bound ? bound.port : 0
+  const error: unknown = await poolOf(t)
+    .connect(towards({ address: ip('127.0.0.1'), port }))
+    .catch((e: unknown) => e)
+  t.match(error, { code: 'http-status', cause: { status: 503 } })
+  t.strictSame(asked, [1])
 })
 
 t.test('what waits for a peer with small frames that does not read is accounted for', async (t) => {
