@@ -182,8 +182,7 @@ export async function talk(socket: Socket, text: string, ms = 15_000): Promise<s
   socket.on('data', (part: Buffer) => parts.push(part))
   const ended = Promise.race([once(socket, 'end', { signal }), once(socket, 'close', { signal })])
   socket.end(text)
-  await ended
-  socket.destroy()
+  await ended.finally(() => socket.destroy())
   return Buffer.concat(parts).toString()
 }
 

@@ -62,6 +62,7 @@ async function hold(netns: Parameters<typeof connectIn>[0]): Promise<Socket | un
       once(socket, 'close', { signal }).then(() => undefined),
       once(socket, 'end', { signal }).then(() => undefined),
     ])
+    if (!first) socket.destroy() // half of it would stay, and keep this process
     return first ? socket : undefined
   } catch {
     return undefined
