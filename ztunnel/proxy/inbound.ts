@@ -56,17 +56,16 @@ async function handleTunnel(
     if (tunnel.method !== 'CONNECT')
       throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
     const local = await localWorkload(ctx, ctx.signal)
-    const room = ctx.admission.take(1, ctx.pod.uid)
-    if (!room) throw noRoom()
     const { loopbackTunnel } = ctx.tuning
     const question = { local, podIp: podAddress.address, network: ctx.network, loopbackTunnel }
     const target = resolveInbound(ctx.state, question, tunnel.authority)
     if (target.kind === 'accept') {
+      const room = ctx.admission.take(1, ctx.pod.uid)
+      if (!room) throw noRoom()
       // Not waited for: what is kept here would be kept for as long as the tunnel is open.
       const denied = (bug: unknown) => deny(tunnel, podAddress, ctx, bug)
       return void proxyTunnel({ tunnel, podAddress, local, target, ctx, room }).catch(denied)
     }
-    room[Symbol.dispose]()
     tunnel.refuse(target.status)
     const code = target.status === 400 ? 'bad-request' : 'no-upstream'
     logDenied(tunnel, podAddress, ctx, new MeshError(code, { message: target.message }), target.reason)
