@@ -240,7 +240,7 @@ export class HbonePool {
     this.#entries.clear()
   }
 
-  /** Lets live tunnels finish; nothing new is opened. */
+  /** Lets live tunnels finish; whoever is still to be connected gets a new connection. */
   drain(): void {
     for (const entry of this.#entries.values()) {
       for (const session of entry.sessions) session.drain()
