@@ -30,11 +30,14 @@ export function logFindings(inputs: Inputs, { policies, serviceEntries }: Mesh, 
       for (const { key, old, row } of changes) {
         const waypoint = row?.metadata.labels?.[useWaypoint]
         if (!waypoint || waypoint === 'none' || waypoint === old?.metadata.labels?.[useWaypoint]) continue
-        log.warn('waypoint asked for, but this release has none; traffic stays at L4', {
-          kind,
-          key,
-          waypoint,
-        })
+        log.warn(
+          'waypoint asked for; this release brings no waypoint program, so traffic stays at L4 unless another serves it',
+          {
+            kind,
+            key,
+            waypoint,
+          },
+        )
       }
     }
   stack.use(inputs.pods.subscribe(waypointLabel('Pod')))

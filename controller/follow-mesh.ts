@@ -54,6 +54,8 @@ function inputsFrom(
     peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
     serviceEntries: reflect(client, kinds.ServiceEntry, { ...all, optional: true }),
     workloadEntries: reflect(client, kinds.WorkloadEntry, { ...all, optional: true }),
+    gateways: reflect(client, kinds.Gateway, { ...all, optional: true }),
+    gatewayClasses: reflect(client, kinds.GatewayClass, { ...all, optional: true }),
     meshConfig: liveSettings(maps, log.child('mesh-config')),
   }
 }

@@ -15,16 +15,15 @@ type Options = GatewayOptions &
 /** What keeps the GatewayClasses and whatever Gateways of ours ask for. */
 export function gatewayWriters(options: Options): readonly Writer[] {
   const { client, namespace, inputs, rootNamespace, render, signal, log } = options
-  const all = { signal, log, optional: true }
   // The children of our waypoints only: all Deployments and accounts of a cluster are none of our business.
   const ours = { signal, log, labelSelector: 'gateway.istio.io/managed=istio.io-mesh-controller' }
-  const classes = reflect(client, kinds.GatewayClass, all)
+  const classes = inputs.gatewayClasses
   const gateways = gatewayWriter({
     client,
     namespace,
     rootNamespace,
     render,
-    gateways: reflect(client, kinds.Gateway, all),
+    gateways: inputs.gateways,
     classes,
     namespaces: inputs.namespaces,
     services: inputs.services,

@@ -17,7 +17,9 @@ import type { ServiceEntry } from './service-entry.ts'
 import { meshService } from './services.ts'
 import type { Settings } from './settings.ts'
 import { hiddenNamespaces } from './visibility.ts'
+import { boundService, boundWorkload, type WithWaypoints } from './waypoint-fields.ts'
 import { type WaypointReference, waypointReferences } from './waypoint-references.ts'
+import { type Waypoint, waypointsFrom } from './waypoints.ts'
 import { endpointWorkloads, localityOf, podWorkload, type WorkloadContext } from './workloads.ts'
 
 export type { CompiledPolicy } from './authorization-policy.ts'
@@ -53,6 +55,8 @@ export type Mesh = Readonly<{
   entryConditions: Collection<readonly Condition[]>
   /** Namespaces that we do not look at. */
   hiddenNamespaces: Collection<true>
+  /** Gateways that something can be bound to. */
+  waypoints: Collection<Waypoint>
   waypointReferences: Collection<WaypointReference>
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
@@ -70,7 +74,8 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const hidden = hiddenNamespaces(inputs)
   const entries = entriesFrom(inputs, hidden, log)
   const { policiesOf } = policies
-  const context = { inputs, indexes, settings, entries, hidden, localities, policiesOf }
+  const waypoints = waypointsFrom(inputs, settings)
+  const context = { inputs, indexes, settings, entries, hidden, localities, policiesOf, waypoints }
   const workloads = workloadsFrom(context, options)
   const services = servicesFrom(context, options)
   const tables = {
@@ -79,7 +84,8 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     serviceEntries: entries.entries,
     entryConditions: entries.conditions,
     hiddenNamespaces: hidden,
-    waypointReferences: waypointReferences(inputs),
+    waypoints,
+    waypointReferences: waypointReferences(inputs, waypoints),
     addresses: join('Addresses', [
       encoded('WorkloadAddresses', workloads, addressOfWorkload),
       encoded('ServiceAddresses', services, addressOfService),
@@ -95,7 +101,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
 
 /** Of pods, of endpoints without a pod, of WorkloadEntries, and of the endpoints that ServiceEntries list. */
 function workloadsFrom(
-  context: WorkloadContext,
+  context: WorkloadContext & WithWaypoints,
   log: Readonly<{ log?: Logger }>,
 ): Collection<workload.Workload> {
   const { inputs, entries } = context
@@ -103,7 +109,7 @@ function workloadsFrom(
   const pods = deriveMany(
     'PodWorkloads',
     inputs.pods,
-    (pod, fetch) => [podWorkload(pod, fetch, context)].filter((row) => row !== undefined),
+    (pod, fetch) => boundWorkload(podWorkload(pod, fetch, context), pod, fetch, context),
     uid,
   )
   const endpoints = deriveMany(
@@ -115,7 +121,7 @@ function workloadsFrom(
   const machines = deriveMany(
     'WorkloadEntryWorkloads',
     inputs.workloadEntries,
-    (entry, fetch) => [entryWorkload(entry, fetch, context)].filter((row) => row !== undefined),
+    (entry, fetch) => boundWorkload(entryWorkload(entry, fetch, context), entry, fetch, context),
     uid,
   )
   const inline = deriveMany(
@@ -129,7 +135,7 @@ function workloadsFrom(
 
 /** Of Kubernetes Services and of ServiceEntries; a name that both have is the former's. */
 function servicesFrom(
-  context: EntryContext & Readonly<{ hidden: Collection<true> }>,
+  context: EntryContext & WithWaypoints & Readonly<{ hidden: Collection<true> }>,
   log: Readonly<{ log?: Logger }>,
 ): Collection<workload.Service> {
   const { inputs, settings, hidden, entries } = context
@@ -139,14 +145,17 @@ function servicesFrom(
     inputs.services,
     (service, fetch) =>
       fetch.one(hidden, namespaceOf(service)) === undefined
-        ? [meshService(service, fetch, inputs, settings)].filter((row) => row !== undefined)
+        ? boundService(meshService(service, fetch, inputs, settings), service, fetch, context)
         : [],
     options,
   )
   const external = deriveMany(
     'EntryServices',
     entries.claims,
-    (claim, fetch) => [entryService(claim, fetch, context)].filter((row) => row !== undefined),
+    (claim, fetch) => {
+      const object = fetch.one(inputs.serviceEntries, claim.entry.key)
+      return boundService(entryService(claim, fetch, context), object, fetch, context)
+    },
     options,
   )
   return join('Services', [kubernetes, external])

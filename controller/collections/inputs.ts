@@ -23,6 +23,8 @@ export type Inputs = Readonly<{
   peerAuthentications: Collection<Custom>
   serviceEntries: Collection<Custom>
   workloadEntries: Collection<Custom>
+  gateways: Collection<Custom>
+  gatewayClasses: Collection<Custom>
   /** One row, `mesh`; none means the defaults. */
   meshConfig: Collection<LiveSettings>
 }>

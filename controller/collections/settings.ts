@@ -33,6 +33,7 @@ export const defaultLiveSettings: LiveSettings = {
 export const labels = {
   network: 'topology.istio.io/network',
   useWaypoint: 'istio.io/use-waypoint',
+  ingressUseWaypoint: 'istio.io/ingress-use-waypoint',
   tunnel: 'networking.istio.io/tunnel',
   canonicalName: 'service.istio.io/canonical-name',
   canonicalRevision: 'service.istio.io/canonical-revision',

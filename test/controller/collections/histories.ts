@@ -50,6 +50,7 @@ export const variants: Record<keyof Inputs, readonly KubeObject[]> = {
   ),
   namespaces: ['shop', 'bank', 'istio-system'].flatMap((name) => [
     namespace(name),
+    namespace(name, { 'istio.io/use-waypoint': 'wp' }),
     namespace(name, { 'topology.istio.io/network': 'net1', mesh: 'on' }),
     {
       ...namespace(name),
@@ -116,9 +117,28 @@ export const variants: Record<keyof Inputs, readonly KubeObject[]> = {
     }),
     object('WorkloadEntry', ns, name, { spec: null }),
   ]),
+  gateways: many(['wp'], (ns, name) => [
+    gateway(ns, name, 'Same'),
+    gateway(ns, name, 'All', { 'istio.io/waypoint-for': 'all' }),
+    object('Gateway', ns, name, { spec: { gatewayClassName: 'istio-waypoint' } }),
+  ]),
+  gatewayClasses: [
+    { metadata: { name: 'istio-waypoint' } },
+    { metadata: { name: 'istio-waypoint', labels: { 'istio.io/waypoint-for': 'workload' } } },
+  ],
   meshConfig: [],
 }
 
+function gateway(ns: string, name: string, from: string, labels: Record<string, string> = {}) {
+  const listeners = [
+    { name: 'mesh', port: 15_008, protocol: 'HBONE', allowedRoutes: { namespaces: { from } } },
+  ]
+  return {
+    metadata: { name, namespace: ns, labels },
+    spec: { gatewayClassName: 'istio-waypoint', listeners },
+    status: { addresses: [{ type: 'IPAddress', value: '10.96.9.9' }] },
+  }
+}
 function slice(ns: string, name: string, of: string, endpoints: unknown[]) {
   const metadata = { name, namespace: ns, labels: { 'kubernetes.io/service-name': of } }
   return { metadata, addressType: 'IPv4', endpoints, ports: [{ name: 'http', port: 9090 }] }

@@ -280,8 +280,8 @@ t.test('a Service that asks for a waypoint, by its own label or its namespace’
       .waypointReferences.list()
       .map((r) => r.waypoint)
   t.strictSame(refs(service()), [])
-  t.strictSame(refs(service({}, asks)), ['wp'])
-  t.strictSame(refs(service(), [namespace('shop', asks)]), ['wp'])
+  t.strictSame(refs(service({}, asks)), ['shop/wp'])
+  t.strictSame(refs(service(), [namespace('shop', asks)]), ['shop/wp'])
   t.strictSame(
     refs(service({}, { labels: { 'istio.io/use-waypoint': 'none' } }), [namespace('shop', asks)]),
     [],

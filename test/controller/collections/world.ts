@@ -38,6 +38,8 @@ export type Objects = Readonly<{
   peers?: readonly Custom[]
   serviceEntries?: readonly Custom[]
   workloadEntries?: readonly Custom[]
+  gateways?: readonly Custom[]
+  gatewayClasses?: readonly Custom[]
   live?: Partial<LiveSettings>
   settings?: Partial<Settings>
 }>
@@ -58,6 +60,8 @@ export const meshOf = (o: Objects) =>
       peerAuthentications: rows('peers', o.peers),
       serviceEntries: rows('serviceEntries', o.serviceEntries),
       workloadEntries: rows('workloadEntries', o.workloadEntries),
+      gateways: rows('gateways', o.gateways),
+      gatewayClasses: rows('gatewayClasses', o.gatewayClasses),
       meshConfig: fixed('meshConfig', { [liveKey]: { ...defaultLiveSettings, ...o.live } }),
     },
     { ...settings, ...o.settings },

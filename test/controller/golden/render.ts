@@ -41,6 +41,8 @@ export function golden({ given, settings = {}, mesh = {} }: Case, usual: Usual) 
     peers: of<Custom>('PeerAuthentication'),
     serviceEntries: of<Custom>('ServiceEntry'),
     workloadEntries: of<Custom>('WorkloadEntry'),
+    gateways: of<Custom>('Gateway'),
+    gatewayClasses: of<Custom>('GatewayClass'),
     live: liveSettingsFrom(mesh),
     settings,
   })

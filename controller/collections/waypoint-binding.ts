@@ -1,0 +1,125 @@
+import type { Collection, Fetch, KubeObject, Namespace } from '#kube'
+import { namespaceOf } from './inputs.ts'
+import { selects } from './label-selector.ts'
+import { labels } from './settings.ts'
+import type { Waypoint } from './waypoints.ts'
+
+/** Why an object that asks for a waypoint has none. */
+export type UnboundReason =
+  | 'WaypointIsNotReady'
+  | 'AttachmentDenied'
+  | 'UnsupportedTrafficType'
+  | 'CrossNamespaceWaypointForbidden'
+/** Which waypoint an object has. */
+export type Binding =
+  | Readonly<{ kind: 'none' }>
+  | Readonly<{ kind: 'unbound'; reference: string; reason: UnboundReason; message: string }>
+  | Readonly<{
+      kind: 'bound'
+      waypoint: Waypoint
+      canary?: Readonly<{ waypoint: Waypoint; weight: number }>
+      /** Why a canary that was asked for is not used. */
+      problem?: string
+    }>
+
+/** What is bound: traffic to a service, or traffic to the address of a workload. */
+export type Target = Readonly<{ kind: 'workload' } | { kind: 'service'; seenInNamespaceOnly?: boolean }>
+type Context = Readonly<{ waypoints: Collection<Waypoint>; namespaces: Collection<Namespace> }>
+
+const none: Binding = { kind: 'none' }
+/** Gateways of the mesh itself never have a waypoint: traffic would go in circles. */
+const neverBound: readonly (string | undefined)[] = [
+  'istio.io-mesh-controller',
+  'istio.io-eastwest-controller',
+]
+
+/**
+ * The waypoint of an object: its own label says, and only without one its namespace's. An own label that leads nowhere
+ * never falls back to the namespace's: traffic stays at L4, and a condition says why.
+ */
+export function bindingOf(object: KubeObject, target: Target, fetch: Fetch, context: Context): Binding {
+  const own = object.metadata.labels ?? {}
+  if (neverBound.includes(own['gateway.istio.io/managed'])) return none
+  const isOwn = own[labels.useWaypoint] !== undefined && own[labels.useWaypoint] !== ''
+  const level = isOwn ? object : fetch.one(context.namespaces, namespaceOf(object))
+  const words = level?.metadata.labels ?? {}
+  const reference = referenceIn(words, labels.useWaypoint, namespaceOf(object))
+  if (reference === undefined) return none
+  const found = reach(reference, object, target, fetch, context)
+  if (found.kind === 'unbound')
+    // A waypoint of the whole namespace need not be for workloads; that is nobody's mistake.
+    return found.reason === 'UnsupportedTrafficType' && target.kind === 'workload' && !isOwn ? none : found
+  if (target.kind === 'workload') return found
+  const canary = referenceIn(words, canaryLabel, namespaceOf(object))
+  if (canary === undefined) return found
+  const weight = level?.metadata.annotations?.['istio.io/use-waypoint-canary-weight']
+  return withCanary(found, reach(canary, object, target, fetch, context), weight)
+}
+
+const canaryLabel = 'istio.io/use-waypoint-canary'
+
+/** `none` is the opt-out. */
+function referenceIn(
+  words: Readonly<Record<string, string>>,
+  label: string,
+  namespace: string,
+): string | undefined {
+  const name = words[label]
+  return !name || name === 'none' ? undefined : `${words[`${label}-namespace`] || namespace}/${name}`
+}
+
+type Reached = Extract<Binding, { kind: 'bound' | 'unbound' }>
+
+/** The waypoint of this name, if it is there and lets the object in. */
+function reach(
+  reference: string,
+  object: KubeObject,
+  target: Target,
+  fetch: Fetch,
+  { waypoints, namespaces }: Context,
+): Reached {
+  const unbound = (reason: UnboundReason, why: string): Reached => ({
+    kind: 'unbound',
+    reference,
+    reason,
+    message: `waypoint ${reference}: ${why}; traffic stays at L4`,
+  })
+  const waypoint = fetch.one(waypoints, reference)
+  if (waypoint === undefined) return unbound('WaypointIsNotReady', 'no such Gateway has an address yet')
+  const namespace = namespaceOf(object)
+  if (target.kind === 'service' && target.seenInNamespaceOnly === true && waypoint.namespace !== namespace)
+    return unbound('CrossNamespaceWaypointForbidden', 'it is in a namespace that does not see this host')
+  if (!letsIn(waypoint, namespace, () => fetch.one(namespaces, namespace)?.metadata.labels))
+    return unbound('AttachmentDenied', `its listener does not allow namespace ${namespace}`)
+  if (waypoint.trafficType !== 'all' && waypoint.trafficType !== target.kind)
+    return unbound('UnsupportedTrafficType', `it is not for traffic of type ${target.kind}`)
+  return { kind: 'bound', waypoint }
+}
+
+function letsIn(
+  { allowed, namespace: home }: Waypoint,
+  namespace: string,
+  labelsOf: () => Readonly<Record<string, string>> | undefined,
+): boolean {
+  switch (allowed?.from) {
+    case 'Same':
+      return namespace === home
+    case 'All':
+      return true
+    case 'Selector':
+      return selects(allowed.selector, labelsOf())
+    default:
+      return false
+  }
+}
+
+/** A canary that cannot be used leaves everything to the primary. */
+function withCanary(primary: Reached, canary: Reached, weightText = '0'): Binding {
+  if (primary.kind !== 'bound') return primary
+  if (canary.kind !== 'bound') return { ...primary, problem: `canary: ${canary.reason}` }
+  if (canary.waypoint.key === primary.waypoint.key)
+    return { ...primary, problem: 'canary: CanarySameAsPrimary' }
+  const weight = /^\d{1,3}$/.test(weightText) ? Number(weightText) : 101
+  if (weight > 100) return { ...primary, problem: 'canary: CanaryInvalidWeight' }
+  return { ...primary, canary: { waypoint: canary.waypoint, weight } }
+}
