@@ -1,11 +1,12 @@
 import { type Metadata, status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import type { ClientStatus } from './client-status.ts'
+import { PodQuota } from './pod-quota.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import type { View } from './snapshot.ts'
 import { SendBudget } from './send-budget.ts'
 import type { Call } from './service.ts'
-import { AdsStream, type Caller, type Outlet } from './stream.ts'
+import { AdsStream, type Caller, notReading, type Outlet } from './stream.ts'
 
 export type ServeOptions = PublisherOptions &
   Readonly<{
@@ -19,10 +20,10 @@ export type ServeOptions = PublisherOptions &
     /** The key by which a client on a node is given that node's workloads without asking. */
     nodeKey: (node: string) => string
     version: string
+    /** For tests; see `sendBudgetBytes` and `sendTimeoutMs`. */
+    limits?: Readonly<{ budgetBytes: number; timeoutMs: number }>
   }>
 
-/** One is what a client needs, two while it reconnects. */
-const maxStreamsPerPod = 8
 /** Buffered for all clients together: the mesh of 10,000 pods some sixteen times. The others wait their turn. */
 const sendBudgetBytes = 64 << 20
 /** Long for a client that is alive, and short enough for those that wait behind one that is not. */
@@ -41,17 +42,17 @@ export type DeltaServer = Disposable &
 /** Publishes the collections to whoever subscribes. */
 export function serveDeltas(options: ServeOptions): DeltaServer {
   const { log, metrics, version } = options
-  const streams = new Map<AdsStream, string>()
+  const streams = new Map<AdsStream, Readonly<{ peer: string; pod: string }>>()
   const counted = () => metrics.clients.set({ version }, streams.size)
   const publisher = new Publisher(options, (url, names) => {
     for (const stream of streams.keys()) stream.published(url, names)
   })
-  const budget = new SendBudget(sendBudgetBytes)
-  const perPod = new Map<string, number>()
-  const release = (pod: string) => {
-    const left = (perPod.get(pod) ?? 1) - 1
-    if (left > 0) perPod.set(pod, left)
-    else perPod.delete(pod)
+  const limits = options.limits ?? { budgetBytes: sendBudgetBytes, timeoutMs: sendTimeoutMs }
+  const budget = new SendBudget(limits.budgetBytes)
+  const quota = new PodQuota()
+  const letGo = (pod: string) => {
+    quota.stick(pod)
+    for (const [stream, of] of streams) if (of.pod === pod) stream.end(notReading)
   }
   const serve = async (call: Call) => {
     call.on('error', (error) => log.debug('stream failed', { error: messageOf(error) }))
@@ -65,21 +66,23 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       return void call.emit('error', { code, details: 'authentication failure' })
     }
     const pod = caller.pod?.uid ?? ''
-    const open = (perPod.get(pod) ?? 0) + 1
-    if (open > maxStreamsPerPod) {
-      log.warn('stream refused', { peer: call.getPeer(), reason: 'too many streams of one pod' })
+    const full = quota.enter(pod)
+    if (full !== undefined) {
+      log.warn('stream refused', { peer: call.getPeer(), reason: full })
       return void call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'too many streams' })
     }
-    perPod.set(pod, open)
     const { views } = publisher
     const { nodeKey } = options
-    const shared = { views, nodeKey, budget, sendTimeoutMs, log, metrics }
-    const stream = new AdsStream(outletOf(call), { ...shared, caller })
-    streams.set(stream, call.getPeer())
+    const shared = { views, nodeKey, budget, sendTimeoutMs: limits.timeoutMs, log, metrics }
+    const stream = new AdsStream(
+      outletOf(call, () => letGo(pod)),
+      { ...shared, caller },
+    )
+    streams.set(stream, { peer: call.getPeer(), pod })
     counted()
     const gone = () => {
       if (streams.delete(stream)) {
-        release(pod)
+        quota.leave(pod)
         counted()
       }
       stream.end()
@@ -95,7 +98,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       })
     },
     views: publisher.views,
-    clients: () => [...streams].map(([stream, peer]) => stream.status(peer)),
+    clients: () => [...streams].map(([stream, { peer }]) => stream.status(peer)),
     [Symbol.dispose]() {
       publisher[Symbol.dispose]()
       for (const stream of streams.keys()) stream.end()
@@ -104,7 +107,11 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   }
 }
 
-const outletOf = (call: Call): Outlet => ({
+const outletOf = (call: Call, letGo: () => void): Outlet => ({
   write: (response, taken) => void call.write(response, taken),
-  end: (refusal) => void (refusal ? call.emit('error', refusal) : call.end()),
+  end: (refusal) => {
+    if (refusal === notReading) letGo()
+    if (refusal) call.emit('error', refusal)
+    else call.end()
+  },
 })

@@ -57,6 +57,8 @@ const smallBytes = 64 << 10
 
 /** Why a stream is ended. */
 export type Refusal = Readonly<{ code: status; details: string }>
+/** The transport still holds what it was given, until the client reads after all or its connection ends. */
+export const notReading: Refusal = { code: status.UNAVAILABLE, details: 'client does not read' }
 
 /** One client's stream: what it asked for per type, and what is on its way to it. */
 export class AdsStream {
@@ -106,7 +108,6 @@ export class AdsStream {
     if (this.#ended) return
     this.#ended = true
     for (const waiting of this.#waiting.values()) waiting?.[Symbol.dispose]()
-    for (const sent of this.#onTheirWay) this.#taken(sent)
     const { caller, log } = this.#options
     if (refusal)
       log.warn('stream ended', {
@@ -114,6 +115,7 @@ export class AdsStream {
         reason: refusal.details,
       })
     this.#outlet.end(refusal)
+    for (const sent of this.#onTheirWay) this.#taken(sent) // last: what this lets in is not to be another of the same
   }
 
   /** What this client has, as far as it has said so. */
@@ -243,7 +245,7 @@ export class AdsStream {
 
   #tooSlow(): void {
     this.#options.metrics.writeTimeouts.inc()
-    this.end({ code: status.UNAVAILABLE, details: 'client does not read' })
+    this.end(notReading)
   }
 }
 
