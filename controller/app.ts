@@ -1,3 +1,4 @@
+import { ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { messageOf, retry } from '#base'
 import { type Collection, type KubeClient, kinds, lease, type Pod } from '#kube'
 import {
@@ -38,7 +39,15 @@ import { version } from './version.ts'
 import { writersOf } from './writers.ts'
 
 export type App = AsyncDisposable &
-  Readonly<{ ports: Readonly<{ xds: number; webhook: number; monitoring: number; readiness: number }> }>
+  Readonly<{
+    ports: Readonly<{
+      xds: number
+      plaintextXds?: number
+      webhook: number
+      monitoring: number
+      readiness: number
+    }>
+  }>
 
 /** Starts the controller; what fails half-way leaves nothing open. Closing is the reverse of opening. */
 export async function startController(config: Config, client: KubeClient, log: Logger): Promise<App> {
@@ -106,11 +115,11 @@ export async function startController(config: Config, client: KubeClient, log: L
   stack.defer(() => stop.abort()) // before waiting for what listens to it
   log.info('ready', {
     version,
-    xds: served.port,
+    ...served.ports,
     workloads: mesh.workloads.size(),
     services: mesh.services.size(),
   })
-  const ports = { xds: served.port, webhook: webhook.port, monitoring: monitoring.port, readiness: http.port }
+  const ports = { ...served.ports, webhook: webhook.port, monitoring: monitoring.port, readiness: http.port }
   const open = stack.move()
   return { ports, [Symbol.asyncDispose]: () => open.disposeAsync() }
 }
@@ -179,7 +188,8 @@ type GrpcOptions = Readonly<{
   signal: AbortSignal
 }>
 
-type Served = AsyncDisposable & Readonly<{ port: number; debugRoutes: Routes }>
+type Served = AsyncDisposable &
+  Readonly<{ ports: Readonly<{ xds: number; plaintextXds?: number }>; debugRoutes: Routes }>
 type Routes = Record<string, Route>
 
 async function serveGrpc(o: GrpcOptions): Promise<Served> {
@@ -203,23 +213,34 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
   const { clients } = deltas
   const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })
-  server.addService(adsService, {
+  const handlers = {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
     streamAggregatedResources: debugStream(debug),
-  })
+  }
+  server.addService(adsService, handlers)
   server.addService(
     ca.IstioCertificateServiceService,
     certificateService({ ...certificates, authority: authority.current, world }),
   )
-  const port = await listen(server, config.ports.xds, o.credentials)
+  const xds = await listen(server, config.ports.xds, o.credentials)
+  const plaintext = await servePlaintext(config.ports.plaintextXds, handlers)
   return {
-    port,
+    ports: { xds, ...(plaintext ? { plaintextXds: plaintext.port } : {}) },
     debugRoutes: debugRoutes(debug),
     [Symbol.asyncDispose]: async () => {
       deltas[Symbol.dispose]()
-      await closeServer(server)
+      await Promise.all([closeServer(server), plaintext?.[Symbol.asyncDispose]()])
     },
   }
+}
+
+/** xDS without TLS, where somebody asks for it: the same tokens are wanted, and no certificates are signed there. */
+async function servePlaintext(port: number | undefined, handlers: UntypedServiceImplementation) {
+  if (port === undefined) return undefined
+  const server = newGrpcServer()
+  server.addService(adsService, handlers)
+  const bound = await listen(server, port, ServerCredentials.createInsecure())
+  return { port: bound, [Symbol.asyncDispose]: () => closeServer(server) }
 }
 
 const monitoringRoutes = (registry: Registry): Routes => ({

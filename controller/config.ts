@@ -45,6 +45,7 @@ const Env = z.object({
   PILOT_IP_AUTOALLOCATE_IPV6_PREFIX: block(16).prefault('2001:2::/48'),
   ISTIOD_CUSTOM_HOST: list.default([]),
   XDS_PORT: port.default(15_012),
+  XDS_PLAINTEXT_PORT: port.optional(),
   WEBHOOK_PORT: port.default(15_017),
   MONITORING_PORT: port.default(15_014),
   READINESS_PORT: port.default(8080),
@@ -86,6 +87,8 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     customHosts: e.ISTIOD_CUSTOM_HOST,
     ports: {
       xds: e.XDS_PORT,
+      /** Undefined: not served. Istio's is 15010. */
+      plaintextXds: e.XDS_PLAINTEXT_PORT,
       webhook: e.WEBHOOK_PORT,
       monitoring: e.MONITORING_PORT,
       readiness: e.READINESS_PORT,

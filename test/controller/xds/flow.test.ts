@@ -81,7 +81,7 @@ function openRaw(port: number, pod: string) {
   frame.writeUInt32BE(firstRequest.length, 1)
   stream.write(Buffer.concat([frame, firstRequest]))
   const state = { bytes: 0, status: '' }
-  const told = (headers: IncomingHttpHeaders) => (state.status = `${headers['grpc-status'] ?? ''}`)
+  const told = (headers: IncomingHttpHeaders) => (state.status = [headers['grpc-status'] ?? []].flat().join())
   stream.on('trailers', told)
   stream.on('response', told) // a refusal has no trailers of its own
   return {
