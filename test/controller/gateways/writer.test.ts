@@ -1,12 +1,11 @@
 import t from 'tap'
 import { isRecord } from '#base'
-import { type Custom, type KubeObject, kinds, reflect } from '#kube'
-import { silent } from '#telemetry'
-import { classWriter, gatewayWriter } from '../../../controller/gateways/index.ts'
-import { conditionsOf, lead } from '../../../controller/reconcile/index.ts'
+import { type Custom, type KubeObject, kinds } from '#kube'
+import { conditionsOf } from '../../../controller/reconcile/index.ts'
 import { FakeKube } from '../../fakes/fake-kube.ts'
 import { until } from '../../fakes/until.ts'
-import { renderOptions, waypoint } from './gateway-kit.ts'
+import { waypoint } from './gateway-kit.ts'
+import { startWriters } from './start-writers.ts'
 
 const namespace = (name: string, labels: Record<string, string> = {}) => ({
   apiVersion: 'v1',
@@ -23,34 +22,7 @@ const slice = (name: string, port: string, ready: boolean) => ({
 })
 const children = [kinds.ServiceAccount, kinds.Deployment, kinds.Service] as const
 
-/** The writers over a fake API server; all Gateways are in namespace `shop`. */
-async function start(kube: FakeKube) {
-  const stop = new AbortController()
-  const { signal } = stop
-  const client = kube.client()
-  const all = { signal, log: silent }
-  const managed = { ...all, labelSelector: 'gateway.istio.io/managed=istio.io-mesh-controller' }
-  const inputs = {
-    gateways: reflect(client, kinds.Gateway, all),
-    classes: reflect(client, kinds.GatewayClass, all),
-    namespaces: reflect(client, kinds.Namespace, all),
-    services: reflect(client, kinds.Service, all),
-    slices: reflect(client, kinds.EndpointSlice, all),
-    deployments: reflect(client, kinds.Deployment, managed),
-    accounts: reflect(client, kinds.ServiceAccount, managed),
-  }
-  await Promise.all(Object.values(inputs).map(({ synced }) => synced))
-  const { network: _, ...render } = renderOptions
-  const own = { client, namespace: 'istio-system', rootNamespace: 'istio-system', render, log: silent }
-  const writers = [gatewayWriter({ ...own, ...inputs }), classWriter({ ...own, classes: inputs.classes })]
-  const done = lead(writers, signal)
-  return {
-    [Symbol.asyncDispose]: async () => {
-      stop.abort()
-      await done
-    },
-  }
-}
+const start = (kube: FakeKube) => startWriters(kube.client())
 
 const have = (kube: FakeKube, name = 'waypoint') =>
   children.filter((kind) => kube.read<KubeObject>(kind, name, 'shop') !== undefined).map(({ kind }) => kind)
