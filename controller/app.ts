@@ -28,6 +28,7 @@ import type { Config } from './config.ts'
 import { followMesh } from './follow-mesh.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { debugRoutes, debugStream } from './debug/index.ts'
+import { fleetMetrics } from './fleet-metrics.ts'
 import { debugging } from './debugging.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
@@ -211,6 +212,7 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
     metrics: xdsMetrics(registry),
   })
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
+  fleetMetrics(registry, mesh.services.size)
   const { clients } = deltas
   const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })
   const handlers = {

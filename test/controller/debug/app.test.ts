@@ -106,4 +106,12 @@ t.test('/debug on the monitoring port shows the mesh and where a row came from',
   })
   t.match(JSON.stringify(await get(`krtz?collection=Workloads&key=${key}`)), /"collection":"pods"/i)
   t.equal((await running.get(running.app.ports.monitoring, '/debug/force_disconnect')).status, 404)
+  const metrics = await running.metrics()
+  for (const line of [
+    /^pilot_info\{version="0.1.0"\} 1$/m,
+    /^istio_build\{component="pilot",tag="0.1.0"\} 1$/m,
+    /^istiod_uptime_seconds \d/m,
+    /^pilot_services 0$/m,
+  ])
+    t.match(metrics, line)
 })
