@@ -315,10 +315,13 @@ const maxDefaultWorkers = 4
 /** What nobody asks for on purpose. */
 const maxWorkers = 128
 
-/** One data worker per processor unless somebody knows better (ztunnel: config.rs). */
+/**
+ * One data worker per two processors unless somebody knows better: applications want processors too, and on two of them
+ * a second worker was measured to cost a fifth of the new connections (`npm run bench`), since each warms up by itself.
+ */
 function workerCount(wanted: string | undefined, limit = Number.POSITIVE_INFINITY): number {
   const processors = availableParallelism()
-  if (wanted === undefined) return Math.min(processors, limit, maxDefaultWorkers)
+  if (wanted === undefined) return Math.min(Math.ceil(processors / 2), limit, maxDefaultWorkers)
   const number = Number.parseInt(wanted, 10)
   const workers = wanted.endsWith('%') ? Math.ceil((processors * number) / 100) : number || processors
   return Math.min(Math.max(workers, 1), maxWorkers)

@@ -207,12 +207,12 @@ t.test('who it works for: a node and its own pod, or one workload beside it', as
   for (const [message, env] of refusals) t.throws(() => parseConfig(env), { message: new RegExp(message) })
 })
 
-t.test('data workers: one per processor and at most four, or as many as somebody says', async (t) => {
+t.test('data workers: one per two processors and at most four, or as many as somebody says', async (t) => {
   const workers = (wanted?: string) =>
     parseConfig({ NODE_NAME: 'n1', ...(wanted === undefined ? {} : { ZTUNNEL_WORKER_THREADS: wanted }) })
       .workers
   const processors = availableParallelism()
-  t.equal(workers(), Math.min(4, processors))
+  t.equal(workers(), Math.min(4, Math.ceil(processors / 2)))
   t.equal(workers('3'), 3)
   t.equal(workers('0'), processors)
   t.equal(workers('1%'), 1)
