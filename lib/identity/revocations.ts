@@ -96,15 +96,17 @@ export function watchCrl(o: RevocationsOptions): Revocations {
   const lists = new RevocationLists()
   const listeners = new Set<() => void>()
   let empties = 0
-  const failed = (reason: string) => {
-    metrics?.crlFailed()
+  let wasThere = false
+  const failed = (reason: string, isAlarm = true) => {
+    if (isAlarm) metrics?.crlFailed()
     log.warn('certificate revocation list not loaded, the last good one stays', { path, error: reason })
   }
   const load = () => {
     const found = read(path)
-    if (found.kind !== 'lists') {
-      return failed(found.kind === 'missing' ? 'no such file' : found.reason)
-    }
+    // Where a mesh has never published any, nothing is wrong: the manifests name the file on every node.
+    if (found.kind === 'missing') return failed('no such file', wasThere)
+    if (found.kind === 'bad') return failed(found.reason)
+    wasThere = true
     // Whoever rewrites a file in place empties it first: nothing is believed only if it stays that way.
     empties = found.lists.length === 0 && lists.entries > 0 ? empties + 1 : 0
     if (empties === 1) return void setTimeout(reload, o.debounceMs ?? confirmMs).unref()

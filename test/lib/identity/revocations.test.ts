@@ -88,11 +88,13 @@ t.test('no file revokes nobody until it is there; a file that goes leaves what i
   const path = join(await folder(t), 'crl.pem')
   const crls = await follow(t, path)
   t.match(crls.warnings, [{ error: 'no such file' }])
+  t.equal(await crls.failures(), 0, 'a mesh without lists raises no alarm')
   t.notOk(crls.isRevoked())
   await writeFile(path, revoking)
   await until(crls.isRevoked)
   await rm(path)
   await until(() => crls.warnings.length === 2)
+  t.equal(await crls.failures(), 1, 'one whose list has gone does')
   t.ok(crls.isRevoked())
 })
 
