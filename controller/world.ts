@@ -8,6 +8,7 @@ export function impersonationWorld(
   pods: Collection<Pod>,
   trustDomain: string,
   trustedAccounts: readonly string[],
+  recheck: World['recheck'],
 ): World {
   const byNode = pods.indexBy(({ spec }) => (spec?.nodeName === undefined ? [] : [spec.nodeName]))
   return {
@@ -18,10 +19,12 @@ export function impersonationWorld(
       return pod && factsOf(pod)
     },
     podsOnNode: (node) => byNode.lookup(node).map(factsOf),
+    recheck,
   }
 }
 
-const factsOf = (pod: Pod): PodFacts => ({
+/** What the rule needs of a pod. */
+export const factsOf = (pod: Pod): PodFacts => ({
   uid: pod.metadata.uid ?? '',
   namespace: pod.metadata.namespace ?? '',
   serviceAccount: pod.spec?.serviceAccountName ?? 'default',

@@ -29,6 +29,7 @@ const options = {
     trustedAccounts: new Set(['istio-system/ztunnel']),
     podNamed: () => pod,
     podsOnNode: () => [{ ...pod, namespace: 'shop', serviceAccount: 'order' }],
+    recheck: async () => ({ kind: 'not-needed' as const }),
   },
   log: silent,
   metrics: caMetrics(new Registry()),

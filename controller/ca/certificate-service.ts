@@ -11,7 +11,7 @@ import { parseCsr, parseSpiffeId, partsOf, type SpiffeId, spiffeId } from '#iden
 import type { Fields, Logger } from '#telemetry'
 import { ca } from '#wire'
 import { type Authority, signWorkload } from './authority.ts'
-import { type Caller, hints, mayImpersonate, type World } from './impersonation.ts'
+import { afterRecheck, type Caller, hints, mayImpersonate, type Reason, type World } from './impersonation.ts'
 import type { CaMetrics } from './metrics.ts'
 
 export type CertificateOptions = Readonly<{
@@ -39,10 +39,11 @@ type Answer =
 const opaque = 'request authentication failure'
 const opaqueImpersonation = 'request impersonation authentication failure'
 
-const impersonationRefused = (reason: string, fields: Fields): Answer => ({
+const impersonationRefused = (reason: Reason | 'not-a-spiffe-id', fields: Fields): Answer => ({
   kind: 'refused',
-  code: status.UNAUTHENTICATED,
-  message: opaqueImpersonation,
+  ...(reason === 'pods-not-confirmed'
+    ? { code: status.UNAVAILABLE, message: 'certificate service unavailable' }
+    : { code: status.UNAUTHENTICATED, message: opaqueImpersonation }),
   reason,
   fields,
 })
@@ -105,7 +106,7 @@ export function certificateService(options: CertificateOptions) {
     const caller = await options.authenticate(call.metadata, call.getPeer())
     if (caller.kind === 'refused')
       return { kind: 'refused', code: codeOf(caller), message: opaque, reason: caller.reason }
-    const subject = subjectOf(caller, call.request, options)
+    const subject = await subjectOf(caller, call.request, options)
     if (typeof subject !== 'string') return subject
     const csr = parseCsr(call.request.csr)
     if ('reject' in csr) {
@@ -146,11 +147,11 @@ export function certificateService(options: CertificateOptions) {
 }
 
 /** The identity that the certificate will have: the caller's own, or the one it may speak for. */
-function subjectOf(
+async function subjectOf(
   caller: Caller,
   { metadata }: ca.IstioCertificateRequest,
   { world, metrics }: CertificateOptions,
-): SpiffeId | Answer {
+): Promise<SpiffeId | Answer> {
   const wanted: unknown = metadata?.['ImpersonatedIdentity']
   if (wanted === undefined || wanted === '')
     return spiffeId({
@@ -165,13 +166,17 @@ function subjectOf(
     metrics.unnamed.inc()
     return impersonationRefused('not-a-spiffe-id', fields)
   }
-  const verdict = mayImpersonate(caller, partsOf(id), world)
+  const heard = mayImpersonate(caller, partsOf(id), world)
+  const recheck = heard.verdict === 'allow' ? await world.recheck(heard.node) : undefined
+  const verdict =
+    heard.verdict === 'allow' && recheck ? afterRecheck(caller, partsOf(id), heard.node, recheck) : heard
   if (verdict.verdict === 'allow') return id
   metrics.refused.inc({ reason: verdict.reason })
   const node = caller.pod && world.podNamed(caller.namespace, caller.pod.name)?.node
   return impersonationRefused(verdict.reason, {
     ...fields,
     ...(node ? { node } : {}),
+    ...(recheck?.kind === 'unreachable' ? { why: recheck.why } : {}),
     hint: hints[verdict.reason],
   })
 }

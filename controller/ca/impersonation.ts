@@ -22,7 +22,14 @@ export type World = Readonly<{
   trustedAccounts: ReadonlySet<string>
   podNamed: (namespace: string, name: string) => PodFacts | undefined
   podsOnNode: (node: string) => readonly PodFacts[]
+  /** The pods of a node from the API server itself, where what we have heard of them may be too old. */
+  recheck: (node: string) => Promise<Recheck>
 }>
+
+export type Recheck =
+  | Readonly<{ kind: 'not-needed' }>
+  | Readonly<{ kind: 'asked'; pods: readonly PodFacts[] }>
+  | Readonly<{ kind: 'unreachable'; why: string }>
 
 export type Reason =
   | 'foreign-trust-domain'
@@ -34,7 +41,11 @@ export type Reason =
   | 'caller-pod-finished'
   | 'caller-pod-not-scheduled'
   | 'identity-not-on-node'
-export type Verdict = Readonly<{ verdict: 'allow' }> | Readonly<{ verdict: 'refuse'; reason: Reason }>
+  | 'pods-not-confirmed'
+/** `node`: where both the caller and a pod of that identity are. */
+export type Verdict =
+  | Readonly<{ verdict: 'allow'; node: string }>
+  | Readonly<{ verdict: 'refuse'; reason: Reason }>
 
 /** What an operator should look at; for our log, never for the caller. */
 export const hints: Readonly<Record<Reason, string>> = {
@@ -49,6 +60,8 @@ export const hints: Readonly<Record<Reason, string>> = {
   'caller-pod-not-scheduled': 'a token is used before its pod is on a node',
   'identity-not-on-node':
     'no running pod of that identity is on the node; usual within a second of a pod’s start or end, else suspicious',
+  'pods-not-confirmed':
+    'nothing has been heard of pods for a while and the API server does not say which are left; look at it and at our way to it',
 }
 
 const refuse = (reason: Reason): Verdict => ({ verdict: 'refuse', reason })
@@ -65,10 +78,22 @@ export function mayImpersonate(caller: Caller, wanted: Wanted, world: World): Ve
   if (pod.serviceAccount !== caller.serviceAccount) return refuse('caller-pod-of-other-account')
   if (pod.terminal) return refuse('caller-pod-finished')
   if (pod.node === '') return refuse('caller-pod-not-scheduled')
-  const there = world
-    .podsOnNode(pod.node)
-    .some(
-      (p) => !p.terminal && p.namespace === wanted.namespace && p.serviceAccount === wanted.serviceAccount,
-    )
-  return there ? { verdict: 'allow' } : refuse('identity-not-on-node')
+  return isThere(wanted, world.podsOnNode(pod.node))
+    ? { verdict: 'allow', node: pod.node }
+    : refuse('identity-not-on-node')
+}
+
+const isThere = (wanted: Wanted, pods: readonly PodFacts[]): boolean =>
+  pods.some(
+    (p) => !p.terminal && p.namespace === wanted.namespace && p.serviceAccount === wanted.serviceAccount,
+  )
+
+/** The same, when the watch of pods may be behind: on what the API server says, and not at all when it is silent. */
+export function afterRecheck(caller: Caller, wanted: Wanted, node: string, recheck: Recheck): Verdict {
+  if (recheck.kind === 'not-needed') return { verdict: 'allow', node }
+  if (recheck.kind === 'unreachable') return refuse('pods-not-confirmed')
+  const own = recheck.pods.find(({ uid }) => uid === caller.pod?.uid)
+  if (own === undefined) return refuse('caller-pod-unknown')
+  if (own.terminal) return refuse('caller-pod-finished')
+  return isThere(wanted, recheck.pods) ? { verdict: 'allow', node } : refuse('identity-not-on-node')
 }

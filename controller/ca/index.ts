@@ -7,10 +7,12 @@ export {
 } from './authority.ts'
 export { callersFirst, type CertificateOptions, certificateService } from './certificate-service.ts'
 export {
+  afterRecheck,
   type Caller,
   mayImpersonate,
   type PodFacts,
   type Reason,
+  type Recheck,
   type Verdict,
   type World,
 } from './impersonation.ts'

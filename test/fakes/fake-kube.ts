@@ -96,6 +96,11 @@ export class FakeKube implements AsyncDisposable {
     for (const { response } of this.#watches) response.destroy()
   }
 
+  /** From now on open watches hear nothing, as when the other end has lost power; new ones do. */
+  muteWatches(): void {
+    this.#watches.clear()
+  }
+
   /** Forgets the past: watches from before now are answered with 410. */
   compact(): void {
     this.#events = []

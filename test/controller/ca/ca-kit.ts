@@ -10,6 +10,7 @@ import {
   caMetrics,
   certificateService,
   type PodFacts,
+  type Recheck,
   servingCertificate,
 } from '../../../controller/ca/index.ts'
 import { closeServer, listen, newGrpcServer, RenewableCredentials } from '../../../controller/grpc.ts'
@@ -49,6 +50,7 @@ export type CaOptions = Readonly<{
   authority?: () => Authority
   pods?: () => readonly PodFacts[]
   mayAsk?: () => boolean
+  recheck?: (node: string) => Promise<Recheck>
   log?: Logger
 }>
 
@@ -77,6 +79,7 @@ export async function serveCa(o: CaOptions = {}) {
           ? { uid: 'z1', namespace, serviceAccount: 'ztunnel', node: 'n1', terminal: false }
           : undefined,
       podsOnNode: (node: string) => pods().filter((pod) => pod.node === node),
+      recheck: o.recheck ?? (async () => ({ kind: 'not-needed' as const })),
     },
     log: o.log ?? silent,
     metrics: caMetrics(registry),

@@ -1,5 +1,12 @@
 import t from 'tap'
-import { type Caller, mayImpersonate, type PodFacts, type World } from '../../../controller/ca/index.ts'
+import {
+  afterRecheck,
+  type Caller,
+  mayImpersonate,
+  type PodFacts,
+  type Recheck,
+  type World,
+} from '../../../controller/ca/index.ts'
 
 const ztunnel: PodFacts = {
   uid: 'z1',
@@ -21,6 +28,7 @@ const world = (pods: readonly PodFacts[], own: PodFacts | undefined = ztunnel): 
   trustedAccounts: new Set(['istio-system/ztunnel']),
   podNamed: (namespace, name) => (namespace === 'istio-system' && name === 'ztunnel-1' ? own : undefined),
   podsOnNode: (node) => [ztunnel, ...pods].filter((pod) => pod.node === node),
+  recheck: async () => ({ kind: 'not-needed' }),
 })
 
 const cases: readonly [string, Caller, typeof wanted, World, string][] = [
@@ -110,5 +118,27 @@ const cases: readonly [string, Caller, typeof wanted, World, string][] = [
 for (const [title, who, id, where, want] of cases)
   t.test(`${title}: ${want}`, async (t) => {
     const verdict = mayImpersonate(who, id, where)
+    t.equal(verdict.verdict === 'allow' ? 'allow' : verdict.reason, want)
+  })
+
+const asked = (...pods: PodFacts[]): Recheck => ({ kind: 'asked', pods })
+const rechecks: readonly [string, Recheck, string][] = [
+  ['the watch is alive', { kind: 'not-needed' }, 'allow'],
+  ['both pods are still there', asked(ztunnel, order), 'allow'],
+  ['the API server is silent', { kind: 'unreachable', why: 'x' }, 'pods-not-confirmed'],
+  ['the pod is gone', asked(ztunnel), 'identity-not-on-node'],
+  ['the pod has finished', asked(ztunnel, { ...order, terminal: true }), 'identity-not-on-node'],
+  [
+    'another account has its place',
+    asked(ztunnel, { ...order, serviceAccount: 'x' }),
+    'identity-not-on-node',
+  ],
+  ['the caller’s own pod is gone', asked(order), 'caller-pod-unknown'],
+  ['a new pod has the caller’s name', asked({ ...ztunnel, uid: 'z2' }, order), 'caller-pod-unknown'],
+  ['the caller’s own pod has finished', asked({ ...ztunnel, terminal: true }, order), 'caller-pod-finished'],
+]
+for (const [title, recheck, want] of rechecks)
+  t.test(`looked at again, ${title}: ${want}`, async (t) => {
+    const verdict = afterRecheck(caller, wanted, 'n1', recheck)
     t.equal(verdict.verdict === 'allow' ? 'allow' : verdict.reason, want)
   })
