@@ -1,0 +1,117 @@
+import { MeshError } from '#base'
+
+/** RFC 9110 token characters without capitals. */
+const namePattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
+// What RFC 9110 §5.5 allows, without blanks at the ends.
+const valuePattern =
+  // oxlint-disable-next-line no-control-regex
+  /^(?:[^\x00-\x20\x7f\u0100-\uffff](?:[^\x00-\x08\x0a-\x1f\x7f\u0100-\uffff]*[^\x00-\x20\x7f\u0100-\uffff])?)?$/
+
+/** True for a lower-case name that may stand in a message. */
+export const isFieldName = (name: string): boolean => namePattern.test(name)
+/** True for a value that may stand in a message: Latin-1, no control characters, no blanks at the ends. */
+export const isFieldValue = (value: string): boolean => valuePattern.test(value)
+
+/**
+ * The header fields of one message in their order, names in lower case: name, value, name, value … What parsers put in
+ * has been judged by them; what is set or added is judged here, so that no rule or service can write a line of its own.
+ */
+export class HeaderList {
+  /** Names at even places, each followed by its value. */
+  readonly flat: string[]
+
+  constructor(flat: string[] = []) {
+    this.flat = flat
+  }
+
+  static of(fields: Readonly<Record<string, string>>): HeaderList {
+    const list = new HeaderList()
+    for (const [name, value] of Object.entries(fields)) list.add(name, value)
+    return list
+  }
+
+  /** How many fields there are. */
+  get size(): number {
+    return this.flat.length / 2
+  }
+
+  /** The first value. */
+  get(name: string): string | undefined {
+    const { flat } = this
+    for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) return flat[i + 1]
+    return undefined
+  }
+
+  has(name: string): boolean {
+    return this.get(name) !== undefined
+  }
+
+  all(name: string): readonly string[] {
+    const { flat } = this
+    const values: string[] = []
+    for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) values.push(flat[i + 1] ?? '')
+    return values
+  }
+
+  /** All values as one, as matchers see them; undefined when there is none. */
+  joined(name: string): string | undefined {
+    const { flat } = this
+    let found: string | undefined
+    for (let i = 0; i < flat.length; i += 2) {
+      if (flat[i] === name) found = found === undefined ? flat[i + 1] : `${found},${flat[i + 1]}`
+    }
+    return found
+  }
+
+  /** Replaces all values of a name. */
+  set(name: string, value: string): void {
+    assertField(name, value)
+    const at = this.#find(name)
+    if (at < 0) {
+      this.flat.push(name, value)
+      return
+    }
+    this.flat[at + 1] = value
+    this.#deleteFrom(name, at + 2)
+  }
+
+  /** Puts one more value after those that there are. */
+  add(name: string, value: string): void {
+    assertField(name, value)
+    this.flat.push(name, value)
+  }
+
+  delete(name: string): void {
+    this.#deleteFrom(name, 0)
+  }
+
+  copy(): HeaderList {
+    return new HeaderList([...this.flat])
+  }
+
+  *[Symbol.iterator](): Generator<readonly [name: string, value: string]> {
+    for (let i = 0; i < this.flat.length; i += 2) yield [this.flat[i] ?? '', this.flat[i + 1] ?? '']
+  }
+
+  #find(name: string): number {
+    for (let i = 0; i < this.flat.length; i += 2) if (this.flat[i] === name) return i
+    return -1
+  }
+
+  #deleteFrom(name: string, from: number): void {
+    const { flat } = this
+    let to = from
+    for (let i = from; i < flat.length; i += 2) {
+      if (flat[i] === name) continue
+      flat[to] = flat[i] ?? ''
+      flat[to + 1] = flat[i + 1] ?? ''
+      to += 2
+    }
+    flat.length = to
+  }
+}
+
+function assertField(name: string, value: string): void {
+  if (isFieldName(name) && isFieldValue(value)) return
+  throw new MeshError('bad-request', { message: `not a header field: ${JSON.stringify(name)}` })
+}

@@ -1,0 +1,55 @@
+export type Sniffed = 'http1' | 'http2' | 'tls' | 'other' | 'more'
+
+const preface = 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'
+/** Methods that begin an HTTP/1 connection (RFC 9110 §9, RFC 5789, and WebDAV's as Envoy's inspector knows them). */
+const methods = [
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'DELETE',
+  'CONNECT',
+  'OPTIONS',
+  'TRACE',
+  'PATCH',
+  'PROPFIND',
+  'PROPPATCH',
+  'MKCOL',
+  'COPY',
+  'MOVE',
+  'LOCK',
+  'UNLOCK',
+  'SEARCH',
+  'REPORT',
+  'PURGE',
+].map((method) => `${method} `)
+const longest = Math.max(preface.length, ...methods.map(({ length }) => length))
+
+/** A client's first bytes begin a TLS handshake record of any version (RFC 8446 §5.1). */
+const handshakeRecord = 0x16
+
+/**
+ * What a client's first bytes speak. `more` means that they are the beginning of several things: it is for the caller to
+ * stop waiting, since where the server speaks first a client may say nothing at all.
+ */
+export function sniff(bytes: Buffer): Sniffed {
+  if (bytes.length === 0) return 'more'
+  if (bytes[0] === handshakeRecord) return bytes.length === 1 ? 'more' : bytes[1] === 3 ? 'tls' : 'other'
+  const text = bytes.toString('latin1', 0, longest)
+  if (text.startsWith(preface)) return 'http2'
+  for (const method of methods) if (text.startsWith(method)) return 'http1'
+  const open = preface.startsWith(text) || methods.some((method) => method.startsWith(text))
+  return open ? 'more' : 'other'
+}
+
+export type Waiting = Readonly<{ kind: 'decided'; as: Exclude<Sniffed, 'more'> } | { kind: 'wait' }>
+
+/**
+ * Decides with what there is: a client that has said nothing, or nothing clear, until `deadline` is no HTTP client, and
+ * is passed on as plain TCP, so that servers which speak first are not kept waiting longer than the caller wants.
+ */
+export function sniffUntil(bytes: Buffer, now: number, deadline: number): Waiting {
+  const found = sniff(bytes)
+  if (found !== 'more') return { kind: 'decided', as: found }
+  return now < deadline ? { kind: 'wait' } : { kind: 'decided', as: 'other' }
+}
