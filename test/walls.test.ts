@@ -28,6 +28,18 @@ const MAY: Record<string, readonly string[]> = {
     'lib/mesh',
     'lib/hbone',
   ],
+  waypoint: [
+    'lib/base',
+    'lib/wire',
+    'lib/telemetry',
+    'lib/identity',
+    'lib/policy',
+    'lib/xds',
+    'lib/mesh',
+    'lib/routes',
+    'lib/hbone',
+    'lib/http',
+  ],
   controller: [
     'lib/base',
     'lib/wire',

@@ -1,5 +1,5 @@
 import { maxTimerMs, MeshError } from '#base'
-import { Certificates, identityMetrics, type SpiffeId } from '#identity'
+import { Certificates, identityMetrics, renewOnNewRoots, type SpiffeId } from '#identity'
 import { raiseFileLimit } from '#linux'
 import {
   type LogControl,
@@ -7,15 +7,17 @@ import {
   logMetrics,
   type MetricSource,
   metricsRoute,
+  processMetrics,
   Readiness,
   readinessRoute,
   Registry,
+  serveAdmin,
   serveHttp,
   startLogging,
   sumMetrics,
 } from '#telemetry'
 import { subscribe } from '#xds'
-import { type AdminParts, adminRoutes, Profiler, serveAdmin } from './admin/index.ts'
+import { type AdminParts, adminRoutes, Profiler } from './admin/index.ts'
 import type { Config } from './config.ts'
 import { type Spawn, spawnThread, workerMetrics, Workers } from './control/index.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
@@ -23,10 +25,9 @@ import { certificatesTask, firstCertificates, followIdentities, onlyLocal } from
 import { followAgent, ownNetns, podMetrics, Pods } from './inpod/index.ts'
 import { newBeat, watchLoop } from './loop-delay.ts'
 import { OwnPod } from './own-pod.ts'
-import { policyMetrics, processMetrics } from './process-metrics.ts'
+import { policyMetrics } from './policy-metrics.ts'
 import { shareAdmission } from './proxy/index.ts'
 import { MeshState, type PodName } from './state/index.ts'
-import { renewOnNewRoots } from './trust.ts'
 
 /** What a test may put in the place of the real thing. */
 export type Parts = Readonly<{
@@ -68,7 +69,7 @@ export async function startZtunnel(config: Config, parts: Parts = {}): Promise<Z
   const own = new Registry()
   const readiness = new Readiness([stateTask, certificatesTask])
   const fileLimit = raiseFileLimit()
-  processMetrics(own, config.version, fileLimit)
+  processMetrics(own, 'ztunnel', config.version, fileLimit)
   logMetrics(own, logs)
   stack.use(watchLoop(own, newBeat()))
   const stop = new AbortController()

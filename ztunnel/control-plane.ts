@@ -1,9 +1,8 @@
-import { createCaClient, meshTls } from '#identity'
+import { createCaClient, meshTls, rootsOf, tokenOf } from '#identity'
 import type { Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { type Handler, xdsMetrics } from '#xds'
 import type { Config } from './config.ts'
-import { rootsOf, tokenOf } from './credentials.ts'
 import { addressHandler, authorizationHandler, type MeshState } from './state/index.ts'
 import type { Batch } from './worker/index.ts'
 

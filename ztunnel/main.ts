@@ -1,7 +1,6 @@
 import { messageOf } from '#base'
-import { startLogging } from '#telemetry'
+import { startLogging, surviveBugs } from '#telemetry'
 import { startZtunnel } from './app.ts'
-import { surviveBugs } from './bugs.ts'
 import { parseConfig } from './config.ts'
 
 /** For the last lines of the log: whoever reads them may have stopped. */

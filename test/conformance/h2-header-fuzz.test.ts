@@ -1,7 +1,7 @@
 // Mutated field values against what reads them: `traceparent`, `forwarded`, `baggage` and the authority of a CONNECT.
 import t from 'tap'
 import { formatAddress } from '#base'
-import { forwardedHost, partyOf, traceOf } from '../../ztunnel/proxy/headers.ts'
+import { forwardedHost, partyOf, traceOf } from '#mesh'
 import { parseAuthority } from '../../ztunnel/state/resolve-inbound.ts'
 import { figure } from './h2-attack-kit.ts'
 import { blind, Finds, mutate, randomOf } from './h2-fuzz-kit.ts'

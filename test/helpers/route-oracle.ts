@@ -1,5 +1,5 @@
 import { cidrContains, formatAddress, type Ip, isIpv6, type SocketAddress } from '#base'
-import type { Gateway, Service, Workload } from '../../ztunnel/state/mesh.ts'
+import type { Gateway, Service, Workload } from '#mesh'
 import type { Route } from '../../ztunnel/state/index.ts'
 
 /** The rows of a mesh, in any order. */

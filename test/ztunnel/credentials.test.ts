@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import { createRoot } from '#identity'
-import { headersOf, rootFileOf, rootsOf, tokenOf } from '../../ztunnel/credentials.ts'
+import { createRoot, rootFileOf, rootsOf, tokenOf } from '#identity'
+import { headersOf } from '../../ztunnel/credentials.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'lateen-credentials-'))
 t.teardown(() => rmSync(folder, { recursive: true }))

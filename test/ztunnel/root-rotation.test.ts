@@ -12,12 +12,13 @@ import {
   issueCertificate,
   type Issuer,
   parseCsr,
+  renewOnNewRoots,
   type Sign,
   type SpiffeId,
   watchFile,
 } from '#identity'
 import { Registry, silent } from '#telemetry'
-import { renewOnNewRoots, trustOf } from '../../ztunnel/trust.ts'
+import { trustOf } from '../../ztunnel/trust.ts'
 import { echo, idOf, listen, never, readAll, towards, until } from '../lib/hbone/support.ts'
 
 // Adding a root, issuing from it, and taking the old one away, under traffic between two nodes.

@@ -1,11 +1,9 @@
-import type { CertificateState } from '#identity'
+import { type CertificateState, dumpCertificates, isPath } from '#identity'
+import { dumpEndpoint, dumpPolicy, dumpService, dumpWorkload } from '#mesh'
 import type { Config } from '../config.ts'
-import { isPath } from '../credentials.ts'
 import type { Pods } from '../inpod/index.ts'
 import type { MeshState } from '../state/index.ts'
 import type { ConnectionDump } from '../worker/index.ts'
-import { dumpCertificates } from './certificates.ts'
-import { dumpEndpoint, dumpPolicy, dumpService, dumpWorkload } from './dump.ts'
 
 export type DumpParts = Readonly<{
   config: Config

@@ -1,4 +1,3 @@
 /** The admin server, on loopback. */
 export { type AdminParts, adminRoutes } from './routes.ts'
 export { Profiler } from './profile/index.ts'
-export { serveAdmin } from './server.ts'

@@ -1,8 +1,6 @@
-import type { LogControl } from '#telemetry'
+import { type AdminRoutes, answerLogging, type Answer, type LogControl, post } from '#telemetry'
 import { configDump, type DumpParts } from './config-dump.ts'
-import { answerLogging } from './logging.ts'
 import type { Profiler } from './profile/index.ts'
-import type { AdminRoutes, Answer, Asked } from './server.ts'
 
 export type AdminParts = DumpParts &
   Readonly<{
@@ -36,13 +34,6 @@ function sharedWhileUnderWay(make: () => Promise<Answer>): () => Promise<Answer>
     return underWay
   }
 }
-
-/** What changes something must not be reached by a link. */
-const post =
-  (route: (asked: Asked) => Answer | Promise<Answer>) =>
-  (asked: Asked): Answer | Promise<Answer> =>
-    asked.method === 'POST' ? route(asked) : postOnly
-const postOnly: Answer = { status: 405, body: 'Invalid HTTP method: only POST is allowed\n' }
 
 async function cpuProfile(profiler: Profiler, query: URLSearchParams, signal: AbortSignal): Promise<Answer> {
   const seconds = numberOf(query, 'seconds', 10, 300)

@@ -1,9 +1,8 @@
 import type { SocketAddress } from '#base'
 import type { InboundTunnel } from '#hbone'
+import { forwardedHost, isFromElsewhere, partyOf, type Party, traceOf } from '#mesh'
 import type { InboundTarget, Service, Workload } from '../state/index.ts'
 import type { PodContext } from './context.ts'
-import { forwardedHost, isFromElsewhere, partyOf, traceOf } from './headers.ts'
-import type { Party } from './labels.ts'
 import type { ConnectionFacts } from './record.ts'
 
 /** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */

@@ -1,16 +1,4 @@
-import type { Service, Workload } from '../state/index.ts'
-
-/** What telemetry knows of one end of a connection: a workload of ours, or what a peer says about itself. */
-export type Party = Readonly<{
-  /** The pod's own name; '' where only its workload is known. */
-  name: string
-  workloadName: string
-  canonicalName: string
-  canonicalRevision: string
-  namespace: string
-  clusterId: string
-  locality: Readonly<{ region: string; zone: string }>
-}>
+import type { Party, Service, Workload } from '#mesh'
 
 /** What the labels of a connection are made of. */
 export type LabelFacts = Readonly<{

@@ -1,7 +1,6 @@
-import { MeshError, type SocketAddress } from '#base'
+import { addFollower, dropFollower, type Follower, MeshError, type SocketAddress } from '#base'
 import { type Applicable, type Connection, decide, type Decision } from '#policy'
 import type { MeshState, PodName, Workload } from '../state/index.ts'
-import { addFollower, dropFollower, type Follower } from './follow.ts'
 
 export type Entry = Readonly<{
   podUid: string

@@ -2,9 +2,9 @@ import type { Socket } from 'node:net'
 import { facts, formatAddress, MeshError, type SocketAddress } from '#base'
 import type { Transferred } from '#hbone'
 import type { SpiffeId } from '#identity'
+import type { Party } from '#mesh'
 import { describeError, type Logger } from '#telemetry'
 import type { Service, Workload } from '../state/index.ts'
-import type { Party } from './labels.ts'
 import type { ProxyMetrics } from './metrics.ts'
 
 /** What is known of a connection when it opens. */

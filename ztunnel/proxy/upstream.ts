@@ -2,12 +2,11 @@ import type { Socket } from 'node:net'
 import { unreachable } from '#base'
 import { forwardSockets, type OutboundTunnel, type Transferred } from '#hbone'
 import type { SpiffeId } from '#identity'
+import { type Party, partyOf, requestHeaders } from '#mesh'
 import type { Going, Workload } from '../state/index.ts'
 import type { Ends, PodContext } from './context.ts'
 import { dial } from './dial.ts'
 import { openInner } from './double-hbone.ts'
-import { partyOf, requestHeaders } from './headers.ts'
-import type { Party } from './labels.ts'
 
 /** The way to a destination, open but unused. */
 export type Upstream = Readonly<{

@@ -1,15 +1,18 @@
-import { type Ip, isIpv6 } from '#base'
-import type { LoadBalancer, Scope, Service, Workload, WorkloadUid } from './mesh.ts'
-import type { MeshState } from './mesh-state.ts'
+import {
+  isAllowed,
+  type LoadBalancer,
+  type MeshState,
+  type Mode,
+  type Scope,
+  type Service,
+  targetPort,
+  type Workload,
+  type WorkloadUid,
+} from '#mesh'
 import { WeightedSet } from './weighted.ts'
 
 /** A workload of a service with the port on which it serves the service's port. */
 export type Endpoint = Readonly<{ workload: Workload; port: number }>
-/**
- * What the endpoint is for. A waypoint's service need not list the port when the endpoint has an application tunnel;
- * a gateway of another network is dialled as it is, without a gateway to it.
- */
-export type Mode = 'standard' | 'waypoint' | 'gateway'
 
 /** Who asks, and what has failed. */
 export type Chooser = Readonly<{
@@ -113,25 +116,6 @@ const isUsable = (service: Service, workload: Workload, network: string, mode: M
     ? workload.hostname !== '' || workload.addresses.some((address) => isAllowed(service, address))
     : workload.networkGateway !== undefined)
 
-const isAllowed = ({ ipFamilies }: Service, address: Ip): boolean =>
-  ipFamilies === 'IPv4' ? !isIpv6(address) : ipFamilies !== 'IPv6' || isIpv6(address)
-
-/** The endpoint's own map, then the service's number, then an application tunnel's (ztunnel: state.rs). */
-export function targetPort(
-  service: Service,
-  workload: Workload,
-  port: number,
-  mode: Mode,
-): number | undefined {
-  const listed = service.ports.get(port)
-  const tunnelled = workload.applicationTunnel !== undefined && mode === 'waypoint'
-  if (listed === undefined && !tunnelled) return undefined
-  const own = workload.services.get(service.key)?.get(port)
-  if (own) return own
-  if (listed) return listed
-  return workload.applicationTunnel?.port === undefined ? undefined : port
-}
-
 const scopeOf: Record<Scope, (w: Workload) => string> = {
   Region: (w) => w.locality.region,
   Zone: (w) => w.locality.zone,
@@ -157,11 +141,4 @@ function rankOf({ mode, preferences }: LoadBalancer, source: Workload, workload:
     if (matches) rank += leads ? preferences.length : 1
   }
   return rank
-}
-
-/** The address of an endpoint for a caller who dialled `wanted`: that one, else one of its family, else any. */
-export function addressOf(workload: Workload, service: Service | undefined, wanted: Ip): Ip | undefined {
-  if (workload.addresses.includes(wanted)) return wanted
-  const allowed = service ? workload.addresses.filter((a) => isAllowed(service, a)) : workload.addresses
-  return allowed.find((a) => isIpv6(a) === isIpv6(wanted)) ?? allowed[0]
 }

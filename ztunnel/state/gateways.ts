@@ -1,8 +1,15 @@
 import { type Ip, isIpv6, type SocketAddress } from '#base'
 import type { SpiffeId } from '#identity'
-import { addressOf, chooseEndpoint, type Mode } from './balance.ts'
-import type { Gateway, Service, Workload, WorkloadUid } from './mesh.ts'
-import type { MeshState } from './mesh-state.ts'
+import {
+  addressOf,
+  type Gateway,
+  type MeshState,
+  type Mode,
+  type Service,
+  type Workload,
+  type WorkloadUid,
+} from '#mesh'
+import { chooseEndpoint } from './balance.ts'
 
 /** What the outbound decision is about, besides the address that was dialled. */
 export type OutboundQuestion = Readonly<{
@@ -97,9 +104,5 @@ export const allWaypoints = ({ waypoint, weightedWaypoints }: Service): readonly
   ...(waypoint ? [waypoint] : []),
   ...weightedWaypoints.map(({ gateway }) => gateway),
 ]
-
-/** A gateway as one string, `network/ip` or `namespace/hostname`. */
-export const gatewayName = ({ to }: Gateway): string =>
-  to.kind === 'address' ? `${to.network}/${to.address}` : to.service
 
 export const familyOf = (address: Ip): 'ipv4' | 'ipv6' => (isIpv6(address) ? 'ipv6' : 'ipv4')

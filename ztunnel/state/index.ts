@@ -1,20 +1,22 @@
 /** The mesh as last pushed. */
-export { type Change, MeshState, type Update } from './mesh-state.ts'
-/** Its rows. */
 export {
+  addressHandler,
+  authorizationHandler,
+  type Change,
   type Gateway,
+  gatewayName,
+  MeshState,
+  parseService,
+  parseWorkload,
   type PodName,
   type Service,
   type ServiceKey,
+  type Update,
   type Workload,
   type WorkloadUid,
-} from './mesh.ts'
-/** Bytes → rows; throws for what cannot be used. */
-export { parseService, parseWorkload } from './parse.ts'
-/** xDS → state. */
-export { addressHandler, authorizationHandler } from './handlers.ts'
+} from '#mesh'
 /** Where a connection goes, and why. Pure. */
-export { gatewayName, type OutboundQuestion } from './gateways.ts'
+export { type OutboundQuestion } from './gateways.ts'
 export { resolveOutbound } from './resolve-outbound.ts'
 export {
   failedEndpoint,

@@ -1,7 +1,6 @@
 import { type Ip, ip, isIpv6, parseAddress, type SocketAddress } from '#base'
 import { allWaypoints, gatewayService } from './gateways.ts'
-import type { Gateway, Service, Workload } from './mesh.ts'
-import type { MeshState } from './mesh-state.ts'
+import type { Gateway, Service, Workload, MeshState } from '#mesh'
 import { ownPorts } from './ports.ts'
 
 /** Why an inbound tunnel is taken. */

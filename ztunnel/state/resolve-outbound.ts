@@ -1,18 +1,16 @@
 import { formatAddress, type Ip, type SocketAddress } from '#base'
-import { addressOf, chooseEndpoint, type Endpoint } from './balance.ts'
+import { chooseEndpoint, type Endpoint } from './balance.ts'
 import {
   allWaypoints,
   expectedOf,
   familyOf,
-  gatewayName,
   type Hop,
   isOwnGateway,
   type OutboundQuestion,
   resolveGateway,
   waypointsOf,
 } from './gateways.ts'
-import type { Gateway, Service, Workload } from './mesh.ts'
-import type { MeshState } from './mesh-state.ts'
+import { addressOf, type Gateway, gatewayName, type MeshState, type Service, type Workload } from '#mesh'
 import { isLoopback, ownPorts } from './ports.ts'
 import {
   finishRoute,

@@ -1,6 +1,6 @@
 import { formatAddress, type Ip, type SocketAddress, unreachable } from '#base'
 import type { SpiffeId } from '#identity'
-import type { Service, Workload, WorkloadUid } from './mesh.ts'
+import type { Service, Workload, WorkloadUid } from '#mesh'
 import { hbonePort } from './ports.ts'
 
 /** Why a connection goes where it goes: for the access log, and for whoever asks what would happen. */

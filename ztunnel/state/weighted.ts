@@ -1,4 +1,4 @@
-import type { WorkloadUid } from './mesh.ts'
+import type { WorkloadUid } from '#mesh'
 
 /** Room of a new set; it doubles when it is full. */
 const firstRoom = 8

@@ -1,7 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { MeshError } from '#base'
-import { startLogging } from '#telemetry'
-import { surviveBugs } from '../bugs.ts'
+import { startLogging, surviveBugs } from '#telemetry'
 import type { ThreadStart } from './messages.ts'
 import { serveControl } from './serve.ts'
 

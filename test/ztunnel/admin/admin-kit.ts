@@ -1,6 +1,6 @@
 import { parseSpiffeId, type CertificateState } from '#identity'
-import { startLogging } from '#telemetry'
-import { adminRoutes, Profiler, serveAdmin } from '../../../ztunnel/admin/index.ts'
+import { serveAdmin, startLogging } from '#telemetry'
+import { adminRoutes, Profiler } from '../../../ztunnel/admin/index.ts'
 import { parseConfig } from '../../../ztunnel/config.ts'
 import type { Pods } from '../../../ztunnel/inpod/index.ts'
 import { addressHandler, authorizationHandler, MeshState } from '../../../ztunnel/state/index.ts'

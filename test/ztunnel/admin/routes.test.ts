@@ -1,6 +1,6 @@
 import { request } from 'node:http'
 import t from 'tap'
-import { serveAdmin } from '../../../ztunnel/admin/index.ts'
+import { serveAdmin } from '#telemetry'
 import { startAdmin as start } from './admin-kit.ts'
 
 const changes: [query: string, filter: string][] = [

@@ -1,14 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { formatAddress, ip } from '#base'
-import {
-  baggageOf,
-  forwardedHost,
-  isFromElsewhere,
-  partyOf,
-  requestHeaders,
-  traceOf,
-} from '../../../ztunnel/proxy/headers.ts'
+import { baggageOf, forwardedHost, isFromElsewhere, partyOf, requestHeaders, traceOf } from '#mesh'
 import { parseService, parseWorkload } from '../../../ztunnel/state/index.ts'
 import { serviceWire, workloadWire } from '../../fakes/mesh.ts'
 

@@ -1,7 +1,6 @@
 import { EventEmitter } from 'node:events'
 import t from 'tap'
-import { Registry, startLogging } from '#telemetry'
-import { surviveBugs } from '../../ztunnel/bugs.ts'
+import { Registry, startLogging, surviveBugs } from '#telemetry'
 
 t.test('a bug is logged with its stack and counted', async (t) => {
   const lines: string[] = []

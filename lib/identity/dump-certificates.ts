@@ -1,4 +1,5 @@
-import { type CertificateState, certificateFacts } from '#identity'
+import type { CertificateState } from './certificates.ts'
+import { certificateFacts } from './pem.ts'
 
 /** Certificates as istioctl reads them: PEM in base64, serial in decimal, times to the second, sorted. Never a key. */
 export const dumpCertificates = (states: readonly CertificateState[]): unknown[] =>

@@ -1,5 +1,5 @@
-import type { LogControl } from '#telemetry'
-import type { Answer } from './server.ts'
+import type { Answer } from './admin-server.ts'
+import type { LogControl } from './log.ts'
 
 /**
  * Shows or changes the log filter: `?level=debug`, `?level=access=debug,info` and `?level=access:debug` add to it;

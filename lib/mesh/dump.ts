@@ -1,13 +1,7 @@
 import { ipFromBytes } from '#base'
 import type { Authorization, Match, TextMatch } from '#policy'
-import {
-  type Gateway,
-  gatewayName,
-  type MeshState,
-  type Service,
-  type ServiceKey,
-  type Workload,
-} from '../state/index.ts'
+import { type Gateway, gatewayName, type Service, type ServiceKey, type Workload } from './mesh.ts'
+import type { MeshState } from './mesh-state.ts'
 
 /** A value as istioctl's ztunnel-config reads it (facts: ztunnel.md §8.2). Empty optional parts are left out. */
 type Json = unknown

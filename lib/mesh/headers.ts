@@ -1,7 +1,6 @@
 import { randomFillSync } from 'node:crypto'
 import { formatAddress, type SocketAddress } from '#base'
-import type { Service, Workload } from '../state/index.ts'
-import type { Party } from './labels.ts'
+import type { Party, Service, Workload } from './mesh.ts'
 
 const baggages = new WeakMap<Workload, string>()
 

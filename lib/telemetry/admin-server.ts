@@ -14,6 +14,13 @@ export type Answer = Readonly<{
 export type Asked = Readonly<{ method: string; query: URLSearchParams; signal: AbortSignal }>
 export type AdminRoutes = Readonly<Record<string, (asked: Asked) => Answer | Promise<Answer>>>
 
+/** What changes something must not be reached by a link. */
+export const post =
+  (route: (asked: Asked) => Answer | Promise<Answer>) =>
+  (asked: Asked): Answer | Promise<Answer> =>
+    asked.method === 'POST' ? route(asked) : postOnly
+const postOnly: Answer = { status: 405, body: 'Invalid HTTP method: only POST is allowed\n' }
+
 /** Operators and scripts on the node; nobody else reaches the loopback of our pod. */
 const maxConnections = 64
 /** For what is being answered when we end. */

@@ -77,9 +77,25 @@ export type Service = Readonly<{
   visibility: 'Public' | 'Namespace'
 }>
 
+/** What telemetry knows of one end of a connection: a workload of ours, or what a peer says about itself. */
+export type Party = Readonly<{
+  /** The pod's own name; '' where only its workload is known. */
+  name: string
+  workloadName: string
+  canonicalName: string
+  canonicalRevision: string
+  namespace: string
+  clusterId: string
+  locality: Readonly<{ region: string; zone: string }>
+}>
+
 /** The pod of an enrolled network namespace, as the node agent names it. */
 export type PodName = Readonly<{ name: string; namespace: string; serviceAccount: string }>
 
 /** The key of a service from its parts. */
 export const serviceKey = (namespace: string, hostname: string): ServiceKey =>
   `${namespace}/${hostname}` as ServiceKey
+
+/** A gateway as one string, `network/ip` or `namespace/hostname`. */
+export const gatewayName = ({ to }: Gateway): string =>
+  to.kind === 'address' ? `${to.network}/${to.address}` : to.service

@@ -1,5 +1,6 @@
 import { messageOf } from '#base'
-import { Counter, type Logger, type Registry } from '#telemetry'
+import { Counter, type Registry } from 'prom-client'
+import type { Logger } from './log.ts'
 
 type Process = Readonly<{
   on(event: 'uncaughtException' | 'unhandledRejection', listener: (error: unknown) => void): unknown
