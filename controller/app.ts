@@ -1,6 +1,6 @@
 import { ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc-js'
 import { messageOf, retry } from '#base'
-import { type Collection, type KubeClient, kinds, lease, type Pod } from '#kube'
+import { type Collection, type KubeClient, kinds, type Pod } from '#kube'
 import {
   type Logger,
   metricsRoute,
@@ -32,13 +32,12 @@ import { fleetMetrics } from './fleet-metrics.ts'
 import { debugging } from './debugging.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
-import { podsRechecked } from './recheck-pods.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
 import { adsService, serveDeltas, xdsMetrics } from './xds/index.ts'
 import { version } from './version.ts'
-import { writersOf } from './writers.ts'
+import { jobsOf, leadJobs } from './writers.ts'
 
 export type App = AsyncDisposable &
   Readonly<{
@@ -100,7 +99,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   Object.assign(routes, served.debugRoutes)
   readiness.done('xds')
 
-  const lead = writersOf({
+  const jobs = jobsOf({
     client,
     namespace: config.namespace,
     inputs,
@@ -111,8 +110,8 @@ export async function startController(config: Config, client: KubeClient, log: L
     signal,
     log: log.child('reconcile'),
   })
-  const name = { namespace: config.namespace, name: 'istio-leader', identity: config.podName }
-  const leading = lease(client, { ...name, signal, log: log.child('lease') }, lead)
+  const holder = { namespace: config.namespace, identity: config.podName, ...config.lease }
+  const leading = leadJobs(client, jobs, { ...holder, signal, log: log.child('lease') })
   stack.defer(() => leading)
   stack.defer(() => stop.abort()) // before waiting for what listens to it
   log.info('ready', {
@@ -212,8 +211,7 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
     log: quietAboutPeers(log.child('xds')),
     metrics: xdsMetrics(registry),
   })
-  const recheck = podsRechecked({ client: o.client, pods: o.pods, signal })
-  const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts, recheck)
+  const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
   fleetMetrics(registry, mesh.services.size)
   const { clients } = deltas
   const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })

@@ -52,6 +52,7 @@ const Env = z.object({
   REVISION: name.or(z.literal('')).default('default'),
   WAYPOINT_IMAGE: z.string().min(1).default('lateen:dev'),
   CA_ADDR: z.string().min(1).optional(),
+  LEASE_DURATION: duration.refine((ms) => ms >= 1000, 'at least 1s').default(15_000),
   LOG_LEVEL: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
 })
@@ -98,6 +99,8 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     waypointImage: e.WAYPOINT_IMAGE,
     /** Where waypoints find us. */
     caAddress: e.CA_ADDR ?? `${serviceOf(e.REVISION)}.${e.POD_NAMESPACE}.svc:15012`,
+    /** For how long one who leads is believed without a renewal. */
+    lease: { leaseMs: e.LEASE_DURATION, retryMs: Math.min(2_000, e.LEASE_DURATION / 5) },
     log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },
   }
 }

@@ -1,11 +1,11 @@
-import { type KubeClient, kinds, reflect } from '#kube'
+import { type KubeClient, type KubeObject, kinds, lease, type LeaseOptions, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
 import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
 import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
-import { conditionWriter, lead, type VipRanges, webhookBundleWriter } from './reconcile/index.ts'
+import { conditionWriter, lead, type VipRanges, webhookBundleWriter, type Writer } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -20,64 +20,104 @@ export type WriterOptions = Readonly<{
   log: Logger
 }>
 
+/** What one replica at a time does, and the Lease that says which. */
+export type Job = Readonly<{ lease: string; lead: Writer }>
+
+/** Which objects a writer writes to; all are read. */
+export type Scope = (object: KubeObject) => boolean
+
 const policyTypes = ['ZtunnelAccepted', 'WaypointAccepted']
 const serviceTypes = ['istio.io/WaypointBound']
 
-/** Everything that only the leader does. */
-export function writersOf(options: WriterOptions) {
-  const { client, namespace, inputs, mesh, authority, gateway, signal, log } = options
+/**
+ * The jobs of a leader, each with a Lease of Istio's name. Gateways are a revision's own; so are objects that name a
+ * revision. What names none is everybody's, and written by one replica of one revision.
+ */
+export function jobsOf(options: WriterOptions): readonly Job[] {
+  const { revision } = options.gateway.render
+  const revisionOf = ({ metadata }: KubeObject) => metadata.labels?.['istio.io/rev'] || undefined
+  const everybodys: Scope = (object) => revisionOf(object) === undefined
+  const ours: Scope = (object) => revisionOf(object) === revision
+  const { status, addresses } = { status: 'istio-status-leader', addresses: 'istio-ip-autoallocate' }
+  return [
+    { lease: 'istio-namespace-controller-election', lead: bundleJob(options) },
+    job(`istio-gateway-deployment-${revision}`, gatewayWriters({ ...options, ...options.gateway })),
+    job(status, [...statusWriters(options, everybodys), serviceWriter(options)]),
+    job(`${status}-${revision}`, statusWriters(options, ours)),
+    job(addresses, entryWriters(options, everybodys)),
+    job(`${addresses}-${revision}`, entryWriters(options, ours)),
+  ]
+}
+
+/** Does each job whenever its Lease is ours, until the signal fires. */
+export async function leadJobs(
+  client: KubeClient,
+  jobs: readonly Job[],
+  holder: Omit<LeaseOptions, 'name'>,
+): Promise<void> {
+  await Promise.all(jobs.map((one) => lease(client, { ...holder, name: one.lease }, one.lead)))
+}
+
+const job = (name: string, writers: readonly Writer[]): Job => ({
+  lease: name,
+  lead: (signal) => lead(writers, signal),
+})
+
+/** Roots and revocation lists for everybody, and the roots in the configuration of our webhook. */
+function bundleJob({ client, namespace, inputs, authority, signal, log }: WriterOptions): Writer {
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
   const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
-  const { policies, waypointReferences } = mesh
-  const writers = [
-    ...entryWriters(options),
-    ...ofCa.writers,
-    webhookBundleWriter({
-      client,
-      namespace,
-      configurations,
-      pem: () => authority.current().rootPem,
-      onChange: authority.onChange,
-      log,
-    }),
-    conditionWriter({
-      client,
-      kind: kinds.AuthorizationPolicy,
-      objects: inputs.authorizationPolicies,
-      also: policies.policyConditions,
-      wanted: (_, key) => ({ types: policyTypes, conditions: policies.policyConditions.get(key) ?? [] }),
-      fieldManager: 'istio-ambient-ztunnel-policy',
-      log,
-    }),
-    conditionWriter({
-      client,
-      kind: kinds.PeerAuthentication,
-      objects: inputs.peerAuthentications,
-      also: policies.peerConditions,
-      wanted: (_, key) => ({ types: policyTypes, conditions: policies.peerConditions.get(key) ?? [] }),
-      fieldManager: 'istio-ambient-ztunnel-policy',
-      log,
-    }),
-    conditionWriter({
-      client,
-      kind: kinds.Service,
-      objects: inputs.services,
-      also: waypointReferences,
-      wanted: (_, key) => {
-        const reference = waypointReferences.get(key)
-        return { types: serviceTypes, conditions: reference ? [reference.condition] : [] }
-      },
-      fieldManager: 'istio-ambient-service',
-      log,
-    }),
-    ...gatewayWriters({ client, namespace, inputs, signal, log, ...gateway }),
-  ]
-  return async (leading: AbortSignal) => {
+  const webhooks = webhookBundleWriter({
+    client,
+    namespace,
+    configurations,
+    pem: () => authority.current().rootPem,
+    onChange: authority.onChange,
+    log,
+  })
+  return async (leading) => {
     // A bundle not yet seen is not a bundle that is missing.
     await Promise.race([ofCa.synced, aborted(leading)])
-    await lead(writers, leading)
+    await lead([...ofCa.writers, webhooks], leading)
   }
 }
+
+/** Conditions of policies. */
+const statusWriters = ({ client, inputs, mesh, log }: WriterOptions, scope: Scope): readonly Writer[] => {
+  const { policyConditions, peerConditions } = mesh.policies
+  const own = { client, scope, fieldManager: 'istio-ambient-ztunnel-policy', log }
+  return [
+    conditionWriter({
+      ...own,
+      kind: kinds.AuthorizationPolicy,
+      objects: inputs.authorizationPolicies,
+      also: policyConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: policyConditions.get(key) ?? [] }),
+    }),
+    conditionWriter({
+      ...own,
+      kind: kinds.PeerAuthentication,
+      objects: inputs.peerAuthentications,
+      also: peerConditions,
+      wanted: (_, key) => ({ types: policyTypes, conditions: peerConditions.get(key) ?? [] }),
+    }),
+  ]
+}
+
+/** Conditions of Services, which no revision has for itself. */
+const serviceWriter = ({ client, inputs, mesh: { waypointReferences }, log }: WriterOptions): Writer =>
+  conditionWriter({
+    client,
+    kind: kinds.Service,
+    objects: inputs.services,
+    also: waypointReferences,
+    wanted: (_, key) => {
+      const reference = waypointReferences.get(key)
+      return { types: serviceTypes, conditions: reference ? [reference.condition] : [] }
+    },
+    fieldManager: 'istio-ambient-service',
+    log,
+  })
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((done) => {

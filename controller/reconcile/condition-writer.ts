@@ -19,6 +19,8 @@ export type ConditionWriterOptions<T extends KubeObject> = Readonly<{
   wanted: (object: T, key: string) => Wanted
   /** What `wanted` reads besides; its keys are those of the objects. */
   also: Readonly<{ subscribe(listener: (changes: readonly Readonly<{ key: string }>[]) => void): Disposable }>
+  /** Which objects are ours to write to; all of them when absent. */
+  scope?: (object: T) => boolean
   fieldManager: string
   log: Logger
   now?: () => Date
@@ -36,6 +38,7 @@ export const conditionWriter =
       reconcile: async (key, stop) => {
         const object = objects.get(key)
         if (object === undefined || object.metadata.deletionTimestamp !== undefined) return
+        if (options.scope?.(object) === false) return
         const { name = '', namespace = '', generation, resourceVersion } = object.metadata
         const conditions = mergedConditions(
           conditionsOf(object.status),

@@ -13,6 +13,8 @@ export type VipWriterOptions = Readonly<{
   /** Namespaces that somebody else looks after. */
   hidden: Collection<true>
   ranges: VipRanges
+  /** Which objects are ours to write to; all that is known counts as taken. */
+  scope?: (object: Custom) => boolean
   log: Logger
 }>
 
@@ -24,13 +26,13 @@ export type VipWriterOptions = Readonly<{
 export const vipWriter =
   (options: VipWriterOptions): Writer =>
   async (signal) => {
-    const { client, objects, entries, hidden, log } = options
+    const { client, objects, entries, hidden, scope = () => true, log } = options
     const ranges = [new VipRange(options.ranges.v4), new VipRange(options.ranges.v6)]
     const rights = rightsOf(entries, ranges)
     const attempt = async (key: string, stop: AbortSignal) => {
       const [object, entry] = [objects.get(key), entries.get(key)]
       if (!object || !entry || object.metadata.deletionTimestamp !== undefined) return
-      if (hidden.get(entry.namespace) !== undefined) return
+      if (!scope(object) || hidden.get(entry.namespace) !== undefined) return
       const has = addressesIn(object.status)
       const others = has.filter(({ value }) => !isOurs(value, ranges))
       const wanted = [...others, ...vipsFor(entry.allocated, entry.vips, ranges, rights.of(entry))]

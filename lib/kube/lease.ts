@@ -1,4 +1,4 @@
-import { messageOf, sleep } from '#base'
+import { messageOf, sleep, within } from '#base'
 import type { Logger } from '#telemetry'
 import { kinds } from './kinds.ts'
 import type { KubeClient } from './kube-client.ts'
@@ -16,7 +16,6 @@ export type LeaseOptions = Readonly<{
   leaseMs?: number
   /** Pause between tries to take or renew it. */
   retryMs?: number
-  now?: () => number
 }>
 
 /** `ours` until then (in our own clock), or somebody else's. */
@@ -31,10 +30,10 @@ export async function lease(
   options: LeaseOptions,
   lead: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { signal, log, leaseMs = 15_000, retryMs = 2_000, now = () => performance.now() } = options
-  const observed = { renewTime: '', atMs: now() }
+  const { signal, log, leaseMs = defaultLeaseMs, retryMs = defaultRetryMs } = options
+  const observed = { renewTime: '', atMs: performance.now() }
   while (!signal.aborted) {
-    const held = await take(client, options, observed, leaseMs, now).catch(failed(options))
+    const held = await attempt(client, options, observed, within(leaseMs, signal))
     if (held.kind === 'ours') {
       log?.info('leading', { lease: options.name, identity: options.identity })
       await hold(client, options, observed, held.untilMs, lead)
@@ -44,14 +43,27 @@ export async function lease(
   }
 }
 
-const failed =
-  ({ log, signal }: LeaseOptions) =>
-  (error: unknown): Held => {
-    if (!signal.aborted) log?.warn('lease not reachable', { error: messageOf(error) })
-    return { kind: 'other', holder: '' }
-  }
+/** client-go's defaults. */
+const defaultLeaseMs = 15_000
+const defaultRetryMs = 2_000
 
-/** Renews while `lead` runs; ends it in time when renewals fail. */
+/** Takes or renews it; an API server that gives no good answer before the signal fires leaves it as it is. */
+const attempt = (
+  client: KubeClient,
+  options: LeaseOptions,
+  observed: Observed,
+  signal: AbortSignal,
+): Promise<Held> =>
+  take(client, { ...options, signal }, observed).catch((error: unknown): Held => {
+    if (!options.signal.aborted)
+      options.log?.warn('lease not reachable', { lease: options.name, error: messageOf(error) })
+    return { kind: 'other', holder: '' }
+  })
+
+/**
+ * Renews while `lead` runs. A clock of its own ends it when renewals fail, also while one of them hangs: a third of the
+ * lease is left for the work to stop before somebody else may start.
+ */
 async function hold(
   client: KubeClient,
   options: LeaseOptions,
@@ -59,23 +71,27 @@ async function hold(
   untilMs: number,
   lead: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { signal, log, leaseMs = 15_000, retryMs = 2_000, now = () => performance.now() } = options
+  const { signal, log, leaseMs = defaultLeaseMs, retryMs = defaultRetryMs } = options
   const leading = new AbortController()
   const both = AbortSignal.any([signal, leading.signal])
+  const endBefore = (ms: number) =>
+    setTimeout(() => leading.abort(), Math.max(0, ms - leaseMs / 3 - performance.now()))
+  let clock = endBefore(untilMs)
   const work = lead(both)
     .catch((error: unknown) => {
       if (!both.aborted) log?.error('leading ended with an error', { error: messageOf(error) })
     })
     .finally(() => leading.abort())
-  let safeUntilMs = untilMs
   while (!both.aborted) {
     await sleep(retryMs, both).catch(() => undefined)
     if (both.aborted) break
-    const held = await take(client, options, observed, leaseMs, now).catch(failed(options))
-    if (held.kind === 'ours') safeUntilMs = held.untilMs
-    // A third of the lease is left for the work to stop before somebody else may start.
-    else if (held.holder !== '' || now() > safeUntilMs - leaseMs / 3) leading.abort()
+    const held = await attempt(client, options, observed, both)
+    if (held.kind === 'ours') {
+      clearTimeout(clock)
+      clock = endBefore(held.untilMs)
+    } else if (held.holder !== '') leading.abort()
   }
+  clearTimeout(clock)
   await work
   if (!signal.aborted) return
   await release(client, options).catch(() => undefined)
@@ -88,16 +104,14 @@ type Observed = { renewTime: string; atMs: number }
 
 async function take(
   client: KubeClient,
-  { namespace, name, identity, signal }: LeaseOptions,
+  { namespace, name, identity, signal, leaseMs = defaultLeaseMs }: LeaseOptions,
   observed: Observed,
-  leaseMs: number,
-  now: () => number,
 ): Promise<Held> {
-  const startedMs = now()
+  const startedMs = performance.now()
   const found = await client.find({ kind: kinds.Lease, namespace, name }, signal)
   const { holderIdentity: holder = '', renewTime = '', leaseTransitions = 0 } = found?.spec ?? {}
-  if (renewTime !== observed.renewTime) Object.assign(observed, { renewTime, atMs: now() })
-  if (holder !== '' && holder !== identity && now() - observed.atMs < leaseMs)
+  if (renewTime !== observed.renewTime) Object.assign(observed, { renewTime, atMs: performance.now() })
+  if (holder !== '' && holder !== identity && performance.now() - observed.atMs < leaseMs)
     return { kind: 'other', holder }
   const time = new Date().toISOString().replace('Z', '000Z') // MicroTime
   const body: Lease = {
@@ -118,7 +132,7 @@ async function take(
     if (isStatus(error, 409)) return { kind: 'other', holder: '' } // somebody was quicker; look again
     throw error
   }
-  Object.assign(observed, { renewTime: time, atMs: now() })
+  Object.assign(observed, { renewTime: time, atMs: performance.now() })
   return { kind: 'ours', untilMs: startedMs + leaseMs }
 }
 

@@ -40,8 +40,12 @@ t.test('a leader that may not see the bundles ends all the same', async (t) => {
   const lines: string[] = []
   const log = startLogging({ write: (line) => void lines.push(line) }).root('istiod')
   const app = await startController(config, kube.client(), log)
-  await until(() => lines.some((line) => line.includes('\tleading\t')), 'it leads')
-  const holder = () => kube.read(kinds.Lease, 'istio-leader', 'istio-system')?.spec?.holderIdentity
+  await until(
+    () => lines.some((line) => line.includes('\tleading\t') && line.includes('istio-namespace-controller')),
+    'it leads',
+  )
+  const holder = () =>
+    kube.read(kinds.Lease, 'istio-namespace-controller-election', 'istio-system')?.spec?.holderIdentity
   await app[Symbol.asyncDispose]()
   t.equal(holder(), '', 'and has let go of the lease')
 })

@@ -16,7 +16,7 @@ import {
 
 const order = 'Kubernetes//Pod/shop/order'
 const leaderOf = (kube: FakeKube) =>
-  kube.read(kinds.Lease, 'istio-leader', 'istio-system')?.spec?.holderIdentity
+  kube.read(kinds.Lease, 'istio-gateway-deployment-default', 'istio-system')?.spec?.holderIdentity
 const isDeployed = (kube: FakeKube, name: string) =>
   kube.read<KubeObject>(kinds.Deployment, name, 'shop') !== undefined
 
