@@ -32,6 +32,7 @@ import { fleetMetrics } from './fleet-metrics.ts'
 import { debugging } from './debugging.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
+import { podsRechecked } from './recheck-pods.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
@@ -211,7 +212,8 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
     log: quietAboutPeers(log.child('xds')),
     metrics: xdsMetrics(registry),
   })
-  const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts)
+  const recheck = podsRechecked({ client: o.client, pods: o.pods, signal })
+  const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts, recheck)
   fleetMetrics(registry, mesh.services.size)
   const { clients } = deltas
   const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })
