@@ -66,7 +66,8 @@ export async function startController(config: Config, client: KubeClient, log: L
   const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, routes))
 
   const settings = await settingsOf(config, client, signal, log)
-  const ca = { namespace: config.namespace, signal, log: log.child('ca') }
+  const ca = { namespace: config.namespace, root: config.ca.root, signal, log: log.child('ca') }
+  for (const sentence of config.ca.unheeded) ca.log.warn('a setting is not heeded', { setting: sentence })
   const first = await untilReachable('ca', log, signal, () =>
     openAuthority(client, { ...ca, trustDomain: settings.trustDomain }),
   )
@@ -224,7 +225,12 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
   server.addService(adsService, handlers)
   server.addService(
     ca.IstioCertificateServiceService,
-    certificateService({ ...certificates, authority: authority.current, world }),
+    certificateService({
+      ...certificates,
+      authority: authority.current,
+      world,
+      lifetimes: config.ca.workload,
+    }),
   )
   const xds = await listen(server, config.ports.xds, o.credentials)
   const plaintext = await servePlaintext(config.ports.plaintextXds, handlers)
