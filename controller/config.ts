@@ -1,19 +1,9 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
 import { MeshError, parseCidr } from '#base'
+import { caSettings, caVariables } from './ca-config.ts'
+import { duration, flag } from './variables.ts'
 
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }
-/** Go's way to write a duration, as Istio's environment has it: `100ms`, `10s`, `1m30s`. */
-const duration = z
-  .string()
-  .regex(/^(\d+(\.\d+)?(ms|s|m|h))+$/)
-  .transform((text) =>
-    [...text.matchAll(/([\d.]+)(ms|s|m|h)/g)].reduce(
-      (sum, [, n, unit = '']) => sum + Number(n) * (units[unit] ?? 0),
-      0,
-    ),
-  )
-const flag = z.enum(['true', 'false', '1', '0']).transform((text) => text === 'true' || text === '1')
 const list = z.string().transform((text) =>
   text
     .split(',')
@@ -52,6 +42,7 @@ const Env = z.object({
   REVISION: name.or(z.literal('')).default('default'),
   WAYPOINT_IMAGE: z.string().min(1).default('lateen:dev'),
   CA_ADDR: z.string().min(1).optional(),
+  ...caVariables,
   LEASE_DURATION: duration.refine((ms) => ms >= 1000, 'at least 1s').default(15_000),
   LOG_LEVEL: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
@@ -79,6 +70,7 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     trustDomain: e.TRUST_DOMAIN,
     domain: e.DOMAIN_SUFFIX,
     audiences: e.TOKEN_AUDIENCES,
+    ca: caSettings(e),
     trustedAccounts: e.CA_TRUSTED_NODE_ACCOUNTS ?? [`${e.POD_NAMESPACE}/ztunnel`],
     debounceMs: e.PILOT_DEBOUNCE_AFTER,
     debounceMaxMs: e.PILOT_DEBOUNCE_MAX,

@@ -30,13 +30,19 @@ export type Authority = Readonly<{
   warning: string | undefined
 }>
 
+/** How a self-signed root lives: for how long, and how often it is looked at whether the last part of that has begun. */
+export type RootRules = Readonly<{ lifetimeMs: number; checkMs: number; renewalPart: number }>
+/** Of a workload's certificate: unless it asks, and at most. */
+export type Lifetimes = Readonly<{ defaultMs: number; maxMs: number }>
+
 const yearMs = 365 * 24 * 3600_000
-/** Istio's self-signed root lives as long. */
-export const rootLifetimeMs = 10 * yearMs
+/** Istio's own; a renewal in the last fifth leaves the mesh two years to have it. */
+export const rootRules: RootRules = { lifetimeMs: 10 * yearMs, checkMs: 3600_000, renewalPart: 0.2 }
 /** For clocks that differ; Istio back-dates as much. */
 export const backdateMs = 120_000
 export const minLifetimeMs = 60_000
-export const maxLifetimeMs = 24 * 3600_000
+const dayMs = 24 * 3600_000
+export const workloadLifetimes: Lifetimes = { defaultMs: dayMs, maxMs: dayMs }
 
 export const selfSigned = 'istio-ca-secret'
 export const pluggedIn = 'cacerts'
@@ -45,7 +51,13 @@ const maxCrlChars = 900_000
 /** From issuer to root; longer chains are refused by peers. */
 const maxDepth = 8
 
-type Where = Readonly<{ namespace: string; trustDomain: string; signal: AbortSignal; log: Logger }>
+type Where = Readonly<{
+  namespace: string
+  trustDomain: string
+  root?: RootRules
+  signal: AbortSignal
+  log: Logger
+}>
 
 /** The plugged-in CA if there is one, else the mesh's own root: adopted when it exists, made when it does not. */
 export async function openAuthority(client: KubeClient, where: Where): Promise<Authority> {
@@ -67,11 +79,11 @@ export async function openAuthority(client: KubeClient, where: Where): Promise<A
 /** Replicas that start together all try; the API server lets one create, the others take what it made. */
 async function createOrAdopt(
   client: KubeClient,
-  { namespace, trustDomain, signal, log }: Where,
+  { namespace, trustDomain, root: rules = rootRules, signal, log }: Where,
 ): Promise<Secret> {
   const root = createRoot({
     organization: trustDomain,
-    validityMs: rootLifetimeMs,
+    validityMs: rules.lifetimeMs,
     now: new Date(Date.now() - backdateMs),
   })
   const secret: Secret = {
@@ -190,17 +202,18 @@ function isCrl(pem: string): boolean {
   return !rest.includes('-----') && (rest !== pem || pem.trim() === '')
 }
 
+type SignOptions = Readonly<{ lifetimes?: Lifetimes; now?: number }>
+
 /** A certificate for a workload, as the certificate service answers: leaf, intermediates, roots last. */
 export function signWorkload(
   { issuer, intermediates, rootPem, notAfter }: Authority,
   id: SpiffeId,
   publicKey: KeyObject,
-  lifetimeMs: number,
-  now = Date.now(),
+  askedMs: number,
+  { lifetimes: { defaultMs, maxMs } = workloadLifetimes, now = Date.now() }: SignOptions = {},
 ): readonly string[] {
   mustLive(notAfter, now)
-  const asked = lifetimeMs > 0 ? lifetimeMs : maxLifetimeMs
-  const lifetime = Math.min(Math.max(asked, minLifetimeMs), maxLifetimeMs)
+  const lifetime = Math.min(Math.max(askedMs > 0 ? askedMs : defaultMs, minLifetimeMs), maxMs)
   const leaf = issueCertificate({
     issuer,
     publicKey,
@@ -220,7 +233,7 @@ export function servingCertificate(
   now = Date.now(),
 ): Readonly<{ chainPem: string; notAfter: Date }> {
   mustLive(notAfter, now)
-  const end = new Date(Math.min(now + maxLifetimeMs, notAfter.getTime()))
+  const end = new Date(Math.min(now + dayMs, notAfter.getTime()))
   const leaf = issueCertificate({
     issuer,
     publicKey,

@@ -10,7 +10,7 @@ import { messageOf } from '#base'
 import { parseCsr, parseSpiffeId, partsOf, type SpiffeId, spiffeId } from '#identity'
 import type { Fields, Logger } from '#telemetry'
 import { ca } from '#wire'
-import { type Authority, signWorkload } from './authority.ts'
+import { type Authority, type Lifetimes, signWorkload } from './authority.ts'
 import { afterRecheck, type Caller, hints, mayImpersonate, type Reason, type World } from './impersonation.ts'
 import type { CaMetrics } from './metrics.ts'
 
@@ -26,6 +26,7 @@ export type CertificateOptions = Readonly<{
   /** May this caller ask for one more certificate now? */
   mayAsk: (caller: Caller) => boolean
   world: World
+  lifetimes?: Lifetimes
   log: Logger
   metrics: CaMetrics
 }>
@@ -120,7 +121,8 @@ export function certificateService(options: CertificateOptions) {
       }
     }
     const lifetimeMs = Number(call.request.validityDuration) * 1000
-    const chain = signWorkload(options.authority(), subject, csr.publicKey, lifetimeMs)
+    const { authority, lifetimes } = options
+    const chain = signWorkload(authority(), subject, csr.publicKey, lifetimeMs, lifetimes && { lifetimes })
     return { kind: 'signed', id: subject, chain }
   }
   return {

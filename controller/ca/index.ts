@@ -1,7 +1,9 @@
 export {
   type Authority,
   authorityFrom,
+  type Lifetimes,
   openAuthority,
+  type RootRules,
   servingCertificate,
   signWorkload,
 } from './authority.ts'

@@ -1,18 +1,28 @@
 import { messageOf } from '#base'
 import { type Collection, type KubeClient, kinds, reflect, type Secret } from '#kube'
 import type { Logger } from '#telemetry'
-import { type Authority, authorityFrom, pluggedIn, selfSigned } from './authority.ts'
+import {
+  type Authority,
+  authorityFrom,
+  pluggedIn,
+  type RootRules,
+  rootRules,
+  selfSigned,
+} from './authority.ts'
 import { rotationHints, rotationOf } from './rotation.ts'
 
 /** The authority as its Secret has it now. */
 export type LiveAuthority = Readonly<{
   current: () => Authority
+  /** Of its root, where that is our own. */
+  rules: RootRules
   /** Calls `listener` whenever another one is in force. */
   onChange: (listener: () => void) => Disposable
 }>
 
 export type FollowOptions = Readonly<{
   namespace: string
+  root?: RootRules
   signal: AbortSignal
   log: Logger
   counted: (outcome: 'adopted' | 'refused' | 'unreadable') => void
@@ -71,6 +81,7 @@ export function followAuthority(client: KubeClient, first: Authority, o: FollowO
   if (first.source === selfSigned) follow(selfSigned)
   return {
     current: () => current,
+    rules: o.root ?? rootRules,
     onChange: (listener) => {
       listeners.add(listener)
       return { [Symbol.dispose]: () => void listeners.delete(listener) }

@@ -2,15 +2,22 @@ import { sleep } from '#base'
 import { certificateFacts, renewRoot } from '#identity'
 import { isStatus, type KubeClient, kinds } from '#kube'
 import type { Logger } from '#telemetry'
-import { type Authority, backdateMs, rootLifetimeMs, selfSigned, selfSignedParts } from './authority.ts'
+import {
+  type Authority,
+  backdateMs,
+  type RootRules,
+  rootRules,
+  selfSigned,
+  selfSignedParts,
+} from './authority.ts'
 import type { LiveAuthority } from './live-authority.ts'
 
-/** The last fifth of a root's life; Istio's, too. */
-const renewalPart = 0.2
-const checkMs = 3600_000
-
 /** Is it time to renew this root? Never for one that somebody else has made: he must. */
-export function isRenewalDue({ source, issuer }: Authority, now: number): boolean {
+export function isRenewalDue(
+  { source, issuer }: Authority,
+  now: number,
+  { renewalPart }: RootRules = rootRules,
+): boolean {
   if (source !== selfSigned) return false
   const { notBefore, notAfter } = certificateFacts(issuer.certPem)
   const lifeMs = notAfter.getTime() - notBefore.getTime()
@@ -28,12 +35,13 @@ export type RenewRootOptions = Readonly<{
 export const rootRenewer =
   ({ client, namespace, authority, log }: RenewRootOptions) =>
   async (signal: AbortSignal): Promise<void> => {
+    const { rules } = authority
     while (!signal.aborted) {
-      if (isRenewalDue(authority.current(), Date.now()))
-        await renew(client, namespace, authority.current(), signal).then(
+      if (isRenewalDue(authority.current(), Date.now(), rules))
+        await renew(client, namespace, authority, signal).then(
           (isNew) => isNew && log.info('self-signed root renewed under the same key', { secret: selfSigned }),
         )
-      await sleep(checkMs, signal).catch(() => undefined)
+      await sleep(rules.checkMs, signal).catch(() => undefined)
     }
   }
 
@@ -41,12 +49,12 @@ export const rootRenewer =
 async function renew(
   client: KubeClient,
   namespace: string,
-  { issuer }: Authority,
+  { current, rules }: LiveAuthority,
   signal: AbortSignal,
 ): Promise<boolean> {
   const secret = await client.get({ kind: kinds.Secret, namespace, name: selfSigned }, signal)
   const now = new Date(Date.now() - backdateMs)
-  const root = renewRoot(issuer, { validityMs: rootLifetimeMs, now })
+  const root = renewRoot(current().issuer, { validityMs: rules.lifetimeMs, now })
   try {
     await client.update(kinds.Secret, { ...secret, data: { ...selfSignedParts(root) } }, { signal })
     return true

@@ -32,6 +32,52 @@ t.test('every bad variable is named', async (t) => {
   })
 })
 
+const dayMs = 24 * 3600_000
+t.test('the CA’s settings: Istio’s names and defaults, within bounds', async (t) => {
+  const of = (env: Record<string, string>) => parseConfig(env).ca
+  t.strictSame(of({}), {
+    workload: { defaultMs: dayMs, maxMs: dayMs },
+    root: { lifetimeMs: 3650 * dayMs, checkMs: 3600_000, renewalPart: 0.2 },
+    unheeded: [],
+  })
+  t.match(of({ DEFAULT_WORKLOAD_CERT_TTL: '1h' }).workload, { defaultMs: 3600_000, maxMs: dayMs })
+  t.match(of({ DEFAULT_WORKLOAD_CERT_TTL: '48h' }).workload, { defaultMs: 2 * dayMs, maxMs: 2 * dayMs })
+  const both = of({ DEFAULT_WORKLOAD_CERT_TTL: '48h', MAX_WORKLOAD_CERT_TTL: '30m' })
+  t.match(both.workload, { defaultMs: 1_800_000, maxMs: 1_800_000 })
+  t.match(both.unheeded, [/^DEFAULT_WORKLOAD_CERT_TTL: longer than MAX_WORKLOAD_CERT_TTL/])
+  const root = of({
+    CITADEL_SELF_SIGNED_CA_CERT_TTL: '8760h',
+    CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL: '10m',
+    CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE: '50',
+  })
+  t.strictSame(root.root, { lifetimeMs: 365 * dayMs, checkMs: 600_000, renewalPart: 0.5 })
+  for (const [name, value] of [
+    ['DEFAULT_WORKLOAD_CERT_TTL', '10s'],
+    ['MAX_WORKLOAD_CERT_TTL', '2161h'],
+    ['MAX_WORKLOAD_CERT_TTL', '90d'],
+    ['CITADEL_SELF_SIGNED_CA_CERT_TTL', '1h'],
+    ['CITADEL_SELF_SIGNED_CA_CERT_TTL', '876000h'],
+    ['CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL', '0s'],
+    ['CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE', '0'],
+    ['CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE', '100'],
+    ['EXTERNAL_CA', 'ISTIOD_RA_KUBERNETES_API'],
+  ] as const)
+    t.throws(() => of({ [name]: value }), { message: new RegExp(`^bad environment: ${name}: `) }, value)
+})
+
+t.test('settings of Istio’s CA that are done in another way here are named', async (t) => {
+  for (const [name, value] of [
+    ['USE_CACERTS_FOR_SELF_SIGNED_CA', 'true'],
+    ['ENABLE_CLUSTER_TRUST_BUNDLE_API', 'true'],
+    ['PILOT_CA_CERT_CONFIGMAP', 'my-roots'],
+    ['PILOT_CRL_CONFIGMAP', 'my-lists'],
+    ['CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE', '4096'],
+    ['CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR', 'true'],
+  ] as const)
+    t.match(parseConfig({ [name]: value }).ca.unheeded, [new RegExp(`^${name}: `)])
+  t.strictSame(parseConfig({ USE_CACERTS_FOR_SELF_SIGNED_CA: 'false', EXTERNAL_CA: '' }).ca.unheeded, [])
+})
+
 t.test('mesh config: what is missing or unreadable is Istio’s default', async (t) => {
   const of = (mesh?: string) =>
     meshConfigFrom(mesh === undefined ? undefined : { metadata: {}, data: { mesh } }, 'istio-system', silent)

@@ -90,7 +90,7 @@ t.test('a workload certificate: only the identity, capped by a day and by the is
   )
   const now = Date.now()
   const life = (ms: number) => {
-    const [leaf = ''] = signWorkload(authority, id, generateKeyPair().publicKey, ms, now)
+    const [leaf = ''] = signWorkload(authority, id, generateKeyPair().publicKey, ms, { now })
     return new X509Certificate(leaf).validToDate.getTime() - now
   }
   const near = (got: number, want: number) => Math.abs(got - want) < 2_000
@@ -105,6 +105,28 @@ t.test('a workload certificate: only the identity, capped by a day and by the is
   t.equal(x509.subjectAltName, `URI:${id}`)
   t.ok(x509.verify(new X509Certificate(root.certPem).publicKey))
   t.equal(last, root.certPem)
+})
+
+t.test('lifetimes as they are set: unasked the default, and never more than the most', async (t) => {
+  const root = createRoot({ organization: 'cluster.local', validityMs: 30 * dayMs })
+  const authority = authorityFrom(secret('s', { 'ca-cert.pem': root.certPem, 'ca-key.pem': root.keyPem }))
+  const now = Date.now()
+  const lifetimes = { defaultMs: 3600_000, maxMs: 2 * dayMs }
+  for (const [askedMs, want] of [
+    [0, 3600_000],
+    [Number.NaN, 3600_000],
+    [dayMs, dayMs],
+    [2 * dayMs, 2 * dayMs],
+    [90 * dayMs, 2 * dayMs],
+    [Infinity, 2 * dayMs],
+    [1, 60_000],
+  ] as const) {
+    const options = { lifetimes, now }
+    const [leaf = ''] = signWorkload(authority, id, generateKeyPair().publicKey, askedMs, options)
+    const { validToDate, validFromDate } = new X509Certificate(leaf)
+    t.ok(Math.abs(validToDate.getTime() - now - want) < 2_000, `asked ${askedMs}`)
+    t.ok(Math.abs(now - validFromDate.getTime() - 120_000) < 2_000, 'back-dated for clocks that differ')
+  }
 })
 
 t.test('our own certificate has the names of the Service', async (t) => {

@@ -81,5 +81,8 @@ t.test('a self-signed root is renewed in the last fifth of its life, somebody el
   t.notOk(isRenewalDue(aged(1), Date.now()))
   t.notOk(isRenewalDue(aged(79), Date.now()))
   t.ok(isRenewalDue(aged(81), Date.now()))
+  const half = { lifetimeMs: 1, checkMs: 1, renewalPart: 0.5 }
+  t.notOk(isRenewalDue(aged(49), Date.now(), half), 'as it is set')
+  t.ok(isRenewalDue(aged(51), Date.now(), half))
   t.notOk(isRenewalDue(start, start.notAfter.getTime() - 1))
 })
