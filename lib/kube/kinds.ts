@@ -77,6 +77,23 @@ export const kinds = {
   WorkloadGroup: kind<Custom>('networking.istio.io/v1', 'WorkloadGroup', 'workloadgroups'),
   Gateway: kind<Custom>('gateway.networking.k8s.io/v1', 'Gateway', 'gateways'),
   GatewayClass: kind<Custom>('gateway.networking.k8s.io/v1', 'GatewayClass', 'gatewayclasses', false),
+  HTTPRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes'),
+  GRPCRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'GRPCRoute', 'grpcroutes'),
+  TLSRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'TLSRoute', 'tlsroutes'),
+  TCPRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'TCPRoute', 'tcproutes'),
+  ReferenceGrant: kind<Custom>('gateway.networking.k8s.io/v1', 'ReferenceGrant', 'referencegrants'),
+  HorizontalPodAutoscaler: kind<Custom>(
+    'autoscaling/v2',
+    'HorizontalPodAutoscaler',
+    'horizontalpodautoscalers',
+  ),
+  PodDisruptionBudget: kind<Custom>('policy/v1', 'PodDisruptionBudget', 'poddisruptionbudgets'),
+  MutatingWebhookConfiguration: kind<Custom>(
+    'admissionregistration.k8s.io/v1',
+    'MutatingWebhookConfiguration',
+    'mutatingwebhookconfigurations',
+    false,
+  ),
 } as const
 
 /** The path of a kind, of one namespace of it, or of one object and its subresource. */
