@@ -1,4 +1,5 @@
 import { type Ip, isIpv6 } from '#base'
+import type { SpiffeId } from '#identity'
 import type { Service, Workload } from './mesh.ts'
 
 /**
@@ -33,3 +34,9 @@ export function addressOf(workload: Workload, service: Service | undefined, want
   const allowed = service ? workload.addresses.filter((a) => isAllowed(service, a)) : workload.addresses
   return allowed.find((a) => isIpv6(a) === isIpv6(wanted)) ?? allowed[0]
 }
+
+/** The ids under which the endpoint of a service may answer. */
+export const expectedOf = (workload: Workload, service: Service | undefined): readonly SpiffeId[] =>
+  service === undefined || service.subjectAltNames.length === 0
+    ? [workload.identity]
+    : [...new Set([...service.subjectAltNames, workload.identity])]

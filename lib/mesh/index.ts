@@ -20,8 +20,8 @@ export {
 export { parseService, parseWorkload } from './parse.ts'
 /** xDS → state. */
 export { addressHandler, authorizationHandler } from './handlers.ts'
-/** Which port and address of a workload serve a port of a service. */
-export { addressOf, isAllowed, type Mode, targetPort } from './endpoint.ts'
+/** Which port and address of a workload serve a port of a service, and who may answer there. */
+export { addressOf, expectedOf, isAllowed, type Mode, targetPort } from './endpoint.ts'
 /** What travels beside a tunnel. */
 export {
   baggageOf,
@@ -33,3 +33,7 @@ export {
 } from './headers.ts'
 /** Rows as istioctl reads them. */
 export { dumpEndpoint, dumpPolicy, dumpService, dumpWorkload } from './dump.ts'
+/** What the authority of a CONNECT asks for. */
+export { type Authority, parseAuthority } from './authority.ts'
+/** Waypoints and gateways as services. */
+export { allWaypoints, gatewayService } from './gateways.ts'

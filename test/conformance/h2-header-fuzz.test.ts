@@ -1,9 +1,9 @@
 // Mutated field values against what reads them: `traceparent`, `forwarded`, `baggage` and the authority of a CONNECT.
 import t from 'tap'
 import { formatAddress } from '#base'
-import { forwardedHost, partyOf, traceOf } from '#mesh'
-import { parseAuthority } from '../../ztunnel/state/resolve-inbound.ts'
-import { figure } from './h2-attack-kit.ts'
+import { forwardedHost, parseAuthority, partyOf, traceOf } from '#mesh'
+
+import { figure, soonMs } from './h2-attack-kit.ts'
 import { blind, Finds, mutate, randomOf } from './h2-fuzz-kit.ts'
 
 const seed = Number(process.env.FUZZ_SEED ?? Date.now() % 1_000_000)
@@ -107,6 +107,6 @@ for (const [i, { name, seeds, judge }] of targets.entries()) {
       judge(unit.repeat(64_000 / Math.max(1, unit.length)))
     const ms = Math.round(performance.now() - began)
     figure(t, `fuzz ${name}`, { runs, behaviours: finds.size, longMs: ms })
-    t.ok(ms < 1_000, `${ms} ms for values of 64 KB`)
+    t.ok(ms < soonMs, `${ms} ms for values of 64 KB`)
   })
 }

@@ -1,8 +1,8 @@
 import { type Ip, isIpv6, type SocketAddress } from '#base'
-import type { SpiffeId } from '#identity'
 import {
   addressOf,
   type Gateway,
+  gatewayService,
   type MeshState,
   type Mode,
   type Service,
@@ -34,16 +34,6 @@ export type Hop = Readonly<{
   address: Ip | undefined
   port: number
 }>
-
-/** The ids under which the endpoint of a service may answer. */
-export const expectedOf = (workload: Workload, service: Service | undefined): readonly SpiffeId[] =>
-  service === undefined || service.subjectAltNames.length === 0
-    ? [workload.identity]
-    : [...new Set([...service.subjectAltNames, workload.identity])]
-
-/** The service that a gateway is named by, or whose address it is. */
-export const gatewayService = (state: MeshState, { to }: Gateway, namespace: string): Service | undefined =>
-  to.kind === 'hostname' ? state.service(to.service) : state.serviceAt(to.network, to.address, namespace)
 
 /**
  * One endpoint of a waypoint or gateway. Named by its address it keeps that address's family, by its hostname it
@@ -98,11 +88,5 @@ export function waypointsOf(
   const others = usable.filter((other) => other !== first)
   return [...(first ? [first] : []), ...others].map(({ gateway }) => gateway)
 }
-
-/** Every waypoint that a service names, also those that get no connections now. */
-export const allWaypoints = ({ waypoint, weightedWaypoints }: Service): readonly Gateway[] => [
-  ...(waypoint ? [waypoint] : []),
-  ...weightedWaypoints.map(({ gateway }) => gateway),
-]
 
 export const familyOf = (address: Ip): 'ipv4' | 'ipv6' => (isIpv6(address) ? 'ipv6' : 'ipv4')

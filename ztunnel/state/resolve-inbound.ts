@@ -1,6 +1,14 @@
-import { type Ip, ip, isIpv6, parseAddress, type SocketAddress } from '#base'
-import { allWaypoints, gatewayService } from './gateways.ts'
-import type { Gateway, Service, Workload, MeshState } from '#mesh'
+import { type Ip, ip, isIpv6, type SocketAddress } from '#base'
+import {
+  allWaypoints,
+  type Authority,
+  type Gateway,
+  gatewayService,
+  type MeshState,
+  parseAuthority,
+  type Service,
+  type Workload,
+} from '#mesh'
 import { ownPorts } from './ports.ts'
 
 /** Why an inbound tunnel is taken. */
@@ -71,18 +79,6 @@ export function resolveInbound(
       ? byAddress(state, question, parsed.to)
       : byHostname(state, question, parsed.hostname, parsed.port)
   return asked.kind === 'reject' ? asked : targetOf(question, parsed, asked)
-}
-
-type Authority = { kind: 'address'; to: SocketAddress } | { kind: 'hostname'; hostname: string; port: number }
-
-/** `ip:port` or `hostname:port`; anything else is undefined. */
-export function parseAuthority(text: string): Authority | undefined {
-  const to = parseAddress(text)
-  // In brackets stands IPv6: an IPv4 address in IPv6 clothes is nobody's address (ztunnel compares them as written).
-  if (to) return text.startsWith('[') && !isIpv6(to.address) ? undefined : { kind: 'address', to }
-  const [, hostname = '', port = ''] = /^([A-Za-z0-9_-][A-Za-z0-9._-]{0,252}):(\d{1,5})$/.exec(text) ?? []
-  if (Number(port) < 1 || Number(port) > 65_535 || /^[\d.]*$/.test(hostname)) return undefined
-  return { kind: 'hostname', hostname: hostname.toLowerCase(), port: Number(port) }
 }
 
 const mismatch = (asked: Ip, podIp: Ip) => refuse(400, 'ip-mismatch', `ip mismatch: ${asked} is not ${podIp}`)

@@ -1,8 +1,16 @@
 import { formatAddress, type Ip, type SocketAddress } from '#base'
-import { chooseEndpoint, type Endpoint } from './balance.ts'
 import {
+  addressOf,
   allWaypoints,
   expectedOf,
+  type Gateway,
+  gatewayName,
+  type MeshState,
+  type Service,
+  type Workload,
+} from '#mesh'
+import { chooseEndpoint, type Endpoint } from './balance.ts'
+import {
   familyOf,
   type Hop,
   isOwnGateway,
@@ -10,7 +18,6 @@ import {
   resolveGateway,
   waypointsOf,
 } from './gateways.ts'
-import { addressOf, type Gateway, gatewayName, type MeshState, type Service, type Workload } from '#mesh'
 import { isLoopback, ownPorts } from './ports.ts'
 import {
   finishRoute,
