@@ -67,7 +67,7 @@ export async function echoes(app: Socket, size: number): Promise<boolean> {
 
 /** One line there and back, without ending anything. */
 export async function pingPong(app: Socket, text: string): Promise<string> {
-  const answer = once(app, 'data', { signal: AbortSignal.timeout(10_000) })
+  const answer = once(app, 'data', { signal: AbortSignal.timeout(20_000) })
   app.write(text)
   return String((await answer)[0])
 }

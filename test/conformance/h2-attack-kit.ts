@@ -62,6 +62,9 @@ export async function sceneOf(
   return { served, dials, wire, neighbourLives }
 }
 
+/** Far more than it takes (milliseconds, see the figures), because the machine may be doing other things. */
+export const soonMs = 20_000
+
 export type Outcome = Readonly<{ closed: boolean; ms: number; error: string }>
 
 /** Sends `bytes` and waits for the server to close the connection; `closed` is false when it rather goes on serving. */

@@ -18,7 +18,7 @@ import {
   windowUpdate,
 } from '../lib/hbone/frames.ts'
 import { echo } from '../lib/hbone/support.ts'
-import { figure, greeting, nth, outcomeOf, sceneOf, streams } from './h2-attack-kit.ts'
+import { figure, greeting, nth, outcomeOf, sceneOf, soonMs, streams } from './h2-attack-kit.ts'
 import { hasStatus, hasText, isProbed, probePing } from './h2-kit.ts'
 import {
   connectFields,
@@ -31,16 +31,13 @@ import {
   text,
 } from './h2-rows/requests.ts'
 
-/** However fast the machine: what is over in an instant is not measured to the millisecond. */
-const soonMs = 1_000
-
 t.test('H2-1 rapid reset: 10 000 streams opened and reset start at most 100 dials', async (t) => {
   const scene = await sceneOf(t)
   const cycle = streams(10_000, (id) => Buffer.concat([headers(id), rst(id)]))
   const outcome = await outcomeOf(scene, Buffer.concat([greeting, cycle]))
   const { dials } = scene
   figure(t, 'H2-1', { ...outcome, ...dials })
-  t.ok(outcome.closed && outcome.ms <= soonMs, 'closed within a second')
+  t.ok(outcome.closed && outcome.ms <= soonMs, `closed after ${outcome.ms} ms`)
   t.ok(dials.started <= 100, `${dials.started} dials`)
   t.equal(dials.active, 0, 'no dial is left')
   t.ok(await scene.neighbourLives())

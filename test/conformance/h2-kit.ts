@@ -100,7 +100,7 @@ function wireOf(t: Test, socket: TLSSocket): Wire {
     socket,
     send: (what) => void socket.write(Buffer.isBuffer(what) ? what : Buffer.concat(what)),
     frames: async (done) => {
-      const deadline = AbortSignal.timeout(5_000)
+      const deadline = AbortSignal.timeout(20_000)
       for (;;) {
         const next = changed.promise
         const frames = wholeFrames(bytes)
@@ -274,7 +274,7 @@ function watch(tunnel: OutboundTunnel) {
     stream.once('close', () => resolve(false))
   })
   const read = async (end: string) => {
-    const deadline = Date.now() + 5_000
+    const deadline = Date.now() + 20_000
     while (!text.endsWith(end) && Date.now() < deadline)
       await new Promise((resolve) => setTimeout(resolve, 5))
     return text

@@ -96,6 +96,12 @@ export class FakeKube implements AsyncDisposable {
     for (const { response } of this.#watches) response.destroy()
   }
 
+  /** Ends every open watch after what it has been sent, as an API server does when their time is over. */
+  endWatches(): void {
+    for (const { response } of this.#watches) response.end()
+    this.#watches.clear()
+  }
+
   /** From now on open watches hear nothing, as when the other end has lost power; new ones do. */
   muteWatches(): void {
     this.#watches.clear()

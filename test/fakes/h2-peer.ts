@@ -31,7 +31,7 @@ export class H2Peer {
   static async open(socket: Socket, certificate: WorkloadCertificate): Promise<H2Peer> {
     socket.on('error', () => undefined)
     const tls = connectTls({ ...clientTls(certificate), socket })
-    await once(tls, 'secureConnect', { signal: AbortSignal.timeout(10_000) })
+    await once(tls, 'secureConnect', { signal: AbortSignal.timeout(20_000) })
     const session = connectH2('http://peer', { createConnection: () => tls })
     session.on('error', () => undefined)
     return new H2Peer(session)
@@ -53,7 +53,7 @@ export class H2Peer {
     })
     if (early !== undefined) stream.write(early)
     if (late === undefined) stream.end()
-    const closed = once(stream, 'close', { signal: AbortSignal.timeout(10_000) })
+    const closed = once(stream, 'close', { signal: AbortSignal.timeout(20_000) })
     await closed.catch(() => stream.destroy())
     const status = Number(answered[':status'] ?? 0)
     return {

@@ -171,12 +171,12 @@ export async function connectIn(netns: Netns, host: string, port: number): Promi
   const fd = tcpSocket({ netns, family: isIpv6(ip(host)) ? 'ipv6' : 'ipv4' })
   const socket = new Socket({ fd, allowHalfOpen: true })
   socket.connect({ host, port })
-  await once(socket, 'connect', { signal: AbortSignal.timeout(10_000) })
+  await once(socket, 'connect', { signal: AbortSignal.timeout(20_000) })
   return socket
 }
 
 /** Sends `text`, ends, and returns all that came back. */
-export async function talk(socket: Socket, text: string, ms = 15_000): Promise<string> {
+export async function talk(socket: Socket, text: string, ms = 20_000): Promise<string> {
   const signal = AbortSignal.timeout(ms)
   const parts: Buffer[] = []
   socket.on('data', (part: Buffer) => parts.push(part))
@@ -204,7 +204,7 @@ export async function captureOn(fabric: string): Promise<{ stop(): Promise<Buffe
   const child = spawn('nsenter', args, { stdio: ['ignore', 'pipe', 'pipe'] })
   const parts: Buffer[] = []
   child.stdout.on('data', (part: Buffer) => parts.push(part))
-  const signal = AbortSignal.timeout(15_000)
+  const signal = AbortSignal.timeout(20_000)
   await once(child.stderr, 'data', { signal }) // "listening on …"
   return {
     stop: async () => {

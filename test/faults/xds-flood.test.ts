@@ -79,8 +79,9 @@ t.test('10 000 updates of one object, and 50 000 objects at once', { skip: needs
     return { full, empty: ztunnel.rssBytes, ms }
   }
   const [first, second, third] = [await cycle(), await cycle(), await cycle()]
-  t.ok(third.empty <= first.full * 1.1, `RSS after the floods: ${first.full}, ${third.empty}`)
-  t.ok(third.full <= first.full * 1.15, `RSS in the floods: ${first.full}, ${third.full}`)
+  // When garbage is collected is the engine's affair; what leaks 50 000 objects a cycle doubles it.
+  t.ok(third.empty <= first.full * 1.3, `RSS after the floods: ${first.full}, ${third.empty}`)
+  t.ok(third.full <= first.full * 1.3, `RSS in the floods: ${first.full}, ${third.full}`)
   t.same(world.control.nacks, [])
   t.equal(await ztunnel.metric('lateen_bugs_total'), 0)
   t.equal(await ztunnel.metric('lateen_data_worker_deaths_total'), 0)

@@ -152,7 +152,7 @@ async function listening(
 }
 
 async function ask(socketPath: string, method: string, path: string): Promise<string> {
-  const sent = request({ socketPath, method, path, signal: AbortSignal.timeout(5_000) })
+  const sent = request({ socketPath, method, path, signal: AbortSignal.timeout(20_000) })
   sent.end()
   const [response] = (await once(sent, 'response')) as [AsyncIterable<Buffer>]
   const parts: Buffer[] = []

@@ -103,7 +103,7 @@ export class ZtunnelProcess {
   }
 
   get(port: keyof Ports, path: string): Promise<Response> {
-    return fetch(`http://127.0.0.1:${this.ports[port]}${path}`, { signal: AbortSignal.timeout(10_000) })
+    return fetch(`http://127.0.0.1:${this.ports[port]}${path}`, { signal: AbortSignal.timeout(20_000) })
   }
 
   /** Lines of the metrics as name{labels} → value. */

@@ -81,7 +81,7 @@ function record(socket: Socket): string[] {
 async function seenBy(t: Test, ends: Ends, steps: readonly Step[]): Promise<Record<Side, string>> {
   const seen = { a: record(ends.a), b: record(ends.b) }
   const saw = async (side: Side, what: string) => {
-    const deadline = Date.now() + 5_000
+    const deadline = Date.now() + 20_000
     while (!seen[side].includes(what)) {
       if (Date.now() > deadline) return void t.fail(`${side} never saw ${what}: ${seen[side].join()}`)
       await new Promise((resolve) => setImmediate(resolve))

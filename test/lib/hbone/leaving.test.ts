@@ -243,16 +243,15 @@ t.test('a peer that was lost before anybody asked is known as such', async (t) =
 })
 
 t.test('a peer that ends before it has said anything is let go at once', async (t) => {
-  const served = await serve(t, echo)
+  const served = await serve(t, echo, { handshakeMs: 60_000 })
   const { address, port } = served.address
   const socket = connect({ host: address, port, allowHalfOpen: true })
   await once(socket, 'connect')
   await until(() => served.connections.length === 1)
-  const began = Date.now()
   socket.end()
   const { error } = (await served.connections[0]?.closed) ?? {}
   t.ok(error)
-  t.ok(Date.now() - began < 2_000, 'long before the deadline of the handshake')
+  t.not(codeOf(error), 'timeout', 'long before the deadline of the handshake')
   socket.destroy()
 })
 

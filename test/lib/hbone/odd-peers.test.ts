@@ -11,7 +11,7 @@ import { certificateOf, idOf, never, tcpPair } from './support.ts'
 const rootsPem = believed.map(({ certPem }) => certPem)
 const issuer = { certPem: root.certPem, keyPem: pemOfKey(root.key) }
 const ours = { ...certificateOf(idOf('us'), issuer), rootsPem }
-const waits = { timeoutMs: 5_000, signal: never }
+const waits = { timeoutMs: 20_000, signal: never }
 
 /** The peer is not careful at all, and shows whatever it has. */
 const careless = ({ key, chain }: Shown) => ({

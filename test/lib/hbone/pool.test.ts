@@ -147,7 +147,7 @@ t.test('a waiter may leave; the last one to leave stops the dial', async (t) => 
 
 t.test('a CONNECT that nobody answers times out and leaves the connection alone', async (t) => {
   const served = await serve(t, (tunnel) => served.tunnels.length > 1 && tunnel.accept())
-  const pool = poolOf(t, { answerMs: 700 })
+  const pool = poolOf(t, { answerMs: 2_500 })
   const error: unknown = await pool.connect(towards(served.address)).catch((e: unknown) => e)
   t.equal(codeOf(error), 'timeout')
   t.ok(await pool.connect(towards(served.address)))
@@ -244,7 +244,7 @@ async function rawPeer(t: Test, { address, port }: SocketAddress): Promise<TLSSo
 }
 
 t.test('a peer that answers PING stays, one that falls silent does not', async (t) => {
-  const limits = { pingIdleMs: 50, pingTimeoutMs: 1500 }
+  const limits = { pingIdleMs: 50, pingTimeoutMs: 4_000 }
   const served = await serve(t, accept, limits)
   await poolOf(t).connect(towards(served.address))
   const mute = await rawPeer(t, served.address)

@@ -37,7 +37,9 @@ import {
 const der = firstDer(client.chainPem[0] ?? '', 'CERTIFICATE') ?? Buffer.alloc(0)
 const key = createPrivateKey(client.privateKeyPem)
 const rootDer = firstDer(root.certPem, 'CERTIFICATE') ?? Buffer.alloc(0)
+/** For handshakes that may stand still, and for the one that must not fail on a slow machine. */
 const waits = { timeoutMs: 500, signal: never }
+const patient = { timeoutMs: 20_000, signal: never }
 
 const edited = (at: number, value: number) => {
   const bytes = Buffer.from(der)
@@ -146,9 +148,9 @@ const forged: [string, Flight][] = [
   ['an unknown message', () => [message(99, Buffer.alloc(10))]],
 ]
 
-const attempt = async (t: Test, flight: Flight) => {
+const attempt = async (t: Test, flight: Flight, limits = waits) => {
   const [theirs, mine] = await tcpPair(t)
-  const outcome = secureServer(mine, server, waits).then(
+  const outcome = secureServer(mine, server, limits).then(
     ({ peer }) => peer.id,
     (error: unknown) => error,
   )
@@ -157,8 +159,8 @@ const attempt = async (t: Test, flight: Flight) => {
 }
 
 t.test('an honest handshake passes, with its root along as well', async (t) => {
-  t.equal(await attempt(t, honest([der], key)), client.id)
-  t.equal(await attempt(t, honest([der, rootDer], key)), client.id)
+  t.equal(await attempt(t, honest([der], key), patient), client.id)
+  t.equal(await attempt(t, honest([der, rootDer], key), patient), client.id)
 })
 
 for (const [title, ders] of malformed) {
@@ -228,10 +230,10 @@ for (const [title, send] of late) {
     const hostile = await dial(served.address)
     const raw = await rawHandshake(hostile, honest([der], key))
     await until(() => served.connections[0]?.peer === client.id)
-    const began = performance.now()
     send(raw, hostile)
-    t.ok((await served.connections[0]?.closed)?.error)
-    t.ok(performance.now() - began < 2_000, `${Math.round(performance.now() - began)} ms`)
+    const error = (await served.connections[0]?.closed)?.error
+    t.ok(error)
+    t.notMatch(error, { code: 'timeout' }, 'not because time has passed')
     t.equal(served.tunnels.length, 0)
     hostile.destroy()
   })

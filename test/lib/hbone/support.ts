@@ -163,7 +163,7 @@ export async function readAll(stream: Readable): Promise<Buffer> {
 }
 
 /** Waits until `condition` holds. */
-export async function until(condition: () => boolean, ms = 5_000): Promise<void> {
+export async function until(condition: () => boolean, ms = 20_000): Promise<void> {
   const deadline = Date.now() + ms
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${condition.toString()}`)

@@ -290,9 +290,9 @@ t.test('a root that is taken away ends the connections under it', async (t) => {
 
 t.test('a connection is drained when its peer’s certificate ends, and closed after the grace', async (t) => {
   const server = workload('server')
-  const served = await serve(t, () => server, {}, { ...quick, peerExpiryGraceMs: 700 })
+  const served = await serve(t, () => server, {}, { ...quick, peerExpiryGraceMs: 3_000 })
   // Certificates end on a whole second.
-  const ends = new Date(Math.ceil((Date.now() + 800) / 1_000) * 1_000)
+  const ends = new Date(Math.ceil((Date.now() + 2_500) / 1_000) * 1_000)
   let client = workload('client', ca, [], [ca], ends)
   const ours = pool(t, {}, quick)
   const connect = () => ours.connect({ ...towards(served.address, client), certificate: async () => client })
@@ -309,7 +309,7 @@ t.test('a connection is drained when its peer’s certificate ends, and closed a
   await closed(old)
   await until(() => served.ends.length === 1)
   const late = Date.now() - ends.getTime()
-  t.ok(late >= 650 && late < 2_000, `${late} ms after the end`)
+  t.ok(late >= 2_950 && late < 20_000, `${late} ms after the end`)
   t.match(served.ends, [{ code: 'tls-failed', message: /has expired/ }])
 })
 

@@ -159,7 +159,7 @@ async function* linesOf(response: IncomingMessage): AsyncGenerator<string, void>
 }
 
 /** Waits until `check` gives something, looking again every few milliseconds. */
-export async function eventually<T>(check: () => Promise<T | undefined>, deadlineMs = 5_000): Promise<T> {
+export async function eventually<T>(check: () => Promise<T | undefined>, deadlineMs = 20_000): Promise<T> {
   const end = Date.now() + deadlineMs
   for (;;) {
     const found = await check()
