@@ -1,7 +1,11 @@
-/** `npm run bench [-- l4|ca [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests. */
+/**
+ * `npm run bench [-- l4|ca|control-plane [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests.
+ * `control-plane` also takes `--pods N --services N --clients N --only row,row` and `--huge`.
+ */
 import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
 import { benchCa } from './ca/bench.ts'
+import { benchControlPlane } from './control-plane/bench.ts'
 import { benchL4 } from './l4/bench.ts'
 
 const { values, positionals } = parseArgs({
@@ -9,14 +13,30 @@ const { values, positionals } = parseArgs({
   options: {
     repetitions: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '2' },
+    pods: { type: 'string', default: '10000' },
+    services: { type: 'string', default: '1000' },
+    clients: { type: 'string', default: '100' },
+    only: { type: 'string', default: '' },
   },
 })
 const [which = 'l4'] = positionals
-const benches: Record<string, typeof benchL4> = { l4: benchL4, ca: benchCa }
+const common = { repetitions: Number(values.repetitions), seconds: Number(values.seconds) }
+const mesh = {
+  repetitions: common.repetitions,
+  pods: Number(values.pods),
+  services: Number(values.services),
+  clients: Number(values.clients),
+  only: values.only.split(',').filter((row) => row !== ''),
+}
+const benches: Readonly<Record<string, () => Promise<void>>> = {
+  l4: () => benchL4(common),
+  ca: () => benchCa(common),
+  'control-plane': () => benchControlPlane(mesh),
+}
 try {
   const bench = benches[which]
   if (!bench) throw new RangeError(`no bench named ${which}; there is: ${Object.keys(benches).join(', ')}`)
-  await bench({ repetitions: Number(values.repetitions), seconds: Number(values.seconds) })
+  await bench()
 } catch (error) {
   process.stderr.write(`bench: ${describeError(error)}\n`)
   process.exitCode = 1

@@ -19,8 +19,13 @@ async function usageOf(server: ChildProcess) {
   return Usage.parse(message)
 }
 
+/** What one repetition came to. */
+export type CaRun = Readonly<{ perCore: number; perSecond: number; p99Ms: number }>
+
 /** CSRs signed through gRPC and TLS, for a node proxy that asks for an identity of its node; per second of the server's CPU. */
-export async function benchCa(o: Readonly<{ repetitions: number; seconds: number }>): Promise<void> {
+export async function measureCa(
+  o: Readonly<{ repetitions: number; seconds: number }>,
+): Promise<readonly CaRun[]> {
   const server = fork(new URL('server.ts', import.meta.url))
   try {
     const [message]: unknown[] = await once(server, 'message')
@@ -35,6 +40,7 @@ export async function benchCa(o: Readonly<{ repetitions: number; seconds: number
           { 'grpc.ssl_target_name_override': 'ca.bench', 'grpc.use_local_subchannel_pool': 1 },
         ),
     )
+    const runs: CaRun[] = []
     for (let n = 0; n <= o.repetitions; n++) {
       const before = await usageOf(server)
       const started = performance.now()
@@ -42,16 +48,22 @@ export async function benchCa(o: Readonly<{ repetitions: number; seconds: number
       const seconds = (performance.now() - started) / 1000
       const { cpuUs, p99Ms } = await usageOf(server)
       if (n === 0) continue // to warm up
-      const perCore = signed / ((cpuUs - before.cpuUs) / 1e6)
-      process.stdout.write(
-        `ca: ${perCore.toFixed(0)} CSRs per second of CPU (${(signed / seconds).toFixed(0)} per second here, ` +
-          `event loop delayed by ${p99Ms.toFixed(1)} ms at p99 with ${clients * parallel} requests waiting)\n`,
-      )
+      runs.push({ perCore: signed / ((cpuUs - before.cpuUs) / 1e6), perSecond: signed / seconds, p99Ms })
     }
     for (const connection of connections) connection.close()
+    return runs
   } finally {
     server.disconnect()
   }
+}
+
+/** `measureCa`, for people. */
+export async function benchCa(o: Readonly<{ repetitions: number; seconds: number }>): Promise<void> {
+  for (const { perCore, perSecond, p99Ms } of await measureCa(o))
+    process.stdout.write(
+      `ca: ${perCore.toFixed(0)} CSRs per second of CPU (${perSecond.toFixed(0)} per second here, ` +
+        `event loop delayed by ${p99Ms.toFixed(1)} ms at p99 with ${clients * parallel} requests waiting)\n`,
+    )
 }
 
 async function askFor(
