@@ -34,8 +34,7 @@ export class InFlight {
 }
 
 /** Questions of one pod per second, over time and at once. An answer costs some 20 µs, so a flood takes a tenth of a core. */
-const perSecond = 5_000
-const burst = 10_000
+export const standardRate = { perSecond: 5_000, burst: 10_000 }
 
 /** A token bucket. */
 export class Rate {
@@ -44,7 +43,7 @@ export class Rate {
   #tokens: number
   #at: number
 
-  constructor(now = performance.now(), limits = { perSecond, burst }) {
+  constructor(now = performance.now(), limits = standardRate) {
     this.#perSecond = limits.perSecond
     this.#burst = limits.burst
     this.#tokens = limits.burst

@@ -3,7 +3,7 @@ import { type Conntrack, type Netns, openConntrack, tcpSocket, udpSocket } from 
 import type { Logger } from '#telemetry'
 import type { MeshState, PodName } from '../state/index.ts'
 import type { Bind, DnsServer } from './bind.ts'
-import { InFlight, maxInFlightPerPod, Rate } from './budget.ts'
+import { InFlight, maxInFlightPerPod, Rate, standardRate } from './budget.ts'
 import { maxAttempts } from './forward.ts'
 import type { Resolver } from './handle-message.ts'
 import type { DnsMetrics } from './metrics.ts'
@@ -30,6 +30,8 @@ export type DnsContext = Readonly<{
   log: Logger
   random: () => number
   times?: Times
+  /** Questions that each pod may ask; tests replace it. */
+  rate?: typeof standardRate
 }>
 
 export type DnsConfig = Readonly<{
@@ -114,7 +116,8 @@ function lookThrough({ context, netns }: DnsProxyOptions): Conntrack {
 }
 
 function resolverOf({ context, pod, netns }: DnsProxyOptions, signal: AbortSignal): Resolver {
-  const { state, network, mark, config, resolvConf, metrics, log, random, times = standardTimes } = context
+  const { state, network, mark, config, resolvConf, metrics, log, random } = context
+  const { times = standardTimes, rate = standardRate } = context
   const { domain, ipv6, preferredNamespace } = config
   const { namespace } = pod
   const search = config.ownSearch ? resolvConf().search : undefined
@@ -125,7 +128,7 @@ function resolverOf({ context, pod, netns }: DnsProxyOptions, signal: AbortSigna
     // A resolv.conf that names us would have us ask ourselves for ever.
     nameservers: () => resolvConf().nameservers.filter((server) => !isSame(server, config.address)),
     open: (kind, family) => (kind === 'udp' ? udpSocket : tcpSocket)({ netns, family, mark, v6only: true }),
-    rate: new Rate(),
+    rate: new Rate(performance.now(), rate),
     inFlight: new InFlight(maxInFlightPerPod, context.inFlight),
     admit: () => context.admission.take(maxAttempts, pod.uid),
     metrics,

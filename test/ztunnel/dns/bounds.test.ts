@@ -6,13 +6,16 @@ import { until } from '../../fakes/until.ts'
 import { a, question, read, response } from './kit.ts'
 import { askTcp, askUdp, framed, manyEndpoints, metric, proxy, upstream } from './servers.ts'
 
+/** Less than the slowest machine can ask and answer. */
+const few = { perSecond: 50, burst: 100 }
+
 t.test('a flood is dropped before it is looked at', async (t) => {
-  await using dns = await proxy([])
+  await using dns = await proxy([], { rate: few })
   const socket = createSocket('udp4')
   t.teardown(() => socket.close())
   const bytes = question({ name: 'web' })
   const dropped = async () => Number((await metric(dns, /refused_total.*"rate"/))[0]?.split(' ').at(-1) ?? 0)
-  const end = performance.now() + 15_000
+  const end = performance.now() + 20_000
   while ((await dropped()) === 0 && performance.now() < end) {
     for (let n = 0; n < 100; n++) socket.send(bytes, dns.address.port, dns.address.address)
     await new Promise(setImmediate)
@@ -21,7 +24,7 @@ t.test('a flood is dropped before it is looked at', async (t) => {
   socket.removeAllListeners('message')
   const reply = async () => askUdp(dns.address, bytes, 300)
   let late: Buffer | undefined
-  while (late === undefined && performance.now() < end) late = await reply()
+  while (late === undefined && performance.now() < end + 20_000) late = await reply()
   t.match(read(late), { rcode: 0 }, 'and served again soon after')
 })
 
@@ -95,7 +98,7 @@ t.test('a client that does not read its answers stops being read', async (t) => 
 })
 
 t.test('a flood over TCP ends its connection', async (t) => {
-  await using dns = await proxy([])
+  await using dns = await proxy([], { rate: few })
   const one = framed(question({ name: 'web' }))
   const flood = Buffer.concat(Array.from({ length: 60_000 }, () => one))
   t.ok((await askTcp(dns.address, flood, 60_000)).length < 60_000)

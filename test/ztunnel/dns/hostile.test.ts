@@ -148,7 +148,8 @@ t.test('names: what we accept, the other implementation reads as the same', asyn
 t.test('hostile messages over the wire, and no name of the mesh fails meanwhile', async (t) => {
   const random = randomOf(13)
   await using other = await upstream(({ bytes }) => mutate(response(bytes, {}), random))
-  await using dns = await proxy([other.address])
+  const times = { deadlineMs: 2_000, nextAttemptMs: 500, idleMs: 2_000 }
+  await using dns = await proxy([other.address], { times })
   const sender = createSocket('udp4')
   t.teardown(() => sender.close())
   for (let n = 0; n < 50; n++) {
