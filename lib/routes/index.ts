@@ -2,3 +2,37 @@
 export type * from './model.ts'
 export type * from './destination-policy.ts'
 export { modelVersion, policyKey, serviceRoutesTypeUrl, waypointKey } from './model.ts'
+/** Payload → model; what is not understood is closed, and told. */
+export { type ParsedRoutes, parseServiceRoutes } from './parse.ts'
+/** Why a user's expression, substitution or header cannot be used. */
+export { patternProblem } from './text.ts'
+export { substitutionProblem } from './rewrite.ts'
+export { headerProblem } from './headers.ts'
+/** A request and its caller, as the decisions see them. */
+export type { Caller, RouteRequest } from './request.ts'
+/** Which rule a request falls to, and what that says. */
+export { chooseRoute, type RouteChoice, type RouteTable, routeTable } from './choose.ts'
+export { explainRoute, type RuleVerdict } from './explain.ts'
+/** The same for connections that are not HTTP. */
+export { chooseL4, type L4Choice } from './choose-l4.ts'
+/** What is changed of a message. */
+export { applyHeaderOps, type EditableHeaders } from './headers.ts'
+export { changedTarget, type PathChange, redirectLocation, splitAuthority } from './rewrite.ts'
+/** Faults, mirrors and percentages. */
+export { drawFault, drawMirrors, type FaultDraw, isDrawn } from './draws.ts'
+/** CORS. */
+export { type CorsDecision, corsJudge } from './cors.ts'
+/** Retries and timeouts. */
+export {
+  backoffMs,
+  backoffWindowMs,
+  isRetryCondition,
+  type RetryDecision,
+  type RetryFacts,
+  retryRoom,
+  shouldRetry,
+  type Timeouts,
+  type TryOutcome,
+  withAskedRetries,
+  withAskedTimeouts,
+} from './retry.ts'

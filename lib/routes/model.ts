@@ -145,7 +145,7 @@ export type WeightedDestination = Readonly<{
   /** After those of the rule. */
   requestHeaders: HeaderOps
   responseHeaders: HeaderOps
-  /** In place of the rule's. */
+  /** Each part in place of the rule's. */
   rewrite?: Rewrite
   /** In place of forwarding (a redirect of one backend). */
   redirect?: Redirect

@@ -1,0 +1,165 @@
+import type { DestinationPolicy } from './destination-policy.ts'
+import type { RetryCondition, RetryPolicy } from './model.ts'
+import type { RouteRequest } from './request.ts'
+
+/** How one try ended, as far as it matters for another one. */
+export type TryOutcome =
+  | Readonly<{
+      kind: 'response'
+      status: number
+      /** In the headers: only answers of trailers alone have it there. */
+      grpcStatus?: number | undefined
+      /** x-envoy-ratelimited. */
+      rateLimited?: boolean
+    }>
+  /** No connection: refused, unreachable, TLS failed, or too slow. */
+  | Readonly<{ kind: 'connect-failure' }>
+  /** No answer: the connection or the stream ended before the headers. `sent`: the request's headers had left. */
+  | Readonly<{ kind: 'reset'; sent: boolean }>
+  | Readonly<{ kind: 'refused-stream' }>
+  | Readonly<{ kind: 'per-try-timeout' }>
+  /** The time of the whole request is over. */
+  | Readonly<{ kind: 'timeout' }>
+  /** A circuit breaker. */
+  | Readonly<{ kind: 'overflow' }>
+
+/** What else must be so for another try. */
+export type RetryFacts = Readonly<{
+  /** Tries made, this one included. */
+  tries: number
+  /** The whole request is at hand to be sent again. */
+  replayable: boolean
+  /** The client has had headers of an answer. */
+  responded: boolean
+  /** See `retryRoom`. */
+  room: boolean
+}>
+
+export type RetryDecision =
+  | Readonly<{ retry: true; because: RetryCondition }>
+  | Readonly<{ retry: false; why: 'condition' | 'responded' | 'exhausted' | 'not-replayable' | 'no-room' }>
+
+/** Whether a try that ended like this is followed by another. `exhausted` is told apart: the flag URX. */
+export function shouldRetry(policy: RetryPolicy, outcome: TryOutcome, facts: RetryFacts): RetryDecision {
+  const because = policy.on.find((condition) => fires(condition, outcome, policy))
+  if (because === undefined || policy.attempts === 0) return { retry: false, why: 'condition' }
+  if (facts.responded) return { retry: false, why: 'responded' }
+  if (facts.tries > policy.attempts) return { retry: false, why: 'exhausted' }
+  if (!facts.replayable) return { retry: false, why: 'not-replayable' }
+  return facts.room ? { retry: true, because } : { retry: false, why: 'no-room' }
+}
+
+const grpcStatuses: ReadonlyMap<RetryCondition, number> = new Map([
+  ['cancelled', 1],
+  ['deadline-exceeded', 4],
+  ['resource-exhausted', 8],
+  ['internal', 13],
+  ['unavailable', 14],
+])
+
+/** Envoy's conditions: for 5xx and gateway-error a try without an answer is a 503, and one that took too long a 504. */
+function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: RetryPolicy): boolean {
+  if (outcome.kind === 'timeout' || outcome.kind === 'overflow') return false
+  const isAnswer = outcome.kind === 'response'
+  switch (condition) {
+    case '5xx':
+      return !isAnswer || (outcome.status >= 500 && outcome.status < 600)
+    case 'gateway-error':
+      return !isAnswer || (outcome.status >= 502 && outcome.status <= 504)
+    case 'reset':
+      return (
+        outcome.kind === 'reset' || outcome.kind === 'refused-stream' || outcome.kind === 'per-try-timeout'
+      )
+    case 'reset-before-request':
+      return outcome.kind === 'reset' && !outcome.sent
+    case 'connect-failure':
+      return outcome.kind === 'connect-failure'
+    case 'refused-stream':
+      return outcome.kind === 'refused-stream'
+    case 'envoy-ratelimited':
+      return isAnswer && outcome.rateLimited === true
+    case 'retriable-4xx':
+      return isAnswer && outcome.status === 409
+    case 'retriable-status-codes':
+      if (outcome.kind === 'per-try-timeout') return statuses.includes(504)
+      return isAnswer && statuses.includes(outcome.status)
+    default:
+      return (
+        isAnswer && outcome.grpcStatus !== undefined && outcome.grpcStatus === grpcStatuses.get(condition)
+      )
+  }
+}
+
+/** How long the `retry`-th retry (from 1) waits: somewhere from 0 to this. */
+export const backoffWindowMs = ({ backoffBaseMs, backoffMaxMs }: RetryPolicy, retry: number): number =>
+  Math.min((2 ** retry - 1) * backoffBaseMs, backoffMaxMs)
+
+/** How long it waits. */
+export const backoffMs = (policy: RetryPolicy, retry: number, random: () => number): number =>
+  Math.floor(backoffWindowMs(policy, retry) * random())
+
+/** Whether a destination that has so much under way may be sent a retry. */
+export function retryRoom(
+  { retryBudget, connections: { maxRetries } }: Pick<DestinationPolicy, 'retryBudget' | 'connections'>,
+  { retries, requests }: Readonly<{ retries: number; requests: number }>,
+): boolean {
+  if (retryBudget === undefined) return retries < maxRetries
+  return retries < Math.max(retryBudget.minConcurrency, (requests * retryBudget.percent) / 100)
+}
+
+const conditions: ReadonlySet<string> = new Set<RetryCondition>([
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'envoy-ratelimited',
+  'retriable-4xx',
+  'refused-stream',
+  'retriable-status-codes',
+  ...grpcStatuses.keys(),
+])
+
+/** A word of Envoy's lists. */
+export const isRetryCondition = (word: string): word is RetryCondition => conditions.has(word)
+
+/** No client may ask for more than this. */
+const maxAskedRetries = 100
+const conditionHeaders = ['x-envoy-retry-on', 'x-envoy-retry-grpc-on']
+
+/** What the caller asks for in `x-envoy-*` headers, on top of the rule's policy; words that nobody knows ask for nothing. */
+export function withAskedRetries(
+  policy: RetryPolicy,
+  { headers }: Pick<RouteRequest, 'headers'>,
+): RetryPolicy {
+  const asked = conditionHeaders.flatMap((name) => wordsOf(headers.joined(name))).filter(isRetryCondition)
+  const most = wholeNumber(headers.joined('x-envoy-max-retries'))
+  if (asked.length === 0 && most === undefined) return policy
+  const statuses = wordsOf(headers.joined('x-envoy-retriable-status-codes')).map(wholeNumber)
+  return {
+    ...policy,
+    // Who asks for retries where there are none gets one.
+    attempts: Math.min(most ?? Math.max(policy.attempts, 1), maxAskedRetries),
+    on: [...new Set([...policy.on, ...asked])],
+    statuses: [...policy.statuses, ...statuses.filter((status) => status !== undefined)],
+  }
+}
+
+export type Timeouts = Readonly<{ timeoutMs: number; perTryTimeoutMs: number }>
+
+/** The rule's timeouts, or those that the caller asks for. */
+export function withAskedTimeouts(
+  { timeoutMs, retry: { perTryTimeoutMs } }: Readonly<{ timeoutMs: number; retry: RetryPolicy }>,
+  { headers }: Pick<RouteRequest, 'headers'>,
+): Timeouts {
+  return {
+    timeoutMs: wholeNumber(headers.joined('x-envoy-upstream-rq-timeout-ms')) ?? timeoutMs,
+    perTryTimeoutMs: wholeNumber(headers.joined('x-envoy-upstream-rq-per-try-timeout-ms')) ?? perTryTimeoutMs,
+  }
+}
+
+const wordsOf = (text: string | undefined): readonly string[] =>
+  text === undefined ? [] : text.split(',').map((word) => word.trim())
+
+const wholeNumber = (text: string | undefined): number | undefined =>
+  text !== undefined && /^\d{1,9}$/.test(text) ? Number(text) : undefined
