@@ -153,13 +153,14 @@ async function settingsOf(
   signal: AbortSignal,
   log: Logger,
 ): Promise<Settings> {
-  const { namespace, clusterId, domain, dryRunPolicies } = config
+  const { namespace, clusterId, domain, dryRunPolicies, allowWaypoints } = config
   const map = await untilReachable('mesh config', log, signal, () =>
     client.find({ kind: kinds.ConfigMap, namespace, name: 'istio' }, signal),
   )
   const mesh = meshConfigFrom(map, namespace, log)
   const trustDomain = config.trustDomain ?? mesh.trustDomain
-  return { clusterId, domain, dryRunPolicies, trustDomain, rootNamespace: mesh.rootNamespace }
+  const fixed = { clusterId, domain, dryRunPolicies, allowWaypoints }
+  return { ...fixed, trustDomain, rootNamespace: mesh.rootNamespace }
 }
 
 const validationWebhook = (

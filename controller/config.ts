@@ -31,6 +31,7 @@ const Env = z.object({
   PILOT_DEBOUNCE_AFTER: duration.default(100),
   PILOT_DEBOUNCE_MAX: duration.default(10_000),
   AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: flag.default(false),
+  PILOT_AUTO_ALLOW_WAYPOINT_POLICY: flag.default(false),
   PILOT_IP_AUTOALLOCATE_IPV4_PREFIX: block(4).prefault('240.240.0.0/16'),
   PILOT_IP_AUTOALLOCATE_IPV6_PREFIX: block(16).prefault('2001:2::/48'),
   ISTIOD_CUSTOM_HOST: list.default([]),
@@ -75,6 +76,7 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     debounceMs: e.PILOT_DEBOUNCE_AFTER,
     debounceMaxMs: e.PILOT_DEBOUNCE_MAX,
     dryRunPolicies: e.AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY,
+    allowWaypoints: e.PILOT_AUTO_ALLOW_WAYPOINT_POLICY,
     /** Where the addresses of ServiceEntries come from. */
     vipRanges: { v4: e.PILOT_IP_AUTOALLOCATE_IPV4_PREFIX, v6: e.PILOT_IP_AUTOALLOCATE_IPV6_PREFIX },
     customHosts: e.ISTIOD_CUSTOM_HOST,

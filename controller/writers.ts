@@ -83,21 +83,21 @@ function bundleJob({ client, namespace, inputs, authority, signal, log }: Writer
 }
 
 /** Conditions of policies. */
-const statusWriters = ({ client, inputs, mesh, log }: WriterOptions, scope: Scope): readonly Writer[] => {
+const statusWriters = ({ client, mesh, log }: WriterOptions, scope: Scope): readonly Writer[] => {
   const { policyConditions, peerConditions } = mesh.policies
   const own = { client, scope, fieldManager: 'istio-ambient-ztunnel-policy', log }
   return [
     conditionWriter({
       ...own,
       kind: kinds.AuthorizationPolicy,
-      objects: inputs.authorizationPolicies,
+      objects: mesh.ours.authorizationPolicies,
       also: policyConditions,
       wanted: (_, key) => ({ types: policyTypes, conditions: policyConditions.get(key) ?? [] }),
     }),
     conditionWriter({
       ...own,
       kind: kinds.PeerAuthentication,
-      objects: inputs.peerAuthentications,
+      objects: mesh.ours.peerAuthentications,
       also: peerConditions,
       wanted: (_, key) => ({ types: policyTypes, conditions: peerConditions.get(key) ?? [] }),
     }),
@@ -105,11 +105,11 @@ const statusWriters = ({ client, inputs, mesh, log }: WriterOptions, scope: Scop
 }
 
 /** Conditions of Services, which no revision has for itself. */
-const serviceWriter = ({ client, inputs, mesh: { waypointReferences }, log }: WriterOptions): Writer =>
+const serviceWriter = ({ client, mesh: { ours, waypointReferences }, log }: WriterOptions): Writer =>
   conditionWriter({
     client,
     kind: kinds.Service,
-    objects: inputs.services,
+    objects: ours.services,
     also: waypointReferences,
     wanted: (_, key) => {
       const reference = waypointReferences.get(key)

@@ -25,6 +25,9 @@ export type CompiledPolicy = Readonly<{
   invalid: readonly string[]
 }>
 
+/** The xDS name of a policy. */
+export const nameOfPolicy = ({ namespace, name }: security.Authorization): string => `${namespace}/${name}`
+
 const { Action, Scope } = security
 const fields = ['action', 'provider', 'rules', 'selector', 'targetRef', 'targetRefs']
 

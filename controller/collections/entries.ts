@@ -1,15 +1,8 @@
-import {
-  type Collection,
-  type Condition,
-  derive,
-  deriveMany,
-  type Fetch,
-  type Index,
-  type Service,
-} from '#kube'
+import { type Collection, derive, deriveMany, type Fetch, type Index, type Service } from '#kube'
 import type { Logger } from '#telemetry'
-import { type Inputs, isSubset } from './inputs.ts'
-import { readServiceEntry, type ServiceEntry } from './service-entry.ts'
+import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
+import type { OurObjects } from './our-objects.ts'
+import { isForWaypoint, readServiceEntry, type ServiceEntry } from './service-entry.ts'
 import type { EntryVisibility, Settings } from './settings.ts'
 import { entryVisibilities, narrower } from './visibility.ts'
 
@@ -21,13 +14,14 @@ export type Claim = Readonly<{
 }>
 
 export type Entries = Readonly<{
+  /** All of them, also those that are not ours: the addresses that they have are taken. */
   entries: Collection<ServiceEntry>
   claims: Collection<Claim>
   /** By `namespace/host`, the xDS name of a service. */
   bySlot: Index<Claim>
   byHost: Index<Claim>
-  /** By entry, what its status says of who sees it. */
-  conditions: Collection<readonly Condition[]>
+  /** Who sees it, as the mesh and the entry say. */
+  visibilityOf: (entry: ServiceEntry, fetch: Fetch) => EntryVisibility
   /** By namespace, those with a workloadSelector. */
   selecting: Index<ServiceEntry>
 }>
@@ -35,26 +29,19 @@ export type Entries = Readonly<{
 export const slotOf = ({ host, entry: { namespace } }: Claim): string => `${namespace}/${host}`
 
 /** The ServiceEntries, and what they lay claim to. */
-export function entriesFrom(inputs: Inputs, hidden: Collection<true>, log?: Logger): Entries {
+export function entriesFrom(inputs: Inputs, ours: OurObjects, log?: Logger): Entries {
   const options = log === undefined ? {} : { log }
   const visibilities = entryVisibilities(inputs)
+  const isOurs = (entry: ServiceEntry, fetch: Fetch) =>
+    fetch.one(ours.serviceEntries, entry.key) !== undefined
   const entries = derive('ServiceEntries', inputs.serviceEntries, readServiceEntry, options)
   const visibilityOf = ({ namespace, exportTo }: ServiceEntry, fetch: Fetch) =>
     narrower(fetch.one(visibilities, namespace) ?? 'everybody', exportTo)
-  const conditions = derive(
-    'EntryConditions',
-    entries,
-    (entry, fetch): readonly Condition[] | undefined =>
-      fetch.one(hidden, entry.namespace) === undefined
-        ? [visibilityCondition(visibilityOf(entry, fetch))]
-        : undefined,
-    options,
-  )
   const claims = deriveMany(
     'Claims',
     entries,
     (entry, fetch) => {
-      if (fetch.one(hidden, entry.namespace) !== undefined) return []
+      if (!isOurs(entry, fetch)) return []
       const visibility = visibilityOf(entry, fetch)
       return visibility === 'nobody' ? [] : entry.hosts.map((host) => ({ host, entry, visibility }))
     },
@@ -63,26 +50,12 @@ export function entriesFrom(inputs: Inputs, hidden: Collection<true>, log?: Logg
   return {
     entries,
     claims,
-    conditions,
+    visibilityOf,
     bySlot: claims.indexBy((claim) => [slotOf(claim)]),
     byHost: claims.indexBy(({ host }) => [host]),
     selecting: entries.indexBy(({ namespace, selector }) => (selector ? [namespace] : [])),
   }
 }
-
-const seenBy: Readonly<Record<EntryVisibility, Pick<Condition, 'status' | 'reason' | 'message'>>> = {
-  everybody: { status: 'True', reason: 'Public', message: 'seen by all namespaces' },
-  namespace: { status: 'True', reason: 'Namespace', message: 'seen by its own namespace only' },
-  nobody: {
-    status: 'False',
-    reason: 'None',
-    message: 'seen by nobody: exportTo or serviceEntryVisibility of the mesh says so',
-  },
-}
-const visibilityCondition = (visibility: EntryVisibility): Condition => ({
-  type: 'istio.io/VisibilityApplied',
-  ...seenBy[visibility],
-})
 
 /** Everything that the questions below read. */
 export type EntryContext = Readonly<{ inputs: Inputs; settings: Settings; entries: Entries }>
@@ -111,12 +84,24 @@ function kubernetesService(
   return service?.spec?.type === 'ExternalName' ? undefined : service
 }
 
-/** Does this claim hold? A Kubernetes Service of the namespace beats all ServiceEntries, an older one the younger. */
-export function holds(claim: Claim, fetch: Fetch, context: EntryContext): boolean {
+/** Who has a host instead. */
+export type Rival = Readonly<{ kind: 'Service' | 'ServiceEntry'; key: string }>
+
+/** Who has a better right: a Kubernetes Service of the namespace beats all ServiceEntries, an older one the younger. */
+export function rivalOf(claim: Claim, fetch: Fetch, context: EntryContext): Rival | undefined {
+  const { namespace, key } = claim.entry
   const service = kubernetesService(claim.host, fetch, context)
-  if (service !== undefined && service.metadata.namespace === claim.entry.namespace) return false
-  return oldestOf(fetch.by(context.entries.bySlot, slotOf(claim)))?.entry.key === claim.entry.key
+  if (service !== undefined && namespaceOf(service) === namespace)
+    return { kind: 'Service', key: `${namespace}/${nameOf(service)}` }
+  const oldest = oldestOf(fetch.by(context.entries.bySlot, slotOf(claim)))
+  return oldest === undefined || oldest.entry.key === key
+    ? undefined
+    : { kind: 'ServiceEntry', key: oldest.entry.key }
 }
+
+/** Does this claim hold? */
+export const holds = (claim: Claim, fetch: Fetch, context: EntryContext): boolean =>
+  rivalOf(claim, fetch, context) === undefined
 
 /** Is it the one that other namespaces mean by this host? */
 export function isCanonical(claim: Claim, fetch: Fetch, context: EntryContext): boolean {
@@ -128,9 +113,9 @@ export function isCanonical(claim: Claim, fetch: Fetch, context: EntryContext): 
   return oldestOf(open)?.entry.key === claim.entry.key
 }
 
-/** The claims of an entry that hold. */
+/** The claims of an entry that hold, and have endpoints; what a waypoint resolves has none. */
 export const heldClaims = (entry: ServiceEntry, fetch: Fetch, context: EntryContext): readonly Claim[] =>
-  entry.hosts
+  (isForWaypoint(entry) ? [] : entry.hosts)
     .map((host) => fetch.one(context.entries.claims, `${entry.key}/${host}`))
     .filter((claim) => claim !== undefined)
     .filter((claim) => holds(claim, fetch, context))

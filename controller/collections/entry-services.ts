@@ -1,7 +1,7 @@
 import type { Fetch } from '#kube'
 import { workload } from '#wire'
 import { type Claim, type EntryContext, holds, isCanonical } from './entries.ts'
-import { isWildcard, type ServiceEntry } from './service-entry.ts'
+import type { ServiceEntry } from './service-entry.ts'
 import { networkOf, preferenceOf } from './services.ts'
 import { ipToBytes } from '#base'
 
@@ -14,8 +14,7 @@ export function entryService(
   context: EntryContext,
 ): workload.Service | undefined {
   const { host, entry, visibility } = claim
-  // Nobody could resolve it but a waypoint.
-  if (isWildcard(host) || !holds(claim, fetch, context)) return undefined
+  if (!holds(claim, fetch, context)) return undefined
   const network = networkOf(fetch, context.inputs, context.settings)
   return {
     name: entry.name,

@@ -5,20 +5,20 @@ import { type Claim, heldClaims, slotOf } from './entries.ts'
 import { nameOf, namespaceOf } from './inputs.ts'
 import { entryPorts, type PortLists, servicesOfMachine } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf } from './names.ts'
-import { isWildcard, type ServiceEntry } from './service-entry.ts'
+import type { ServiceEntry } from './service-entry.ts'
 import { networkOf } from './services.ts'
 import { labels } from './settings.ts'
-import { type EntryEndpoint, isUnhealthy, podOf, readEndpoint } from './workload-entry.ts'
+import { type EntryEndpoint, isUnhealthy, type Machine } from './workload-entry.ts'
 import { blank, tunnelOf, wireTrustDomain, type WorkloadContext } from './workloads.ts'
 
 const { NetworkMode, WorkloadStatus, WorkloadType } = workload
 
-/** The endpoints that a ServiceEntry lists itself; without any, DNS resolves its hosts. */
+/** The endpoints that a ServiceEntry lists itself, each beside the pod that it stands for; without any, DNS resolves its hosts. */
 export function inlineWorkloads(
   entry: ServiceEntry,
   fetch: Fetch,
   context: WorkloadContext,
-): readonly workload.Workload[] {
+): readonly Readonly<{ row: workload.Workload; pod: Pod }>[] {
   const held = heldClaims(entry, fetch, context)
   if (held.length === 0) return []
   const uid = `${context.settings.clusterId}/networking.istio.io/ServiceEntry/${entry.key}`
@@ -26,10 +26,11 @@ export function inlineWorkloads(
     const pod: Pod = { metadata: { namespace: entry.namespace, name: entry.name, labels: endpoint.labels } }
     const lists = claims.map((claim) => [slotOf(claim), { ports: entryPorts(entry, endpoint.ports) }])
     const own = { uid: `${uid}/${endpoint.address}`, workloadName: entry.name, healthy: true }
-    return machineWorkload(pod, endpoint, { ...own, services: Object.fromEntries(lists) }, fetch, context)
+    const services = Object.fromEntries(lists)
+    return { pod, row: machineWorkload(pod, endpoint, { ...own, services }, fetch, context) }
   }
   return implicit.has(entry.resolution) && entry.endpoints.length === 0 && entry.selector === undefined
-    ? held.filter(({ host }) => !isWildcard(host)).map((claim) => row(named(claim.host), [claim]))
+    ? held.map((claim) => row(named(claim.host), [claim]))
     : entry.endpoints.map((endpoint) => row(endpoint, held))
 }
 
@@ -46,22 +47,20 @@ const named = (host: string): EntryEndpoint => ({
   serviceAccount: '',
 })
 
-/** A machine outside the cluster; no row without an address. */
+/** A machine outside the cluster. */
 export function entryWorkload(
   object: Custom,
+  { endpoint, pod }: Machine,
   fetch: Fetch,
   context: WorkloadContext,
-): workload.Workload | undefined {
-  const endpoint = readEndpoint(object.spec)
-  if (endpoint === undefined || fetch.one(context.hidden, namespaceOf(object)) !== undefined) return undefined
-  const machine = podOf(object, endpoint)
+): workload.Workload {
   const own = {
     uid: `${context.settings.clusterId}/networking.istio.io/WorkloadEntry/${namespaceOf(object)}/${nameOf(object)}`,
-    workloadName: nameOfGroup(machine),
+    workloadName: nameOfGroup(pod),
     healthy: !isUnhealthy(object),
-    services: servicesOfMachine(machine, endpoint.ports, fetch, context),
+    services: servicesOfMachine(pod, endpoint.ports, fetch, context),
   }
-  return machineWorkload(machine, endpoint, own, fetch, context)
+  return machineWorkload(pod, endpoint, own, fetch, context)
 }
 
 /** What users call it: a label, the WorkloadGroup that it was registered for, or its own name. */

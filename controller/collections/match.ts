@@ -33,6 +33,12 @@ const emptyMatch = (): security.Match => ({
   extensions: [],
 })
 
+/** Matches whoever is one of these, exactly. */
+export const onlyPrincipals = (principals: readonly string[]): security.Match => ({
+  ...emptyMatch(),
+  principals: principals.map((value) => ({ matchType: { $case: 'exact', value } })),
+})
+
 /** Presence, suffix, prefix or exact: `*`, `*x`, `x*`, `x` (Istio: StringMatch). */
 export function textMatch(text: string): security.StringMatch | undefined {
   if (text === '') return undefined

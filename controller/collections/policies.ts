@@ -13,8 +13,8 @@ import {
 } from '#kube'
 import type { Logger } from '#telemetry'
 import type { security } from '#wire'
-import { closedPolicy, type CompiledPolicy, compilePolicy } from './authorization-policy.ts'
-import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
+import { closedPolicy, type CompiledPolicy, compilePolicy, nameOfPolicy } from './authorization-policy.ts'
+import { isSubset, nameOf, namespaceOf } from './inputs.ts'
 import {
   oldest,
   peerCondition,
@@ -25,8 +25,10 @@ import {
   strictName,
   strictPolicy,
 } from './peer-authentication.ts'
-import { type ReadableTarget, type TargetState, waypointCondition } from './policy-targets.ts'
+import { waypointCondition } from './policy-targets.ts'
 import type { Settings } from './settings.ts'
+import { type TargetContext, targetState } from './target-state.ts'
+import { waypointAllowances } from './waypoint-allowances.ts'
 
 export type Policies = Readonly<{
   /** Every policy that ztunnel is told, by `namespace/name`. */
@@ -43,15 +45,18 @@ export type Policies = Readonly<{
 
 type PeerLevels = Readonly<{ byNamespace: Index<PeerMode>; rootNamespace: string }>
 
-export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): Policies {
-  const options = log === undefined ? {} : { log }
+export function policiesFrom(
+  context: TargetContext & Readonly<{ settings: Settings }>,
+  options: Readonly<{ log?: Logger }>,
+): Policies {
+  const { inputs, ours, settings, waypoints } = context
   const compiled = derive(
     'CompiledPolicies',
-    inputs.authorizationPolicies,
-    (policy) => compileSafely(policy, settings, log),
+    ours.authorizationPolicies,
+    (policy) => compileSafely(policy, settings, options.log),
     options,
   )
-  const peerModes = derive('PeerModes', inputs.peerAuthentications, readPeerMode, options)
+  const peerModes = derive('PeerModes', ours.peerAuthentications, readPeerMode, options)
   const levels = {
     byNamespace: peerModes.indexBy(({ namespace }) => [namespace]),
     rootNamespace: settings.rootNamespace,
@@ -78,14 +83,19 @@ export function policiesFrom(inputs: Inputs, settings: Settings, log?: Logger): 
     { ...options, keyOf: nameOfPolicy },
   )
   return {
-    authorizations: join('Authorizations', [written, converted, strict]),
+    authorizations: join('Authorizations', [
+      written,
+      converted,
+      strict,
+      waypointAllowances(inputs, waypoints, settings),
+    ]),
     compiled,
     peerModes,
     policyConditions: derive<CompiledPolicy, readonly Condition[]>(
       'PolicyConditions',
       compiled,
       ({ targets, condition }, fetch) =>
-        [condition, waypointCondition(targets, (target) => targetState(target, fetch, inputs))].filter(
+        [condition, waypointCondition(targets, (target) => targetState(target, fetch, context))].filter(
           (one) => one !== undefined,
         ),
       options,
@@ -115,8 +125,6 @@ function compileSafely(policy: Custom, settings: Settings, log: Logger | undefin
     return closedPolicy(policy, settings)
   }
 }
-
-export const nameOfPolicy = ({ namespace, name }: security.Authorization): string => `${namespace}/${name}`
 
 /** A selector reaches over its own namespace; in the root namespace over all. */
 function selectedBy(
@@ -168,17 +176,3 @@ function requirement(
 /** Those of a namespace that are about all of it. */
 const widePeers = (namespace: string, fetch: Fetch, { byNamespace }: PeerLevels): readonly PeerMode[] =>
   fetch.by(byNamespace, namespace).filter(({ selector }) => selector === undefined)
-
-/** Without waypoints a target can only be missing or unbound. */
-function targetState({ kind, namespace, name }: ReadableTarget, fetch: Fetch, inputs: Inputs): TargetState {
-  const key = `${namespace}/${name}`
-  const found =
-    kind === 'Service'
-      ? fetch.one(inputs.services, key) !== undefined
-      : kind === 'ServiceEntry'
-        ? fetch.one(inputs.serviceEntries, key) !== undefined
-        : true
-  return found ? { kind: 'unbound', why: noWaypoints } : { kind: 'missing' }
-}
-const noWaypoints =
-  'targetRefs need a waypoint, which this release does not have yet; the policy is not enforced'

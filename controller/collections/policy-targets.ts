@@ -74,7 +74,7 @@ function readTarget(value: unknown, path: string, namespace: string, rootNamespa
 /** What is known of one target: the waypoint that enforces a policy for it, that there is none, or that it does not exist. */
 export type TargetState =
   | Readonly<{ kind: 'bound'; waypoint: string }>
-  | Readonly<{ kind: 'unbound'; why: string }>
+  | Readonly<{ kind: 'unbound' | 'invalid'; why: string }>
   | Readonly<{ kind: 'missing' }>
 
 /** `WaypointAccepted` of a policy with targets; undefined for one without. */
@@ -92,6 +92,8 @@ export function waypointCondition(
         return { reason: 'Accepted', message: `bound to ${state.waypoint}` }
       case 'unbound':
         return { reason: 'AncestorNotBound', message: `${named}: ${state.why}` }
+      case 'invalid':
+        return { reason: 'Invalid', message: `${named}: ${state.why}` }
       case 'missing':
         return { reason: 'TargetNotFound', message: `${named} does not exist` }
     }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { type Collection, derive } from '#kube'
 import { Any, addressTypeUrl, authorizationTypeUrl, security, workload } from '#wire'
 import { ipFromBytes } from '#base'
-import { nameOfPolicy } from './policies.ts'
+import { nameOfPolicy } from './authorization-policy.ts'
 
 /** A resource as it goes over the wire, encoded once for all clients. */
 export type MeshResource = Readonly<{

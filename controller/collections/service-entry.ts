@@ -32,6 +32,8 @@ export type ServiceEntry = Readonly<{
   selector: Readonly<Record<string, string>> | undefined
   /** Whom `exportTo` shows it to; a list of other namespaces counts as everybody, as the wire has no word for it. */
   exportTo: EntryVisibility
+  /** The namespaces that it names beside. */
+  exportedTo: readonly string[]
   subjectAltNames: readonly string[]
   /** Hosts that get addresses from us, for the user gave none. */
   allocated: readonly string[]
@@ -43,6 +45,8 @@ export type ServiceEntry = Readonly<{
 
 const autoAllocate = 'networking.istio.io/enable-autoallocate-ip'
 export const isWildcard = (host: string): boolean => host.startsWith('*')
+/** Nobody could resolve its hosts but a waypoint. */
+export const isForWaypoint = ({ resolution }: ServiceEntry): boolean => resolution === 'DYNAMIC_DNS'
 
 /** Undefined when it has nothing that could be served. */
 export function readServiceEntry(object: Custom): ServiceEntry | undefined {
@@ -69,7 +73,7 @@ export function readServiceEntry(object: Custom): ServiceEntry | undefined {
     resolution: resolution ?? 'NONE',
     endpoints: selector ? [] : oncePerAddress(endpoints, problems),
     selector,
-    exportTo: exportOf(spec['exportTo'], problems),
+    ...exportOf(spec['exportTo'], problems),
     subjectAltNames: texts(listOf(spec['subjectAltNames'], 'spec.subjectAltNames', problems)),
     trafficDistribution: metadata.annotations?.['networking.istio.io/traffic-distribution'],
     problems,
@@ -147,9 +151,12 @@ function endpointOf(
 ): readonly EntryEndpoint[] {
   const endpoint = readEndpoint(value)
   const fits = endpoint && (endpoint.ip !== undefined || resolution !== 'STATIC')
-  if (fits && resolution !== 'NONE') return [endpoint]
+  const looked = resolution !== 'NONE' && resolution !== 'DYNAMIC_DNS'
+  if (fits && looked) return [endpoint]
   const why =
-    resolution === 'NONE' ? 'not looked at with resolution NONE' : `${shown(value)} has no address for it`
+    resolution !== undefined && !looked
+      ? `not looked at with resolution ${resolution}`
+      : `${shown(value)} has no address for it`
   problems.push(`${path}: ${why}`)
   return []
 }
@@ -172,9 +179,12 @@ function selectorOf(value: unknown, problems: string[]): ServiceEntry['selector'
   return labels ?? {}
 }
 
-function exportOf(value: unknown, problems: string[]): ServiceEntry['exportTo'] {
+function exportOf(value: unknown, problems: string[]): Pick<ServiceEntry, 'exportTo' | 'exportedTo'> {
   const list = listOf(value, 'spec.exportTo', problems)
-  if (list.length === 0) return 'everybody'
-  if (list.includes('~')) return 'nobody'
-  return list.every((target) => target === '.') ? 'namespace' : 'everybody'
+  const exportedTo = list.includes('*')
+    ? []
+    : texts(list).filter((target) => target !== '.' && target !== '~')
+  if (list.includes('~')) return { exportTo: 'nobody', exportedTo }
+  const own = list.length > 0 && list.every((target) => target === '.')
+  return { exportTo: own ? 'namespace' : 'everybody', exportedTo }
 }

@@ -10,6 +10,8 @@ export type Settings = Readonly<{
   rootNamespace: string
   /** Send policies marked dry-run; only ztunnels from 1.29 on know that these are not to be enforced. */
   dryRunPolicies: boolean
+  /** Workloads behind a waypoint name a policy that allows it, and so refuse whoever does not come through it. */
+  allowWaypoints: boolean
 }>
 
 /** What of the mesh's settings may change while we run: the row `mesh` of its collection. */
@@ -33,6 +35,8 @@ export const defaultLiveSettings: LiveSettings = {
 export const labels = {
   network: 'topology.istio.io/network',
   useWaypoint: 'istio.io/use-waypoint',
+  /** Of the pods of a Gateway. */
+  gatewayName: 'gateway.networking.k8s.io/gateway-name',
   ingressUseWaypoint: 'istio.io/ingress-use-waypoint',
   tunnel: 'networking.istio.io/tunnel',
   canonicalName: 'service.istio.io/canonical-name',
@@ -46,4 +50,6 @@ export const annotations = {
   redirection: 'ambient.istio.io/redirection',
   trafficDistribution: 'networking.istio.io/traffic-distribution',
   dryRun: 'istio.io/dry-run',
+  /** How the tunnel's other end is handed to a waypoint that does not speak HBONE itself: `PROXY/15088`. */
+  inboundBinding: 'ambient.istio.io/waypoint-inbound-binding',
 } as const

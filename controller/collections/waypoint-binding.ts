@@ -10,10 +10,11 @@ export type UnboundReason =
   | 'AttachmentDenied'
   | 'UnsupportedTrafficType'
   | 'CrossNamespaceWaypointForbidden'
+type Unbound = Readonly<{ kind: 'unbound'; reference: string; reason: UnboundReason; why: string }>
 /** Which waypoint an object has. */
 export type Binding =
   | Readonly<{ kind: 'none' }>
-  | Readonly<{ kind: 'unbound'; reference: string; reason: UnboundReason; message: string }>
+  | Unbound
   | Readonly<{
       kind: 'bound'
       waypoint: Waypoint
@@ -40,7 +41,8 @@ const neverBound: readonly (string | undefined)[] = [
 export function bindingOf(object: KubeObject, target: Target, fetch: Fetch, context: Context): Binding {
   const own = object.metadata.labels ?? {}
   if (neverBound.includes(own['gateway.istio.io/managed'])) return none
-  const isOwn = own[labels.useWaypoint] !== undefined && own[labels.useWaypoint] !== ''
+  if (target.kind === 'workload' && waypointRunBy(object, fetch, context.waypoints) !== undefined) return none
+  const isOwn = own[labels.useWaypoint] !== undefined
   const level = isOwn ? object : fetch.one(context.namespaces, namespaceOf(object))
   const words = level?.metadata.labels ?? {}
   const reference = referenceIn(words, labels.useWaypoint, namespaceOf(object))
@@ -51,9 +53,9 @@ export function bindingOf(object: KubeObject, target: Target, fetch: Fetch, cont
     return found.reason === 'UnsupportedTrafficType' && target.kind === 'workload' && !isOwn ? none : found
   if (target.kind === 'workload') return found
   const canary = referenceIn(words, canaryLabel, namespaceOf(object))
-  if (canary === undefined) return found
+  if (!words[canaryLabel] || canary === undefined) return found
   const weight = level?.metadata.annotations?.['istio.io/use-waypoint-canary-weight']
-  return withCanary(found, reach(canary, object, target, fetch, context), weight)
+  return withCanary(found, canary, weight, () => reach(canary, object, target, fetch, context))
 }
 
 const canaryLabel = 'istio.io/use-waypoint-canary'
@@ -65,10 +67,23 @@ function referenceIn(
   namespace: string,
 ): string | undefined {
   const name = words[label]
-  return !name || name === 'none' ? undefined : `${words[`${label}-namespace`] || namespace}/${name}`
+  return name === undefined || name === 'none'
+    ? undefined
+    : `${words[`${label}-namespace`] || namespace}/${name}`
 }
 
-type Reached = Extract<Binding, { kind: 'bound' | 'unbound' }>
+/** The waypoint that a pod, or a machine, is an instance of. */
+export function waypointRunBy(
+  { metadata }: KubeObject,
+  fetch: Fetch,
+  waypoints: Collection<Waypoint>,
+): Waypoint | undefined {
+  const gateway = metadata.labels?.[labels.gatewayName]
+  return gateway ? fetch.one(waypoints, `${metadata.namespace ?? ''}/${gateway}`) : undefined
+}
+
+type Bound = Extract<Binding, { kind: 'bound' }>
+type Reached = Bound | Unbound
 
 /** The waypoint of this name, if it is there and lets the object in. */
 function reach(
@@ -82,7 +97,7 @@ function reach(
     kind: 'unbound',
     reference,
     reason,
-    message: `waypoint ${reference}: ${why}; traffic stays at L4`,
+    why,
   })
   const waypoint = fetch.one(waypoints, reference)
   if (waypoint === undefined) return unbound('WaypointIsNotReady', 'no such Gateway has an address yet')
@@ -101,25 +116,34 @@ function letsIn(
   namespace: string,
   labelsOf: () => Readonly<Record<string, string>> | undefined,
 ): boolean {
-  switch (allowed?.from) {
+  switch (allowed.from) {
     case 'Same':
       return namespace === home
     case 'All':
       return true
     case 'Selector':
       return selects(allowed.selector, labelsOf())
-    default:
+    case 'None':
       return false
   }
 }
 
 /** A canary that cannot be used leaves everything to the primary. */
-function withCanary(primary: Reached, canary: Reached, weightText = '0'): Binding {
-  if (primary.kind !== 'bound') return primary
-  if (canary.kind !== 'bound') return { ...primary, problem: `canary: ${canary.reason}` }
-  if (canary.waypoint.key === primary.waypoint.key)
-    return { ...primary, problem: 'canary: CanarySameAsPrimary' }
+function withCanary(
+  primary: Bound,
+  reference: string,
+  weightText: string | undefined = '0',
+  reached: () => Reached,
+): Binding {
+  const unused = (reason: string, why: string): Binding => ({
+    ...primary,
+    problem: `canary ${reference} gets no traffic: ${reason}, ${why}`,
+  })
+  if (reference === primary.waypoint.key) return unused('CanarySameAsPrimary', 'it is the waypoint itself')
   const weight = /^\d{1,3}$/.test(weightText) ? Number(weightText) : 101
-  if (weight > 100) return { ...primary, problem: 'canary: CanaryInvalidWeight' }
+  if (weight > 100)
+    return unused('CanaryInvalidWeight', 'annotation istio.io/use-waypoint-canary-weight is 0 to 100')
+  const canary = reached()
+  if (canary.kind === 'unbound') return unused(canary.reason, canary.why)
   return { ...primary, canary: { waypoint: canary.waypoint, weight } }
 }

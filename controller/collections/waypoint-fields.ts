@@ -1,48 +1,59 @@
-import type { Collection, Fetch, KubeObject } from '#kube'
+import type { Collection, Fetch, KubeObject, Namespace } from '#kube'
 import { workload } from '#wire'
 import { type Inputs, namespaceOf } from './inputs.ts'
 import { labels } from './settings.ts'
-import { bindingOf } from './waypoint-binding.ts'
+import { type Binding, bindingOf, waypointRunBy } from './waypoint-binding.ts'
 import type { Waypoint } from './waypoints.ts'
 
 export type WithWaypoints = Readonly<{ inputs: Inputs; waypoints: Collection<Waypoint> }>
 
-/** A workload's row with its waypoint; `object` is what it was made from. No row stays none. */
+/** A workload's row with its waypoint, or how it wants the tunnel if it is one; `object` is what it was made from. */
 export function boundWorkload(
-  row: workload.Workload | undefined,
+  row: workload.Workload,
   object: KubeObject,
   fetch: Fetch,
   { inputs: { namespaces }, waypoints }: WithWaypoints,
-): readonly workload.Workload[] {
-  if (row === undefined) return []
+): workload.Workload {
+  const runs = waypointRunBy(object, fetch, waypoints)
+  if (runs !== undefined) return runs.tunnel === undefined ? row : { ...row, applicationTunnel: runs.tunnel }
   const binding = bindingOf(object, { kind: 'workload' }, fetch, { waypoints, namespaces })
-  return [binding.kind === 'bound' ? { ...row, waypoint: binding.waypoint.destination } : row]
+  return binding.kind === 'bound' ? { ...row, waypoint: binding.waypoint.destination } : row
 }
 
 /** A service's row with its waypoint, and with what part of the traffic is for a canary. */
 export function boundService(
-  row: workload.Service | undefined,
-  object: KubeObject | undefined,
+  row: workload.Service,
+  object: KubeObject,
   fetch: Fetch,
   { inputs: { namespaces }, waypoints }: WithWaypoints,
-): readonly workload.Service[] {
-  if (row === undefined) return []
-  if (object === undefined) return [row]
-  const own = object.metadata.labels?.[labels.ingressUseWaypoint]
-  const ingress =
-    own ?? fetch.one(namespaces, namespaceOf(object))?.metadata.labels?.[labels.ingressUseWaypoint]
-  const ingressUseWaypoint = ingress === 'true'
+): workload.Service {
   const seenInNamespaceOnly = row.visibility === workload.Visibility.NAMESPACE
   const target = { kind: 'service', seenInNamespaceOnly } as const
   const binding = bindingOf(object, target, fetch, { waypoints, namespaces })
-  if (binding.kind !== 'bound') return [ingressUseWaypoint ? { ...row, ingressUseWaypoint } : row]
+  const ingressUseWaypoint = ingressGoesThrough(object, fetch, namespaces)
+  return { ...row, ingressUseWaypoint, ...fieldsOf(binding) }
+}
+
+function fieldsOf(binding: Binding): Pick<workload.Service, 'waypoint' | 'weightedWaypoints'> {
+  if (binding.kind !== 'bound') return { waypoint: undefined, weightedWaypoints: [] }
   const { waypoint, canary } = binding
-  const weightedWaypoints =
+  const parts =
     canary === undefined
       ? []
       : [
           { destination: waypoint.destination, weight: 100 - canary.weight },
           { destination: canary.waypoint.destination, weight: canary.weight },
         ]
-  return [{ ...row, ingressUseWaypoint, waypoint: waypoint.destination, weightedWaypoints }]
+  return { waypoint: waypoint.destination, weightedWaypoints: parts }
+}
+
+/** Whether gateways send to the waypoint, as the object says or else its namespace. */
+export function ingressGoesThrough(
+  object: KubeObject,
+  fetch: Fetch,
+  namespaces: Collection<Namespace>,
+): boolean {
+  const own = object.metadata.labels?.[labels.ingressUseWaypoint]
+  const said = own ?? fetch.one(namespaces, namespaceOf(object))?.metadata.labels?.[labels.ingressUseWaypoint]
+  return said === 'true'
 }

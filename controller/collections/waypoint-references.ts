@@ -1,10 +1,10 @@
-import { type Collection, type Condition, derive, type Service } from '#kube'
-import type { Inputs } from './inputs.ts'
+import { type Collection, type Condition, derive, type Fetch, type KubeObject } from '#kube'
 import { nameOf, namespaceOf } from './inputs.ts'
-import { type Binding, bindingOf } from './waypoint-binding.ts'
-import type { Waypoint } from './waypoints.ts'
+import type { OurObjects } from './our-objects.ts'
+import { type Binding, bindingOf, type Target } from './waypoint-binding.ts'
+import { ingressGoesThrough, type WithWaypoints } from './waypoint-fields.ts'
 
-/** A Service that asks for a waypoint, and the condition that tells its owner what came of it. */
+/** An object that asks for a waypoint, and the condition that tells its owner what came of it. */
 export type WaypointReference = Readonly<{
   namespace: string
   name: string
@@ -14,26 +14,40 @@ export type WaypointReference = Readonly<{
 
 /** Services whose own label, or else their namespace's, names a waypoint; `none` is the opt-out. */
 export const waypointReferences = (
-  { services, namespaces }: Inputs,
-  waypoints: Collection<Waypoint>,
+  { services }: OurObjects,
+  context: WithWaypoints,
 ): Collection<WaypointReference> =>
-  derive('WaypointReferences', services, (service: Service, fetch) => {
-    const binding = bindingOf(service, { kind: 'service' }, fetch, { waypoints, namespaces })
-    if (binding.kind === 'none') return undefined
-    return {
-      namespace: namespaceOf(service),
-      name: nameOf(service),
-      waypoint: binding.kind === 'bound' ? binding.waypoint.key : binding.reference,
-      condition: boundCondition(binding),
-    }
-  })
+  derive('WaypointReferences', services, (service, fetch) =>
+    referenceOf(service, { kind: 'service' }, fetch, context),
+  )
+
+/** Undefined: it asks for none. */
+export function referenceOf(
+  object: KubeObject,
+  target: Target,
+  fetch: Fetch,
+  { waypoints, inputs: { namespaces } }: WithWaypoints,
+): WaypointReference | undefined {
+  const binding = bindingOf(object, target, fetch, { waypoints, namespaces })
+  if (binding.kind === 'none') return undefined
+  const ingress = target.kind === 'service' && ingressGoesThrough(object, fetch, namespaces)
+  return {
+    namespace: namespaceOf(object),
+    name: nameOf(object),
+    waypoint: binding.kind === 'bound' ? binding.waypoint.key : binding.reference,
+    condition: boundCondition(binding, ingress),
+  }
+}
 
 /** What the owner of an object that asks for a waypoint is told. */
-export function boundCondition(binding: Exclude<Binding, { kind: 'none' }>): Condition {
+function boundCondition(binding: Exclude<Binding, { kind: 'none' }>, ingress: boolean): Condition {
   const type = 'istio.io/WaypointBound'
-  if (binding.kind === 'unbound')
-    return { type, status: 'False', reason: binding.reason, message: binding.message }
+  if (binding.kind === 'unbound') {
+    const message = `waypoint ${binding.reference}: ${binding.why}; traffic stays at L4`
+    return { type, status: 'False', reason: binding.reason, message }
+  }
   const problem = binding.problem === undefined ? '' : `; ${binding.problem}`
-  const message = `Successfully attached to waypoint ${binding.waypoint.key}${problem}`
+  const gateways = ingress ? ', also for traffic from gateways' : ''
+  const message = `Successfully attached to waypoint ${binding.waypoint.key}${gateways}${problem}`
   return { type, status: 'True', reason: 'WaypointAccepted', message }
 }

@@ -64,8 +64,17 @@ export function recordOfTexts(value: unknown): Readonly<Record<string, string>> 
     : undefined
 }
 
-/** A WorkloadEntry as the pod that it stands for: labels of the object and of its spec, which beat those. */
-export const podOf = ({ metadata }: Custom, { labels }: EntryEndpoint): Pod => ({
+/** A WorkloadEntry, read, and the pod that it stands for. */
+export type Machine = Readonly<{ endpoint: EntryEndpoint; pod: Pod }>
+
+/** Undefined: it has no address. */
+export function readMachine(object: Custom): Machine | undefined {
+  const endpoint = readEndpoint(object.spec)
+  return endpoint && { endpoint, pod: podOf(object, endpoint) }
+}
+
+/** Labels of the object and of its spec, which beat those. */
+const podOf = ({ metadata }: Custom, { labels }: EntryEndpoint): Pod => ({
   metadata: { ...metadata, labels: { ...metadata.labels, ...labels } },
 })
 

@@ -9,7 +9,7 @@ import { isMainThread, parentPort } from 'node:worker_threads'
 import { type Collection, fixed, type KubeObject, keyOf, Table } from '#kube'
 import { type Inputs, liveKey, meshFrom, type MeshResource } from '../../../controller/collections/index.ts'
 import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
-import { namespace, pod, service } from '../mesh-kit.ts'
+import { namespace, pod, service } from '../objects.ts'
 import { settings } from './world.ts'
 
 /** Objects of each kind: by key what it may look like. Few of each, so that they get in each other's way. */

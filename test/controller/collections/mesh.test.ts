@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Namespace, Pod, Service } from '#kube'
 import { workload } from '#wire'
-import { service as serviceOf } from '../mesh-kit.ts'
+import { service as serviceOf } from '../objects.ts'
 import {
   host,
   ips,

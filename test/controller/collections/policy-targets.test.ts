@@ -8,7 +8,7 @@ const attached: readonly [string, unknown, string, RegExp][] = [
     'a Service',
     { targetRefs: [{ kind: 'Service', name: 'order' }] },
     'False AncestorNotBound',
-    /needs? a waypoint/,
+    /shop\/order: it is not bound to a waypoint/,
   ],
   [
     'of group core',
@@ -28,7 +28,7 @@ const attached: readonly [string, unknown, string, RegExp][] = [
     'False TargetNotFound',
     /./,
   ],
-  ['a Gateway', { targetRef: gateway }, 'False AncestorNotBound', /./],
+  ['a Gateway that does not exist', { targetRef: gateway }, 'False TargetNotFound', /./],
   [
     'another kind',
     { targetRef: { kind: 'Pod', name: 'x' } },

@@ -180,7 +180,7 @@ t.test('a canary takes its part, and one that cannot be used takes nothing', asy
   for (const weight of ['101', '-1', 'x', '', '1e1', '1.5'])
     t.match(of('new', weight), ['', /CanaryInvalidWeight/], weight)
   t.match(of('wp', '5'), ['', /CanarySameAsPrimary/])
-  t.match(of('typo', '5'), ['', /canary: WaypointIsNotReady/])
+  t.match(of('typo', '5'), ['', /canary shop\/typo gets no traffic: WaypointIsNotReady/])
 })
 
 t.test('where a waypoint is: its name, or an address in the network of the mesh', async (t) => {

@@ -10,7 +10,7 @@ import {
   type Pod,
   type Service,
 } from '#kube'
-import { pod as podOf, service as serviceOf } from '../mesh-kit.ts'
+import { pod as podOf, service as serviceOf } from '../objects.ts'
 import type { security, workload } from '#wire'
 import {
   defaultLiveSettings,
@@ -26,6 +26,7 @@ export const settings: Settings = {
   domain: 'cluster.local',
   rootNamespace: 'istio-system',
   dryRunPolicies: false,
+  allowWaypoints: false,
 }
 
 export type Objects = Readonly<{

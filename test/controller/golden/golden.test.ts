@@ -1,11 +1,11 @@
 /**
- * Kubernetes objects in, Address resources out, as they are on the wire. The cases are the `*.yaml` files here; read
+ * Kubernetes objects in, Address resources out, as they are on the wire, and what the objects' status says. The cases are the `*.yaml` files here; read
  * `usual.yaml` first. Each case names every resource that its inputs give: what is not written must not be there.
  */
 import { readFileSync, readdirSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
-import { golden, overlay, rendered, type Case, type Usual } from './render.ts'
+import { type Case, golden, overlay, policiesIn, rendered, told, type Usual } from './render.ts'
 
 const read = (file: string): unknown =>
   parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'), { merge: true })
@@ -17,7 +17,8 @@ for (const file of files) {
   for (const one of cases) {
     count++
     t.test(`${file}: ${one.title}`, async (t) => {
-      const got = rendered(golden(one, usual), one.shows ?? shows)
+      const mesh = golden(one, usual)
+      const got = rendered(mesh, one.shows ?? shows)
       const want = Object.fromEntries(
         Object.entries(one.want ?? {}).map(([name, fields]) => [
           name,
@@ -26,6 +27,12 @@ for (const file of files) {
       )
       for (const [name, row] of Object.entries(got)) if (!want[name]?.['aliases']) delete row['aliases']
       t.strictSame(got, want)
+      for (const [object, conditions] of Object.entries(one.conditions ?? {})) {
+        // Of a condition only as much as the case tells.
+        const held = told(mesh, object).map((text, i) => text.slice(0, conditions[i]?.length ?? undefined))
+        t.strictSame(held, conditions, object)
+      }
+      if (one.policies) t.strictSame(policiesIn(mesh), one.policies)
     })
   }
 }

@@ -1,9 +1,9 @@
 import { ipFromBytes, isRecord } from '#base'
-import type { Custom, EndpointSlice, KubeNode, KubeObject, Namespace, Pod, Service } from '#kube'
-import { workload } from '#wire'
+import type { Condition, Custom, EndpointSlice, KubeNode, KubeObject, Namespace, Pod, Service } from '#kube'
+import { security, workload } from '#wire'
 import type { Settings } from '../../../controller/collections/index.ts'
 import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
-import { meshOf } from '../collections/world.ts'
+import { meshOf, sentence } from '../collections/world.ts'
 
 type Fields = Record<string, unknown>
 export type Case = Readonly<{
@@ -14,6 +14,10 @@ export type Case = Readonly<{
   mesh?: Fields
   given: readonly (Fields & { kind: string })[]
   want?: Readonly<Record<string, Fields | null>>
+  /** By `Kind namespace/name`: `type status reason: message`, or the beginning of it. Objects not named here are not looked at. */
+  conditions?: Readonly<Record<string, readonly string[]>>
+  /** Every policy that ztunnel is told, as a sentence. */
+  policies?: Readonly<Record<string, string>>
 }>
 export type Usual = Readonly<{ given: Record<string, Fields>; want: Record<string, Fields> }>
 
@@ -61,6 +65,33 @@ export function rendered(mesh: ReturnType<typeof golden>, shows: 'workloads' | '
   return rows
 }
 
+/** What the status of an object is made to say, by `Kind namespace/name`. */
+export function told(mesh: ReturnType<typeof golden>, object: string): readonly string[] {
+  const [kind = '', key = ''] = object.split(' ')
+  const service = mesh.waypointReferences.get(key)
+  const conditions: Readonly<Record<string, readonly Condition[] | undefined>> = {
+    Service: service && [service.condition],
+    ServiceEntry: mesh.entryConditions.get(key),
+    WorkloadEntry: mesh.machineConditions.get(key),
+    AuthorizationPolicy: mesh.policies.policyConditions.get(key),
+    PeerAuthentication: mesh.policies.peerConditions.get(key),
+  }
+  return (conditions[kind] ?? []).map(
+    ({ type, status, reason, message }) => `${type} ${status} ${reason}: ${message}`,
+  )
+}
+
+const scopes = ['mesh', 'namespace', 'selected']
+/** Every Authorization by its name, as a sentence. */
+export const policiesIn = ({ policies: { authorizations } }: ReturnType<typeof golden>) =>
+  Object.fromEntries(
+    authorizations.keys().map((key) => {
+      const row = authorizations.get(key)
+      const action = row?.action === security.Action.DENY ? 'DENY' : 'ALLOW'
+      return [key, `${action} ${scopes[row?.scope ?? 0]}: ${sentence({ rules: row?.rules ?? [] })}`]
+    }),
+  )
+
 const said = (fields: Fields): Fields =>
   Object.fromEntries(
     Object.entries(fields).filter(
@@ -94,6 +125,9 @@ const workloadText = (w: workload.Workload): Fields => ({
   locality: w.locality && `${w.locality.region}/${w.locality.zone}/${w.locality.subzone}`,
   waypoint: gateway(w.waypoint),
   networkGateway: gateway(w.networkGateway),
+  applicationTunnel:
+    w.applicationTunnel &&
+    `${word(workload.ApplicationTunnel_Protocol, w.applicationTunnel.protocol)}/${w.applicationTunnel.port}`,
   services: Object.fromEntries(
     Object.entries(w.services).map(([name, { ports }]) => [name, ports.map(portText).join(' ')]),
   ),
@@ -106,6 +140,7 @@ const serviceText = (s: workload.Service): Fields => ({
   ipFamilies: word(workload.IPFamilies, s.ipFamilies),
   visibility: word(workload.Visibility, s.visibility),
   waypoint: gateway(s.waypoint),
+  weightedWaypoints: s.weightedWaypoints.map((w) => `${gateway(w.destination)} ${w.weight}`),
   loadBalancing:
     s.loadBalancing &&
     [
