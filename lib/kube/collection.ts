@@ -1,4 +1,5 @@
 import type { Origin } from './explain.ts'
+import { Groups } from './groups.ts'
 
 /** What became of one row: `old` undefined = new row, `row` undefined = removed. */
 export type Change<T> = Readonly<{ key: string; old: T | undefined; row: T | undefined }>
@@ -103,34 +104,22 @@ export class Table<T> {
   }
 
   #indexBy(valuesOf: (row: T) => readonly string[]): Index<T> {
-    const keysOf = new Map<string, Set<string>>()
+    const keysOf = new Groups()
     const update: Listener<T> = (changes) => {
       for (const { key, old, row } of changes) {
-        if (old !== undefined) for (const value of valuesOf(old)) remove(keysOf, value, key)
-        if (row !== undefined) for (const value of valuesOf(row)) add(keysOf, value, key)
+        if (old !== undefined) for (const value of valuesOf(old)) keysOf.remove(value, key)
+        if (row !== undefined) for (const value of valuesOf(row)) keysOf.add(value, key)
       }
     }
     update(this.#held())
     this.#indexes.push(update)
-    const keys = (value: string) => [...(keysOf.get(value) ?? [])].sort()
+    const keys = (value: string) => [...keysOf.of(value)].sort()
     const lookup = (value: string) =>
       keys(value)
         .map((key) => this.#rows.get(key))
         .filter((row) => row !== undefined)
     return { of: this.collection, valuesOf, lookup, keys }
   }
-}
-
-/** A set per value, without empty sets. */
-export function add<K>(sets: Map<K, Set<string>>, value: K, member: string): void {
-  const set = sets.get(value)
-  if (set) set.add(member)
-  else sets.set(value, new Set([member]))
-}
-
-export function remove<K>(sets: Map<K, Set<string>>, value: K, member: string): void {
-  const set = sets.get(value)
-  if (set?.delete(member) && set.size === 0) sets.delete(value)
 }
 
 /** A collection that never changes; for settings and for tests. */

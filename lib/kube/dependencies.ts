@@ -1,5 +1,6 @@
-import { add, type Change, type Collection, type Index, remove } from './collection.ts'
+import type { Change, Collection, Index } from './collection.ts'
 import type { Origin } from './explain.ts'
+import { type Question, Questions } from './questions.ts'
 
 /** Reads other collections; each read is remembered, and the row is computed again when its answer may have changed. */
 export type Fetch = {
@@ -11,8 +12,8 @@ export type Fetch = {
 
 /** What the dependents of one collection asked it for. */
 type Asked<T> = {
-  readonly keys: Map<string, Set<string>>
-  readonly values: Map<Index<T>, Map<string, Set<string>>>
+  readonly keys: Questions
+  readonly values: Map<Index<T>, Questions>
   readonly tests: Map<(row: T) => boolean, string>
 }
 
@@ -23,7 +24,8 @@ export class Dependencies {
   readonly #asked = new Map<unknown, unknown>()
   readonly #askedOf: ((dependent: string) => readonly Origin[])[] = []
   readonly #synced: Promise<void>[] = []
-  readonly #undo = new Map<string, (() => void)[]>()
+  /** Of each dependent; one that asked for nothing is not in it. */
+  readonly #questions = new Map<string, readonly Question[]>()
 
   constructor(invalidate: (dependents: Iterable<string>) => void) {
     this.#invalidate = invalidate
@@ -32,35 +34,36 @@ export class Dependencies {
   /** Runs `compute` for one dependent and remembers what it fetches in place of what it fetched before. */
   recording<R>(dependent: string, compute: (fetch: Fetch) => R): R {
     this.forget(dependent)
-    const undo: (() => void)[] = []
-    this.#undo.set(dependent, undo)
+    const questions: Question[] = []
     const all = <T>(from: Collection<T>, where: (row: T) => boolean = () => true) => {
       const test = (row: T) => where(row) // an identity of its own, even if two rows share a predicate
       const { tests } = this.#of(from)
       tests.set(test, dependent)
-      undo.push(() => tests.delete(test))
+      questions.push({ withdraw: () => tests.delete(test) })
       return from.list().filter(where)
     }
     const one = <T>(from: Collection<T>, key: string) => {
-      const { keys } = this.#of(from)
-      add(keys, key, dependent)
-      undo.push(() => remove(keys, key, dependent))
+      questions.push(this.#of(from).keys.ask(key, dependent))
       return from.get(key)
     }
     const by = <T>(index: Index<T>, value: string) => {
       const { values } = this.#of(index.of)
-      const sets = values.get(index) ?? new Map<string, Set<string>>()
-      values.set(index, sets)
-      add(sets, value, dependent)
-      undo.push(() => remove(sets, value, dependent))
+      const ofIndex = values.get(index) ?? new Questions()
+      values.set(index, ofIndex)
+      questions.push(ofIndex.ask(value, dependent))
       return index.lookup(value)
     }
-    return compute(Object.assign(all, { one, by }))
+    try {
+      return compute(Object.assign(all, { one, by }))
+    } finally {
+      // Also of one that failed: what it asked until then may be what failed it.
+      if (questions.length > 0) this.#questions.set(dependent, [...new Set(questions)])
+    }
   }
 
   forget(dependent: string): void {
-    for (const undo of this.#undo.get(dependent) ?? []) undo()
-    this.#undo.delete(dependent)
+    for (const question of this.#questions.get(dependent) ?? []) question.withdraw(dependent)
+    this.#questions.delete(dependent)
   }
 
   /** What a dependent asked for when it was last computed. Looks through everything: for people, not for programs. */
@@ -76,7 +79,7 @@ export class Dependencies {
   #of<T>(collection: Collection<T>): Asked<T> {
     const found = this.#asked.get(collection)
     if (found) return found as Asked<T>
-    const asked: Asked<T> = { keys: new Map(), values: new Map(), tests: new Map() }
+    const asked: Asked<T> = { keys: new Questions(), values: new Map(), tests: new Map() }
     this.#asked.set(collection, asked)
     this.#askedOf.push((dependent) => originsIn(collection, asked, dependent))
     this.#synced.push(collection.synced)
@@ -92,11 +95,12 @@ export class Dependencies {
 function affected<T>({ keys, values, tests }: Asked<T>, changes: readonly Change<T>[]): Set<string> {
   const hit = new Set<string>()
   for (const { key, old, row } of changes) {
-    for (const dependent of keys.get(key) ?? []) hit.add(dependent)
+    for (const dependent of keys.askers(key)) hit.add(dependent)
     for (const side of [old, row]) {
       if (side === undefined) continue
-      for (const [{ valuesOf }, sets] of values)
-        for (const value of valuesOf(side)) for (const dependent of sets.get(value) ?? []) hit.add(dependent)
+      for (const [{ valuesOf }, questions] of values)
+        for (const value of valuesOf(side))
+          for (const dependent of questions.askers(value)) hit.add(dependent)
       for (const [test, dependent] of tests) if (!hit.has(dependent) && test(side)) hit.add(dependent)
     }
   }
@@ -104,15 +108,12 @@ function affected<T>({ keys, values, tests }: Asked<T>, changes: readonly Change
 }
 
 function originsIn<T>(from: Collection<T>, { keys, values, tests }: Asked<T>, dependent: string): Origin[] {
-  const one = [...keys].filter(([, who]) => who.has(dependent)).map(([key]) => key)
-  const by = [...values].flatMap(([index, sets]) =>
-    [...sets]
-      .filter(([, who]) => who.has(dependent))
-      .map(([value]): Origin => ({ from, how: 'index', keys: index.keys(value) })),
+  const by = [...values].flatMap(([index, questions]) =>
+    questions.of(dependent).map((value): Origin => ({ from, how: 'index', keys: index.keys(value) })),
   )
   const scans = [...tests.values()].filter((who) => who === dependent)
   return [
-    ...one.map((key): Origin => ({ from, how: 'key', keys: [key] })),
+    ...keys.of(dependent).map((key): Origin => ({ from, how: 'key', keys: [key] })),
     ...by,
     ...scans.map((): Origin => ({ from, how: 'scan', keys: [] })),
   ]

@@ -45,12 +45,16 @@ function deriveKeyed<In, Out>(
   { log, equal = isDeepStrictEqual }: DeriveOptions<Out>,
 ): Collection<Out> {
   const table = new Table<Out>(name, (out) => {
-    const key = owner.get(out)
-    return key === undefined ? [] : [{ from: input, how: 'input', keys: [key] }, ...dependencies.origins(key)]
+    if (table.get(out) === undefined) return []
+    const key = ownerOf(out)
+    return [{ from: input, how: 'input', keys: [key] }, ...dependencies.origins(key)]
   })
   const dependencies = new Dependencies((keys) => recompute(keys))
-  /** Output key → input key. A row that moves to another input row in one batch is not removed by its old one. */
+  /** Output key → input key, where they differ. A row that moves to another input row in one batch is not removed by its old one. */
   const owner = new Map<string, string>()
+  const ownerOf = (out: string): string => owner.get(out) ?? out
+  const own = (out: string, key: string) => void (out === key ? owner.delete(out) : owner.set(out, key))
+  /** Of input rows with any other output than one row under their own key. */
   const outputs = new Map<string, readonly string[]>()
 
   const compute = (key: string): readonly (readonly [string, Out])[] | undefined => {
@@ -70,20 +74,26 @@ function deriveKeyed<In, Out>(
   const recompute = (keys: Iterable<string>) => {
     const changes = new Map<string, Change<Out>>()
     const set = (key: string, row: Out | undefined) => changes.set(key, { key, old: table.get(key), row })
+    const isThere = (key: string) => {
+      const change = changes.get(key)
+      return (change ? change.row : table.get(key)) !== undefined
+    }
     for (const key of keys) {
       const rows = compute(key)
       if (rows === undefined) continue
+      const before = outputs.get(key) ?? (isThere(key) ? [key] : [])
       for (const [out, row] of rows) {
-        owner.set(out, key)
+        own(out, key)
         set(out, row)
       }
       const produced = rows.map(([out]) => out)
-      for (const gone of outputs.get(key) ?? []) {
-        if (produced.includes(gone) || owner.get(gone) !== key) continue
+      for (const gone of before) {
+        if (produced.includes(gone) || ownerOf(gone) !== key) continue
         owner.delete(gone)
         set(gone, undefined)
       }
-      if (produced.length === 0) outputs.delete(key)
+      const isUsual = produced.length === 0 || (produced.length === 1 && produced[0] === key)
+      if (isUsual) outputs.delete(key)
       else outputs.set(key, produced)
     }
     table.apply([...changes.values()].filter(({ old, row }) => isDifferent(old, row, equal)))

@@ -22,6 +22,8 @@ type RequestOptions = Readonly<{ query?: Query; contentType?: string; signal?: A
 type ApplyOptions = Readonly<{
   fieldManager: string
   force?: boolean
+  /** Only asks whether it would be taken. */
+  dryRun?: boolean
   subresource?: string
   signal?: AbortSignal
 }>
@@ -119,10 +121,10 @@ export class KubeClient implements Disposable {
 
   /** Server-side apply. */
   async apply<T extends KubeObject>(kind: Kind<T>, body: T, options: ApplyOptions): Promise<T> {
-    const { fieldManager, force = false, subresource, signal = forever } = options
+    const { fieldManager, force = false, dryRun = false, subresource, signal = forever } = options
     const path = pathOf(kind, { ...body.metadata, subresource })
     const contentType = 'application/apply-patch+yaml'
-    const query = { fieldManager, force }
+    const query = { fieldManager, force, ...(dryRun ? { dryRun: 'All' } : {}) }
     return object<T>(await this.request('PATCH', path, typed(kind, body), { contentType, query, signal }))
   }
 
