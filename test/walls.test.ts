@@ -32,6 +32,7 @@ const MAY: Record<string, readonly string[]> = {
     'lib/base',
     'lib/wire',
     'lib/telemetry',
+    'lib/linux',
     'lib/identity',
     'lib/policy',
     'lib/xds',

@@ -1,0 +1,212 @@
+import { ip, MeshError, sleep } from '#base'
+import { HbonePool, type InboundTunnel } from '#hbone'
+import { Certificates, identityMetrics, renewOnNewRoots, type Trust, watchCrl } from '#identity'
+import { raiseFileLimit } from '#linux'
+import { MeshState } from '#mesh'
+import {
+  type LogControl,
+  type Logger,
+  logMetrics,
+  metricsRoute,
+  processMetrics,
+  Readiness,
+  readinessRoute,
+  Registry,
+  serveAdmin,
+  serveHttp,
+  startLogging,
+} from '#telemetry'
+import { subscribe } from '#xds'
+import { type AdminParts, adminRoutes } from './admin/index.ts'
+import type { Config } from './config.ts'
+import { caClient, xdsOptions } from './control-plane.ts'
+import {
+  Connections,
+  handleTunnel,
+  type HboneListener,
+  listenHbone,
+  type ProxyContext,
+} from './proxy/index.ts'
+import { tcpMetrics } from './telemetry/index.ts'
+import { Clusters } from './upstream/index.ts'
+
+/** What a test may put in the place of the real thing. */
+export type Parts = Readonly<{
+  logs?: LogControl
+  /** Signs instead of the CA at `config.ca`. */
+  sign?: ConstructorParameters<typeof Certificates>[0]['sign']
+  random?: () => number
+}>
+
+/** A running waypoint. Disposing it ends every connection at once. */
+export type Waypoint = AsyncDisposable &
+  Readonly<{
+    state: MeshState
+    registry: Registry
+    readiness: Readiness
+    ports: Readonly<{ hbone: number; admin: number; stats: number; readiness: number }>
+    /** Resolves when somebody has asked us to quit. */
+    quit: Promise<void>
+    /** Sends peers elsewhere and lets what is open end, for as long as the configuration allows. */
+    drain(): Promise<void>
+  }>
+
+const stateTask = 'state manager'
+const certificateTask = 'certificate'
+const leavingTask = 'leaving'
+const shuttingDown = () => new MeshError('draining', { message: 'shutting down' })
+
+/** Starts everything; what was opened is closed again when a later part fails. */
+export async function startWaypoint(config: Config, parts: Parts = {}): Promise<Waypoint> {
+  await using stack = new AsyncDisposableStack()
+  const logs = parts.logs ?? startLogging(config.log)
+  const log = logs.root('waypoint')
+  const registry = new Registry()
+  const readiness = new Readiness([stateTask, certificateTask])
+  processMetrics(registry, 'waypoint', config.version, raiseFileLimit())
+  logMetrics(registry, logs)
+  const stop = new AbortController()
+  const leaving = new AbortController()
+  const state = new MeshState(config.nodeName)
+  const metrics = identityMetrics(registry)
+  const identityLog = log.child('identity')
+  const certificates = stack.use(
+    new Certificates({
+      sign: parts.sign ?? stack.use(caClient(config)),
+      log: identityLog,
+      metrics,
+      renewed: () => readiness.done(certificateTask),
+    }),
+  )
+  renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
+  const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
+  const ctx = contextOf({ config, parts, logs, registry, state, certificates, trust, stop, leaving })
+  const listener = stack.use(await listenHbone(config.ports.hbone, ctx, handler(ctx)))
+  certificates.prefetch(config.identity)
+  const ending = endingOf({ listener, readiness, leaving, config })
+  const admin = { config, state, connections: ctx.connections, certificates, logs, quit: ending.quit }
+  const ports = await openServers(stack, config, registry, readiness, admin)
+  const options = { ...xdsOptions(config, state, registry), signal: stop.signal, log: log.child('xds') }
+  const subscription = subscribe(options)
+  void subscription.synced.then(() => readiness.done(stateTask))
+  stack.defer(async () => {
+    stop.abort(shuttingDown())
+    await subscription.done
+  })
+  const owned = stack.move()
+  return {
+    state,
+    registry,
+    readiness,
+    ports: { ...ports, hbone: listener.port },
+    quit: ending.asked,
+    drain: ending.drain,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
+}
+
+const handler = (ctx: ProxyContext) => (tunnel: InboundTunnel) => void handleTunnel(tunnel, ctx)
+
+const trustOf = (
+  { identity, crlPath, keyExchange }: Config,
+  certificates: Certificates,
+  metrics: ReturnType<typeof identityMetrics>,
+  log: Logger,
+  signal: AbortSignal,
+): Trust => ({
+  current: () => certificates.current(identity),
+  revocations: crlPath === undefined ? undefined : watchCrl({ path: crlPath, log, metrics, signal }),
+  keyExchange,
+  metrics,
+})
+
+type ContextParts = Readonly<{
+  config: Config
+  parts: Parts
+  logs: LogControl
+  registry: Registry
+  state: MeshState
+  certificates: Certificates
+  trust: Trust
+  stop: AbortController
+  leaving: AbortController
+}>
+
+function contextOf(o: ContextParts): ProxyContext {
+  const { config, logs, state, certificates, trust, stop, leaving } = o
+  const { pod, identity, network } = config
+  const address = ip(config.address)
+  const local = () => state.localWorkload(pod)
+  const certificate = (signal: AbortSignal) => certificates.get(identity, signal)
+  const pool = new HbonePool({ trust, signal: stop.signal })
+  const random = o.parts.random ?? Math.random
+  const now = () => performance.now()
+  return {
+    identity,
+    address,
+    namespace: pod.namespace,
+    network,
+    state,
+    local,
+    certificate,
+    trust,
+    clusters: new Clusters(state, { local, network, random, now }),
+    leaving: { identity, address, network, pool, local, certificate: () => certificate(stop.signal) },
+    connections: new Connections(),
+    tcp: tcpMetrics(o.registry),
+    access: logs.root('access'),
+    log: logs.root('waypoint').child('proxy'),
+    detectionMs: config.detectionMs,
+    signal: stop.signal,
+    draining: leaving.signal,
+  }
+}
+
+type EndingParts = Readonly<{
+  listener: HboneListener
+  readiness: Readiness
+  leaving: AbortController
+  config: Config
+}>
+
+/** The graceful end: whoever asks for it is answered when it is over. */
+function endingOf({ listener, readiness, leaving, config: { drainMs, lingerMs } }: EndingParts) {
+  const asked = Promise.withResolvers<void>()
+  const drained = Promise.withResolvers<void>()
+  return {
+    asked: asked.promise,
+    quit: () => {
+      asked.resolve()
+      return drained.promise
+    },
+    drain: async () => {
+      readiness.pending(leavingTask)
+      leaving.abort(shuttingDown())
+      listener.leave()
+      const limit = AbortSignal.timeout(drainMs)
+      // Peers that have not heard yet that we leave still find us, and are sent on once they have.
+      await sleep(Math.min(lingerMs, drainMs), limit).catch(() => undefined)
+      listener.close()
+      await Promise.race([listener.idle(), new Promise((done) => limit.addEventListener('abort', done))])
+      drained.resolve()
+    },
+  }
+}
+
+async function openServers(
+  stack: AsyncDisposableStack,
+  { ports }: Config,
+  registry: Registry,
+  readiness: Readiness,
+  parts: AdminParts,
+): Promise<Omit<Waypoint['ports'], 'hbone'>> {
+  const metrics = metricsRoute(registry)
+  const admin = stack.use(await serveAdmin(ports.admin, adminRoutes(parts)))
+  const stats = stack.use(
+    await serveHttp({ port: ports.stats }, { '/metrics': metrics, '/stats/prometheus': metrics }),
+  )
+  const ready = stack.use(
+    await serveHttp({ port: ports.readiness }, { 'GET /healthz/ready': readinessRoute(readiness) }),
+  )
+  return { admin: admin.port, stats: stats.port, readiness: ready.port }
+}

@@ -1,0 +1,39 @@
+import { createCaClient, meshTls, rootsOf, tokenOf } from '#identity'
+import { addressHandler, authorizationHandler, type MeshState } from '#mesh'
+import type { Registry } from '#telemetry'
+import { addressTypeUrl, authorizationTypeUrl } from '#wire'
+import { xdsMetrics } from '#xds'
+import type { Config } from './config.ts'
+
+/** The CA, as the configuration names it. It gives us our own identity and no other. */
+export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }: Config) =>
+  createCaClient({
+    address: ca.address,
+    rootPem: () => rootsOf(ca.root),
+    token: () => tokenOf(token),
+    clusterId,
+    ttlSeconds: Math.ceil(certificateTtlMs / 1_000),
+    keyExchange,
+    impersonate: false,
+  })
+
+/** The xDS subscription: the mesh, and what waypoints alone are told. */
+export const xdsOptions = (
+  { xds, ca, token, clusterId, node, keyExchange }: Config,
+  state: MeshState,
+  registry: Registry,
+) => ({
+  address: xds.address,
+  rootPem: () => rootsOf(ca.root),
+  tls: meshTls(keyExchange),
+  token: () => tokenOf(token),
+  clusterId,
+  serverName: xds.serverName,
+  headers: {},
+  node,
+  types: {
+    [addressTypeUrl]: addressHandler(state),
+    [authorizationTypeUrl]: authorizationHandler(state),
+  },
+  metrics: xdsMetrics(registry),
+})

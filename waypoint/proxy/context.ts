@@ -1,0 +1,51 @@
+import { type Ip, MeshError, type SocketAddress } from '#base'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
+import type { MeshState, Workload } from '#mesh'
+import type { Logger } from '#telemetry'
+import type { TcpMetrics } from '../telemetry/index.ts'
+import type { Clusters, Leaving } from '../upstream/index.ts'
+import type { Connections } from './connections.ts'
+
+/** What everything that comes in shares. */
+export type ProxyContext = Readonly<{
+  identity: SpiffeId
+  address: Ip
+  namespace: string
+  network: string
+  state: MeshState
+  /** Our own record; undefined before the control plane has sent it. */
+  local: () => Workload | undefined
+  certificate: (signal: AbortSignal) => Promise<WorkloadCertificate>
+  trust: Trust
+  clusters: Clusters
+  leaving: Leaving
+  connections: Connections
+  tcp: TcpMetrics
+  /** One line per connection or request. */
+  access: Logger
+  log: Logger
+  /** How long a client may say nothing before it is taken for one whose server speaks first. */
+  detectionMs: number
+  /** Everything ends now. */
+  signal: AbortSignal
+  /** We are leaving: clients are told, nothing new is wanted. */
+  draining: AbortSignal
+}>
+
+/** A signal for the set-up of one connection; disposing it ends the deadline, not the connection. */
+export function deadline(ms: number, parent: AbortSignal): Disposable & { readonly signal: AbortSignal } {
+  const abort = new AbortController()
+  const timer = setTimeout(() => abort.abort(new MeshError('timeout', { message: 'set-up timed out' })), ms)
+  const onAbort = () => abort.abort(parent.reason)
+  if (parent.aborted) onAbort()
+  else parent.addEventListener('abort', onAbort, { once: true })
+  return {
+    signal: abort.signal,
+    [Symbol.dispose]: () => {
+      clearTimeout(timer)
+      parent.removeEventListener('abort', onAbort)
+    },
+  }
+}
+
+export type Ends = Readonly<{ src: SocketAddress; dst: SocketAddress }>

@@ -1,0 +1,115 @@
+import { once } from 'node:events'
+import { createServer, type Socket } from 'node:net'
+import { formatAddress, messageOf } from '#base'
+import { type HboneServerConnection, type InboundTunnel, serveHbone } from '#hbone'
+import { type ProxyContext } from './context.ts'
+
+/** Connections of peers' proxies: a node has one or a few, whatever its pods do. */
+const maxConnections = 10_000
+/** For the certificate that a handshake needs. */
+const certificateMs = 10_000
+
+/** The port on which peers dial us. */
+export type HboneListener = AsyncDisposable &
+  Readonly<{
+    port: number
+    /** Tells peers to go elsewhere; what is open goes on. */
+    leave(): void
+    /** Takes no new connections. */
+    close(): void
+    /** Resolves when the last connection is gone. */
+    idle(): Promise<void>
+    readonly connections: number
+  }>
+
+/** Serves HBONE on `port`; `onTunnel` is called for each CONNECT and must not throw. */
+export async function listenHbone(
+  port: number,
+  ctx: ProxyContext,
+  onTunnel: (tunnel: InboundTunnel) => void,
+): Promise<HboneListener> {
+  const open = new Set<HboneServerConnection>()
+  const waiting = new Set<() => void>()
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
+    socket.on('error', () => undefined)
+    void serve(socket, ctx, onTunnel, (connection) => {
+      open.add(connection)
+      if (leaving) connection.drain()
+      return () => {
+        open.delete(connection)
+        if (open.size === 0) for (const done of waiting) done()
+      }
+    })
+  })
+  let leaving = false
+  server.maxConnections = maxConnections
+  server.listen({ port })
+  await once(server, 'listening')
+  // From here on only a failed accept comes: out of descriptors, one connection is lost and not the process.
+  server.on('error', (error) => ctx.log.warn('accept failed', { error: messageOf(error) }))
+  const bound = server.address()
+  const close = () => void (server.listening && server.close())
+  return {
+    port: typeof bound === 'object' && bound ? bound.port : port,
+    leave: () => {
+      for (const connection of open) connection.drain()
+    },
+    close: () => {
+      leaving = true
+      close()
+      for (const connection of open) connection.drain()
+    },
+    idle: () =>
+      open.size === 0
+        ? Promise.resolve()
+        : new Promise((resolve) => {
+            waiting.add(resolve)
+          }),
+    get connections() {
+      return open.size
+    },
+    [Symbol.asyncDispose]: async () => {
+      close()
+      await Promise.all([...open].map(({ closed }) => closed))
+    },
+  }
+}
+
+async function serve(
+  socket: Socket,
+  ctx: ProxyContext,
+  onTunnel: (tunnel: InboundTunnel) => void,
+  track: (connection: HboneServerConnection) => () => void,
+): Promise<void> {
+  const from = `${socket.remoteAddress}:${socket.remotePort}`
+  try {
+    const certificate = await ctx.certificate(
+      AbortSignal.any([ctx.signal, AbortSignal.timeout(certificateMs)]),
+    )
+    let served = 0
+    const connection = serveHbone(socket, {
+      certificate,
+      trust: ctx.trust,
+      onTunnel: (tunnel) => {
+        served++
+        onTunnel(tunnel)
+      },
+      signal: ctx.signal,
+    })
+    const gone = track(connection)
+    const { error } = await connection.closed
+    gone()
+    if (error !== undefined && served === 0) failed(ctx, from, error)
+  } catch (error) {
+    failed(ctx, from, error)
+    socket.destroy()
+  }
+}
+
+const failed = ({ access, address }: ProxyContext, from: string, error: unknown) =>
+  access.warn('connection failed', {
+    'src.addr': from,
+    'dst.addr': formatAddress({ address, port: 15008 }),
+    direction: 'inbound',
+    error: messageOf(error),
+  })

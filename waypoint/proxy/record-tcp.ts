@@ -1,0 +1,59 @@
+import { facts, formatAddress, MeshError } from '#base'
+import type { InboundTunnel } from '#hbone'
+import { describeError } from '#telemetry'
+import type { Accepted } from '../target/index.ts'
+import type { LabelFacts } from '../telemetry/index.ts'
+import type { ProxyContext } from './context.ts'
+import type { Relayed } from './relay.ts'
+import type { Reached } from './tcp.ts'
+
+/** Counts and logs a connection when it has ended. */
+export function recordTcp(
+  { state, network, tcp, access }: ProxyContext,
+  tunnel: InboundTunnel,
+  target: Accepted,
+  started: number,
+): (reached: Reached | undefined, moved: Relayed) => void {
+  return (reached, { sent, received, error }) => {
+    const source = state.workloadAt(network, tunnel.remote.address)
+    const destination = reached?.workload ?? (target.kind === 'workload' ? target.workload : undefined)
+    const service = target.kind === 'service' ? target.service : undefined
+    const labels: LabelFacts = {
+      source,
+      sourceId: tunnel.peer,
+      destination,
+      destinationId: reached && reached.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
+      service,
+      protocol: 'tcp',
+    }
+    const counted = tcp.open(labels)
+    counted.moved(received, sent)
+    counted.closed(flagOf(error))
+    const level = error === undefined ? 'info' : 'error'
+    if (!access.enabled(level)) return
+    access[level]('connection complete', {
+      'src.addr': formatAddress(tunnel.remote),
+      'src.workload': source?.name,
+      'src.namespace': source?.namespace,
+      'src.identity': tunnel.peer,
+      'dst.addr': reached && formatAddress(reached.link.to),
+      'dst.hbone_addr': tunnel.authority,
+      'dst.service': service?.hostname,
+      'dst.workload': destination?.name,
+      'dst.namespace': destination?.namespace,
+      direction: 'waypoint',
+      bytes_sent: received,
+      bytes_recv: sent,
+      duration: `${Math.round(performance.now() - started)}ms`,
+      error: error === undefined ? undefined : describeError(error),
+    })
+  }
+}
+
+/** Envoy's words for why a connection failed (facts: l7.md §3.3). */
+const flagOf = (error: unknown): string => {
+  if (error === undefined) return '-'
+  if (!(error instanceof MeshError)) return 'UC'
+  if (error.code === 'no-upstream') return 'UH'
+  return facts[error.code].side === 'upstream' ? 'UF' : '-'
+}

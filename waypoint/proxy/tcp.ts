@@ -1,0 +1,127 @@
+import type { Duplex } from 'node:stream'
+import { facts, isRetryable, MeshError } from '#base'
+import type { InboundTunnel } from '#hbone'
+import type { Accepted } from '../target/index.ts'
+import { type Cluster, type Host, type Link, type Outcome, reach } from '../upstream/index.ts'
+import type { ProxyContext } from './context.ts'
+import { deadline } from './context.ts'
+import { recordTcp } from './record-tcp.ts'
+import { relay, type Relayed } from './relay.ts'
+import { refuse } from './refuse.ts'
+
+/** Endpoints that one connection may try while nothing has been sent. */
+const maxAttempts = 3
+/** Everything before the first byte is forwarded. */
+const setupMs = 60_000
+/** To dial, where no policy says it. */
+const connectTimeoutMs = 10_000
+
+/** What the client has sent already, if its protocol had to be found out: the tunnel is accepted then. */
+type Begun = Readonly<{ stream: Duplex }>
+
+/** A connection as it is: to an endpoint of the service, under our identity, its bytes untouched. Never rejects. */
+export async function proxyTcp(
+  tunnel: InboundTunnel,
+  target: Accepted,
+  ctx: ProxyContext,
+  begun?: Begun,
+): Promise<void> {
+  const started = performance.now()
+  const finish = recordTcp(ctx, tunnel, target, started)
+  const found = await reachTarget(tunnel, target, ctx, begun)
+  if ('failure' in found) {
+    finish(undefined, { sent: 0, received: 0, error: found.failure })
+    if (begun) begun.stream.destroy(asError(found.failure))
+    else refuse(tunnel, found.failure)
+    return
+  }
+  const { link, host } = found
+  if (host) host.active++
+  try {
+    if (!begun) tunnel.accept()
+    finish(found, await carry(tunnel, link, ctx.signal, begun))
+  } finally {
+    if (host) host.active--
+  }
+}
+
+/** An endpoint and the open way to it; `host` where it was chosen among others. */
+export type Reached = Readonly<{ link: Link; workload: Host['workload']; host?: Host }>
+type Found = Reached | Readonly<{ failure: unknown }>
+
+async function reachTarget(
+  tunnel: InboundTunnel,
+  target: Accepted,
+  ctx: ProxyContext,
+  begun: Begun | undefined,
+): Promise<Found> {
+  // A tunnel that has been answered has nobody to lose any more: its stream tells.
+  const parent = begun ? ctx.signal : AbortSignal.any([ctx.signal, tunnel.lost])
+  using setup = deadline(setupMs, parent)
+  const client = tunnel.remote
+  const { signal } = setup
+  if (target.kind === 'workload') {
+    const { workload, to } = target
+    const endpoint = { workload, port: to.port }
+    const link = reach(endpoint, ctx.leaving, { service: undefined, client, connectTimeoutMs, signal })
+    return link.then((open) => ({ link: open, workload }), failed)
+  }
+  const { service, port } = target
+  const cluster = ctx.clusters.of({ kind: 'service', service: service.key, port })
+  if (!cluster) return { failure: noEndpoint(service.hostname, port) }
+  return reachOne(cluster, ctx, client, signal)
+}
+
+/** One endpoint after the other, as long as nothing has been sent. */
+async function reachOne(
+  cluster: Cluster,
+  ctx: ProxyContext,
+  client: InboundTunnel['remote'],
+  signal: AbortSignal,
+): Promise<Found> {
+  const { service, policy } = cluster
+  const tried = new Set<Host>()
+  let failure: unknown
+  for (let n = 1; n <= maxAttempts; n++) {
+    const host = cluster.choose({ tried })
+    if (!host || tried.has(host)) break
+    try {
+      const { connectTimeoutMs: limit } = policy.connections
+      const link = await reach(host, ctx.leaving, { service, client, connectTimeoutMs: limit, signal })
+      return { link, workload: host.workload, host }
+    } catch (error) {
+      failure = error
+      cluster.report(host, localFailure)
+      tried.add(host)
+      if (signal.aborted || !mayTryAnother(error)) break
+    }
+  }
+  return { failure: failure ?? noEndpoint(service.hostname, policy.destination.port) }
+}
+
+const localFailure: Outcome = { kind: 'local-failure' }
+const failed = (failure: unknown): Found => ({ failure })
+const noEndpoint = (hostname: string, port: number) =>
+  new MeshError('no-upstream', { message: `no healthy upstream for ${hostname}:${port}` })
+
+/** Nothing has left; or the far end has refused the tunnel, and has sent nothing to the app behind it. */
+const mayTryAnother = (error: unknown): boolean =>
+  error instanceof MeshError &&
+  ((isRetryable(error) && facts[error.code].side === 'upstream') || error.code === 'http-status')
+
+/** The fast way where the upstream is a socket that gets every byte from the tunnel. */
+async function carry(
+  tunnel: InboundTunnel,
+  link: Link,
+  signal: AbortSignal,
+  begun: Begun | undefined,
+): Promise<Relayed> {
+  if (link.kind === 'socket' && !begun) {
+    const { toApp, fromApp, error } = await tunnel.forward(link.socket, signal)
+    return { sent: toApp, received: fromApp, ...(error === undefined ? {} : { error }) }
+  }
+  const upstream = link.kind === 'socket' ? link.socket : link.tunnel.duplex()
+  return relay(begun?.stream ?? tunnel.duplex(), upstream, signal)
+}
+
+const asError = (failure: unknown): Error => (failure instanceof Error ? failure : new Error('refused'))

@@ -1,0 +1,62 @@
+import type { Registry } from '#telemetry'
+import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
+import { RowCounter } from './row-metrics.ts'
+import { Rows } from './rows.ts'
+
+type Row = { opened: number; closed: Map<string, number>; sent: number; received: number }
+
+/** One connection while it counts. */
+export type CountedConnection = Readonly<{
+  /** Bytes that the client has got (`sent`) and sent since the last time. */
+  moved(sent: number, received: number): void
+  closed(flag: string): void
+}>
+
+/** Counts TCP connections. */
+export type TcpMetrics = Readonly<{ open(facts: LabelFacts): CountedConnection }>
+
+/** The TCP series of Istio's proxies, with reporter="waypoint". */
+export function tcpMetrics(registry: Registry): TcpMetrics {
+  const rows = new Rows<Row>(() => ({ opened: 0, closed: new Map(), sent: 0, received: 0 }))
+  const counter = (name: string, help: string, valuesOf: (row: Row) => Iterable<readonly [string, number]>) =>
+    new RowCounter(registry, name, help, commonLabels, () =>
+      [...rows.entries()].flatMap(({ labels, value: row }) =>
+        [...valuesOf(row)].map(([flag, value]) => ({ labels: { ...labels, response_flags: flag }, value })),
+      ),
+    )
+  counter('istio_tcp_connections_opened_total', 'The total number of TCP connections opened', (row) => [
+    ['-', row.opened],
+  ])
+  counter(
+    'istio_tcp_connections_closed_total',
+    'The total number of TCP connections closed',
+    (row) => row.closed,
+  )
+  counter(
+    'istio_tcp_sent_bytes_total',
+    'The size of total bytes sent during response in case of a TCP connection',
+    (row) => [['-', row.sent]],
+  )
+  counter(
+    'istio_tcp_received_bytes_total',
+    'The size of total bytes received during request in case of a TCP connection',
+    (row) => [['-', row.received]],
+  )
+  return {
+    open: (facts) => {
+      const row = rows.row(
+        labelKey(facts),
+        () => labelsOf(facts),
+        () => overflowLabels('tcp'),
+      )
+      row.opened++
+      return {
+        moved: (sent, received) => {
+          row.sent += sent
+          row.received += received
+        },
+        closed: (flag) => void row.closed.set(flag, (row.closed.get(flag) ?? 0) + 1),
+      }
+    },
+  }
+}

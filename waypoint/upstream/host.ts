@@ -1,0 +1,45 @@
+import type { Workload, WorkloadUid } from '#mesh'
+
+/** An endpoint of a destination as it is now, with what this process has seen of it. Replaced workloads keep their host. */
+export type Host = {
+  readonly uid: WorkloadUid
+  workload: Workload
+  /** Of the workload. */
+  port: number
+  /** Requests and connections that are on their way to it. */
+  active: number
+  /** When it was first seen, on the monotonic clock. */
+  readonly since: number
+  readonly health: HostHealth
+}
+
+/** What outlier detection keeps of a host. */
+export type HostHealth = {
+  consecutive5xx: number
+  consecutiveGatewayErrors: number
+  consecutiveLocalFailures: number
+  /** Ejections that still count; each lengthens the next. */
+  ejections: number
+  /** 0: it is not ejected. */
+  ejectedUntil: number
+}
+
+export const newHost = (workload: Workload, port: number, since: number): Host => ({
+  uid: workload.uid,
+  workload,
+  port,
+  active: 0,
+  since,
+  health: {
+    consecutive5xx: 0,
+    consecutiveGatewayErrors: 0,
+    consecutiveLocalFailures: 0,
+    ejections: 0,
+    ejectedUntil: 0,
+  },
+})
+
+export const isEjected = ({ health }: Host): boolean => health.ejectedUntil > 0
+
+/** What a host weighs among others; a workload of capacity 0 is never chosen. */
+export const weightOf = ({ workload }: Host): number => workload.capacity

@@ -1,0 +1,7 @@
+/** The endpoints of a destination, and which of them is next. */
+export { Cluster, type ClusterParts, type Wish } from './cluster.ts'
+export { Clusters } from './clusters.ts'
+export type { Host } from './host.ts'
+export type { Outcome } from './outliers.ts'
+/** The way to an endpoint. */
+export { type Endpoint, endpointAddress, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'

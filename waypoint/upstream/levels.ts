@@ -1,0 +1,133 @@
+import type { Service, Workload } from '#mesh'
+import type { DestinationPolicy, LocalityPolicy } from '#routes'
+import type { Host } from './host.ts'
+
+type Labels = NonNullable<DestinationPolicy['labels']>
+
+/** The labels of a pod that the Workload API tells of, by what it makes of them. */
+const told: Readonly<Record<string, (w: Workload) => string>> = {
+  app: (w) => w.canonicalName,
+  'app.kubernetes.io/name': (w) => w.canonicalName,
+  'service.istio.io/canonical-name': (w) => w.canonicalName,
+  version: (w) => w.canonicalRevision,
+  'app.kubernetes.io/version': (w) => w.canonicalRevision,
+  'service.istio.io/canonical-revision': (w) => w.canonicalRevision,
+  'topology.kubernetes.io/region': (w) => w.locality.region,
+  'topology.kubernetes.io/zone': (w) => w.locality.zone,
+  'topology.istio.io/subzone': (w) => w.locality.subzone,
+  'topology.istio.io/network': (w) => w.network,
+  'topology.istio.io/cluster': (w) => w.clusterId,
+  'kubernetes.io/hostname': (w) => w.node,
+}
+
+/** Is the workload one of a subset? A label that nobody has told us about is not there. */
+export const hasLabels = (workload: Workload, labels: Labels | undefined): boolean =>
+  labels === undefined ||
+  Object.entries(labels).every(([key, value]) => Object.hasOwn(told, key) && told[key]?.(workload) === value)
+
+/**
+ * Hosts by how near they are, nearest first: the requests go to the first level as long as it is well (facts: l7.md
+ * §3.5). Levels without hosts are left out. `sensing`: somebody looks whether hosts are well; failover needs that.
+ */
+export function levelsOf(
+  hosts: readonly Host[],
+  policy: LocalityPolicy,
+  { mode, preferences }: Service['loadBalancer'],
+  local: Workload | undefined,
+  sensing: boolean,
+): readonly (readonly Host[])[] {
+  if (!local) return hosts.length === 0 ? [] : [hosts]
+  switch (policy.kind) {
+    case 'service':
+      if (mode !== 'Failover' && mode !== 'Strict') return byRank(hosts, () => 0)
+      return byRank(hosts, ({ workload }) => {
+        const matching = preferences.findIndex((scope) => scopeOf[scope](workload) !== scopeOf[scope](local))
+        const depth = matching < 0 ? preferences.length : matching
+        if (mode === 'Strict' && depth < preferences.length) return undefined
+        return preferences.length - depth
+      })
+    case 'failover':
+      if (!sensing) return byRank(hosts, () => 0)
+      return byRank(hosts, ({ workload }) => distance(workload, local, policy.regions))
+    case 'failover-labels':
+      if (!sensing) return byRank(hosts, () => 0)
+      return byRank(hosts, ({ workload }) => {
+        const wanted = policy.labels.map(({ key, value }) => value ?? told[key]?.(local))
+        const apart = policy.labels.findIndex(({ key }, i) => told[key]?.(workload) !== wanted[i])
+        return apart < 0 ? 0 : policy.labels.length - apart
+      })
+    case 'distribute':
+      return byRank(hosts, () => 0)
+  }
+}
+
+const scopeOf: Record<Service['loadBalancer']['preferences'][number], (w: Workload) => string> = {
+  Region: (w) => w.locality.region,
+  Zone: (w) => w.locality.zone,
+  Subzone: (w) => w.locality.subzone,
+  Node: (w) => w.node,
+  Cluster: (w) => w.clusterId,
+  Network: (w) => w.network,
+}
+
+/** 0 in the same subzone … 3 in another region; 4 where another region stands in for ours. */
+function distance(
+  { locality: there }: Workload,
+  { locality: here }: Workload,
+  regions: readonly Readonly<{ from: string; to: string }>[],
+): number {
+  if (there.region === here.region) {
+    if (there.zone !== here.zone) return 2
+    return there.subzone === here.subzone ? 0 : 1
+  }
+  const instead = regions.filter(({ from }) => from === here.region)
+  return instead.length === 0 || instead.some(({ to }) => to === there.region) ? 3 : 4
+}
+
+function byRank(
+  hosts: readonly Host[],
+  rankOf: (host: Host) => number | undefined,
+): readonly (readonly Host[])[] {
+  const levels = new Map<number, Host[]>()
+  for (const host of hosts) {
+    const rank = rankOf(host)
+    if (rank === undefined) continue
+    const level = levels.get(rank)
+    if (level) level.push(host)
+    else levels.set(rank, [host])
+  }
+  return [...levels].sort(([a], [b]) => a - b).map(([, level]) => level)
+}
+
+/**
+ * The weights by which hosts share the requests where a policy says what each locality gets; hosts of localities that it
+ * does not name get nothing. Undefined where it says nothing about where we are.
+ */
+export function sharesOf(
+  hosts: readonly Host[],
+  policy: Extract<LocalityPolicy, { kind: 'distribute' }>,
+  local: Workload | undefined,
+  weightOf: (host: Host) => number,
+): ReadonlyMap<Host, number> | undefined {
+  const shares = local && policy.shares.find(({ from }) => isWithin(local, from))
+  if (!shares) return undefined
+  const placed = new Map(
+    shares.to.map((to) => [to, [] as Host[]] as const), // in order: the first pattern that fits has the host
+  )
+  for (const host of hosts) {
+    const to = shares.to.find(({ locality }) => isWithin(host.workload, locality))
+    if (to) placed.get(to)?.push(host)
+  }
+  const weights = new Map<Host, number>()
+  for (const [{ percent }, there] of placed) {
+    const sum = there.reduce((all, host) => all + weightOf(host), 0)
+    if (percent > 0) for (const host of there) weights.set(host, (percent * weightOf(host)) / sum)
+  }
+  return weights
+}
+
+/** `region/zone/subzone`; `*` and what is left out is any. */
+function isWithin({ locality }: Workload, pattern: string): boolean {
+  const own = [locality.region, locality.zone, locality.subzone]
+  return pattern.split('/').every((part, i) => part === '*' || part === own[i])
+}

@@ -1,0 +1,60 @@
+import type { OutlierPolicy } from '#routes'
+import { type Host, type HostHealth, isEjected } from './host.ts'
+
+/** What came of a request or a connection, as far as it says something about its host. */
+export type Outcome =
+  | Readonly<{ kind: 'response'; status: number }>
+  /** No answer: it could not be reached, or broke. */
+  | Readonly<{ kind: 'local-failure' }>
+
+type Verdict = 'ok' | 'eject'
+
+const isGatewayError = (status: number) => status === 502 || status === 503 || status === 504
+
+/**
+ * Counts an outcome for its host and says whether the host has now failed too often (facts: l7.md §3.4): a success
+ * starts the counting anew, and what could not be reached counts as a 5xx unless it is counted apart.
+ */
+export function countOutcome(health: HostHealth, outcome: Outcome, policy: OutlierPolicy): Verdict {
+  if (outcome.kind === 'local-failure' && policy.splitLocalOrigin) {
+    health.consecutiveLocalFailures++
+    return reached(health.consecutiveLocalFailures, policy.consecutiveLocalOriginFailures)
+  }
+  const status = outcome.kind === 'response' ? outcome.status : 503
+  const bad = policy.statuses ? policy.statuses.includes(status) : status >= 500
+  if (outcome.kind === 'response') health.consecutiveLocalFailures = 0
+  health.consecutive5xx = bad ? health.consecutive5xx + 1 : 0
+  health.consecutiveGatewayErrors = isGatewayError(status) ? health.consecutiveGatewayErrors + 1 : 0
+  const byGateway = reached(health.consecutiveGatewayErrors, policy.consecutiveGatewayErrors)
+  return byGateway === 'eject' ? byGateway : reached(health.consecutive5xx, policy.consecutive5xx)
+}
+
+const reached = (count: number, limit: number): Verdict => (limit > 0 && count >= limit ? 'eject' : 'ok')
+
+/** May one more of so many be ejected? One always may (facts: l7.md §3.4). */
+export const mayEject = (ejected: number, total: number, maxPercent: number): boolean =>
+  ejected === 0 ? maxPercent > 0 : (ejected * 100) / total < maxPercent
+
+/** Ejects a host; each ejection that still counts makes it longer. */
+export function eject({ health }: Host, policy: OutlierPolicy, now: number): void {
+  health.ejections++
+  const longest = Math.max(policy.maxEjectionMs, policy.baseEjectionMs)
+  health.ejectedUntil = now + Math.min(policy.baseEjectionMs * health.ejections, longest)
+  Object.assign(health, { consecutive5xx: 0, consecutiveGatewayErrors: 0, consecutiveLocalFailures: 0 })
+}
+
+/** What the end of an interval does: hosts whose time is over come back, for the others one ejection less counts. */
+export function sweep(hosts: Iterable<Host>, now: number): boolean {
+  let changed = false
+  for (const host of hosts) {
+    const { health } = host
+    if (!isEjected(host)) {
+      health.ejections = Math.max(0, health.ejections - 1)
+      continue
+    }
+    if (health.ejectedUntil > now) continue
+    health.ejectedUntil = 0
+    changed = true
+  }
+  return changed
+}

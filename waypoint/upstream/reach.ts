@@ -1,0 +1,92 @@
+import type { Socket } from 'node:net'
+import { formatAddress, type Ip, MeshError, type SocketAddress } from '#base'
+import type { HbonePool, OutboundTunnel } from '#hbone'
+import type { SpiffeId, WorkloadCertificate } from '#identity'
+import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
+import { dial } from './dial.ts'
+
+/** Where a workload's mesh proxy takes tunnels. */
+const hbonePort = 15008
+
+/** What every way out needs. */
+export type Leaving = Readonly<{
+  identity: SpiffeId
+  address: Ip
+  network: string
+  pool: HbonePool
+  certificate: () => Promise<WorkloadCertificate>
+  /** Our own record, for what a tunnel says about its source. */
+  local: () => Workload | undefined
+}>
+
+/** A workload and the port of it that is meant. */
+export type Endpoint = Readonly<{ workload: Workload; port: number }>
+
+/** An open way to an endpoint: through the mesh, or plain where the endpoint is not in it. */
+export type Link =
+  | Readonly<{ kind: 'tunnel'; tunnel: OutboundTunnel; to: SocketAddress }>
+  | Readonly<{ kind: 'socket'; socket: Socket; to: SocketAddress }>
+
+export type ReachOptions = Readonly<{
+  service: Service | undefined
+  /** Whose connection it is; undefined where several share it. */
+  client: SocketAddress | undefined
+  connectTimeoutMs: number
+  signal: AbortSignal
+}>
+
+/** The address at which an endpoint is dialled; undefined where it has none that we can reach. */
+export function endpointAddress({ workload, port }: Endpoint, service: Service | undefined, own: Ip) {
+  const address = addressOf(workload, service, own)
+  return address === undefined ? undefined : { address, port }
+}
+
+/** Opens a way to an endpoint. Nothing has been sent when it fails. */
+export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOptions): Promise<Link> {
+  const { workload, port } = endpoint
+  if (workload.network !== leaving.network)
+    throw unreachable(
+      `${workload.uid} is on another network (${workload.network}), which waypoints do not reach yet`,
+    )
+  const to = endpointAddress(endpoint, o.service, leaving.address)
+  if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
+  if (!to || workload.protocol !== 'HBONE') {
+    const host = to?.address ?? workload.hostname
+    const socket = await dial({ host, port }, o.connectTimeoutMs, o.signal)
+    return { kind: 'socket', socket, to: to ?? remoteOf(socket, leaving.address, port) }
+  }
+  const via = { address: to.address, port: hbonePort }
+  const tunnel = await leaving.pool.connect({
+    key: {
+      source: leaving.identity,
+      expected: expectedOf(workload, o.service),
+      to: via,
+      sourceIp: leaving.address,
+    },
+    certificate: leaving.certificate,
+    dial: (signal) => dial({ host: via.address, port: via.port }, o.connectTimeoutMs, signal),
+    authority: formatAddress(to),
+    headers: tunnelHeaders(leaving, o),
+    signal: o.signal,
+  })
+  return { kind: 'tunnel', tunnel, to }
+}
+
+const unreachable = (message: string) => new MeshError('no-upstream', { message })
+
+/** `x-istio-source` marks the previous hop (facts: l7.md §2.9). */
+function tunnelHeaders(
+  { local, address }: Leaving,
+  { client, service }: ReachOptions,
+): Record<string, string> {
+  const own = local()
+  const source = client ?? { address, port: 0 }
+  const said = own ? requestHeaders(own, source, service) : {}
+  return { ...said, 'x-istio-source': 'waypoint' }
+}
+
+/** What a name turned out to be. */
+const remoteOf = (socket: Socket, fallback: Ip, port: number): SocketAddress => ({
+  address: (socket.remoteAddress as Ip | undefined) ?? fallback,
+  port: socket.remotePort ?? port,
+})
