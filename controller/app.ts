@@ -34,6 +34,7 @@ import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
 import { podsRechecked } from './recheck-pods.ts'
 import { servingCredentials } from './serving-certificate.ts'
+import { validateSpec } from './validation/index.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
 import { adsService, serveDeltas, xdsMetrics } from './xds/index.ts'
@@ -173,7 +174,8 @@ const validationWebhook = (
   serveWebhook({
     port: ports.webhook,
     credentials,
-    judge: ({ group, kind, object }) => validate(group, kind, object, settings),
+    judge: ({ group, kind, object }) =>
+      validateSpec(group, kind, object.spec) ?? validate(group, kind, object, settings),
     registry,
     log: log.child('webhook'),
   })

@@ -108,6 +108,6 @@ export function answerReview({ uid, reviewed }: Request, { errors, warnings }: F
 }
 
 function causeOf(error: string) {
-  const [, field, message] = /^([^\s:]+): (.*)$/s.exec(error) ?? []
+  const [, field, message] = /^(\S+?): (.*)$/s.exec(error) ?? []
   return { reason: 'FieldValueInvalid', field: field ?? 'spec', message: message ?? error }
 }

@@ -99,7 +99,7 @@ function answerer(options: WebhookOptions) {
   const close = (response: ServerResponse, status: number, body = '') => {
     if (status !== 200) refused.inc({ status: String(status) })
     // Past a body that was not read the connection is of no use.
-    const headers = { 'content-type': 'application/json', ...(status === 413 ? { connection: 'close' } : {}) }
+    const headers = { 'content-type': 'application/json', ...(status === 200 ? {} : { connection: 'close' }) }
     response.writeHead(status, headers).end(body)
   }
   return async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -107,9 +107,10 @@ function answerer(options: WebhookOptions) {
     const [path = ''] = (message.url ?? '').split('?')
     if (path !== '/validate') return close(response, 404)
     if (message.method !== 'POST') return close(response, 405)
+    if (!/^application\/json\b/i.test(message.headers['content-type'] ?? '')) return close(response, 415)
     const body = await readBody(message)
     if (body === undefined) return close(response, 413)
-    const request = parseReview(parsedJson(body))
+    const request = reviewIn(body)
     if (request === undefined) return close(response, 400)
     const findings = judgeSafely(request, options)
     const { reviewed } = request
@@ -123,15 +124,26 @@ function answerer(options: WebhookOptions) {
   }
 }
 
+/** Plurals of the kinds that are read. */
 const resources = [
   'authorizationpolicies',
   'peerauthentications',
+  'requestauthentications',
   'serviceentries',
   'workloadentries',
   'workloadgroups',
+  'virtualservices',
+  'destinationrules',
+  'gateways',
+  'sidecars',
+  'envoyfilters',
+  'proxyconfigs',
+  'telemetries',
+  'wasmplugins',
+  'trafficextensions',
 ]
-const groups = ['security.istio.io', 'networking.istio.io']
-const versions = ['v1', 'v1beta1', 'v1alpha3']
+const groups = ['security.istio.io', 'networking.istio.io', 'telemetry.istio.io', 'extensions.istio.io']
+const versions = ['v1', 'v1beta1', 'v1alpha3', 'v1alpha1']
 
 /** Anybody can connect, and made-up words would be series without end. */
 function labelsOf({ reviewed, version, resource }: Request) {
@@ -166,9 +178,10 @@ async function readBody(message: IncomingMessage): Promise<Buffer | undefined> {
   return Buffer.concat(chunks)
 }
 
-function parsedJson(body: Buffer): unknown {
+/** Also what is nested so deeply that nobody can walk through it is no review. */
+function reviewIn(body: Buffer): Request | undefined {
   try {
-    return JSON.parse(body.toString('utf8'))
+    return parseReview(JSON.parse(body.toString('utf8')))
   } catch {
     return undefined
   }

@@ -33,11 +33,23 @@ const review = (spec: unknown) =>
     },
   })
 
-type Sent = Readonly<{ ca: string; path?: string; method?: string; body?: string }>
-const post = (port: number, { ca, path = '/validate', method = 'POST', body = '' }: Sent) =>
+type Sent = Readonly<{ ca: string; path?: string; method?: string; body?: string | Buffer; type?: string }>
+const post = (
+  port: number,
+  { ca, path = '/validate', method = 'POST', body = '', type = 'application/json' }: Sent,
+) =>
   new Promise<{ status: number; text: string; serial: string }>((resolve, reject) => {
     const sent = request(
-      { host: '127.0.0.1', port, path, method, ca, servername: 'istiod.istio-system.svc', agent: false },
+      {
+        host: '127.0.0.1',
+        port,
+        path,
+        method,
+        ca,
+        servername: 'istiod.istio-system.svc',
+        agent: false,
+        headers: { 'content-type': type },
+      },
       (response) => {
         const { serialNumber } = (response.socket as TLSSocket).getPeerCertificate()
         let text = ''
@@ -59,7 +71,7 @@ t.test(
     const ref = { kind: kinds.ValidatingWebhookConfiguration, name: 'istio-validator-istio-system' }
     let webhooks: NonNullable<Stored['webhooks']> = []
     while (webhooks[0]?.clientConfig.caBundle === undefined)
-      webhooks = ((await client.find(ref, AbortSignal.timeout(10_000))) as Stored).webhooks ?? []
+      webhooks = ((await client.find(ref, AbortSignal.timeout(20_000))) as Stored).webhooks ?? []
     t.equal(webhooks[1]?.clientConfig.caBundle, 'eA==', 'those of others are left alone')
     const ca = Buffer.from(webhooks[0]?.clientConfig.caBundle ?? '', 'base64').toString()
     const port = running.app.ports.webhook
@@ -81,6 +93,79 @@ t.test(
   },
 )
 
+const mib = 1 << 20
+const nonsense: readonly (readonly [string, Omit<Sent, 'ca'>, number])[] = [
+  ['of another content type', { type: 'text/plain', body: review({}) }, 415],
+  ['without a content type', { type: '', body: review({}) }, 415],
+  ['of JSON with a charset', { type: 'application/json; charset=utf-8', body: review({}) }, 200],
+  ['of 3 MiB of letters', { body: 'x'.repeat(3 * mib) }, 400],
+  ['of 3 MiB of zeros', { body: Buffer.alloc(3 * mib) }, 400],
+  ['that is no UTF-8', { body: Buffer.from([0x7b, 0xff, 0xfe, 0x7d]) }, 400],
+  ['of 1.5 million open brackets', { body: '['.repeat(1_500_000) }, 400],
+  ['nested 700,000 deep', { body: review(0).replace('"spec":0', `"spec":${deep(700_000)}`) }, 200],
+  ['nested deep where it is compared', { body: deepUpdate(200_000) }, 400],
+  ['of a spec of 3 MiB', { body: review({ mtls: { mode: 'x'.repeat(3 * mib) } }) }, 200],
+  ['of a spec with 100,000 unknown fields', { body: review(manyFields(100_000)) }, 200],
+  [
+    'with the names of prototypes',
+    { body: review(JSON.parse('{"__proto__":{"mtls":5},"constructor":5}')) },
+    200,
+  ],
+]
+function deep(depth: number): string {
+  return `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`
+}
+function deepUpdate(depth: number): string {
+  const nested = deep(depth)
+  return review(0)
+    .replace('"CREATE"', '"UPDATE"')
+    .replace('"object":', `"oldObject":{"spec":${nested}},"object":`)
+    .replace('"spec":0', `"spec":${nested}`)
+}
+function manyFields(count: number): Record<string, number> {
+  return Object.fromEntries(Array.from({ length: count }, (_, n) => [`field${n}`, n]))
+}
+
+t.test('nonsense is answered, and the next review is judged', async (t) => {
+  await using kube = await FakeKube.start(namespace('istio-system'), configuration)
+  await using running = await controllerFor(kube)
+  const port = running.app.ports.webhook
+  const judged = async (body: string) =>
+    JSON.parse((await post(port, { ca: running.root, body })).text).response
+  for (const kind of ['PeerAuthentication', 'VirtualService', 'DestinationRule', 'Telemetry'])
+    for (const [title, sent, status] of nonsense) {
+      const body = typeof sent.body === 'string' ? sent.body.replace('PeerAuthentication', kind) : sent.body
+      const answer = await post(port, { ...sent, ca: running.root, ...(body === undefined ? {} : { body }) })
+      t.equal(answer.status, status, `${kind} ${title}`)
+      t.ok(answer.text.length < 50_000, 'in few words')
+    }
+  t.match(await judged(review({ mtls: { mode: 'STRICT' } })), { allowed: true })
+  t.match(await judged(review({ mtls: { mode: 'ON' } })), { allowed: false })
+})
+
+t.test('every kind that users write is judged; what has no effect here is a warning', async (t) => {
+  await using kube = await FakeKube.start(namespace('istio-system'), configuration)
+  await using running = await controllerFor(kube)
+  const judged = async (group: string, kind: string, spec: unknown) => {
+    const body = review(spec).replaceAll('security.istio.io', group).replace('PeerAuthentication', kind)
+    return JSON.parse((await post(running.app.ports.webhook, { ca: running.root, body })).text).response
+  }
+  t.match(await judged('networking.istio.io', 'VirtualService', { hosts: ['a'], http: [{}] }), {
+    allowed: false,
+    status: { details: { causes: [{ field: 'spec.http[0]' }] } },
+  })
+  t.match(await judged('networking.istio.io', 'EnvoyFilter', { configPatches: [] }), {
+    allowed: true,
+    warnings: [/no Envoy/],
+  })
+  t.match(await judged('networking.istio.io', 'DestinationRule', { trafficPolicy: {} }), { allowed: false })
+  t.match(await judged('extensions.istio.io', 'WasmPlugin', { url: 5 }), { allowed: false })
+  t.match(await judged('telemetry.istio.io', 'Telemetry', { tracing: 5 }), { allowed: false })
+  t.match(await judged('networking.istio.io', 'ServiceEntry', {}), { allowed: false })
+  t.match(await judged('security.istio.io', 'AuthorizationPolicy', { action: 'MAYBE' }), { allowed: false })
+  t.same(await judged('networking.istio.io', 'SomethingNew', { any: 'thing' }), { uid: 'u-1', allowed: true })
+})
+
 t.test('a body without end is not read to its end', async (t) => {
   await using kube = await FakeKube.start(namespace('istio-system'), configuration)
   await using running = await controllerFor(kube)
@@ -91,6 +176,7 @@ t.test('a body without end is not read to its end', async (t) => {
         port: running.app.ports.webhook,
         path: '/validate',
         method: 'POST',
+        headers: { 'content-type': 'application/json' },
         rejectUnauthorized: false,
         agent: false,
       },

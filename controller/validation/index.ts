@@ -1,0 +1,40 @@
+import { type Check, newNotes } from './check.ts'
+import { destinationRule } from './destination-rule.ts'
+import { envoyFilter } from './envoy-filter.ts'
+import { trafficExtension, wasmPlugin } from './extensions.ts'
+import { gateway } from './gateway.ts'
+import { proxyConfig } from './proxy-config.ts'
+import { requestAuthentication } from './request-authentication.ts'
+import { sidecar } from './sidecar.ts'
+import { telemetry } from './telemetry.ts'
+import { virtualService } from './virtual-service.ts'
+import { workloadGroup } from './workload-group.ts'
+
+/** `path: sentence` each. Errors cannot work; warnings are stored and do not do what one may think. */
+export type Findings = Readonly<{ errors: readonly string[]; warnings: readonly string[] }>
+
+const specs: ReadonlyMap<string, Check> = new Map([
+  ['networking.istio.io/VirtualService', virtualService],
+  ['networking.istio.io/DestinationRule', destinationRule],
+  ['networking.istio.io/Gateway', gateway],
+  ['networking.istio.io/Sidecar', sidecar],
+  ['networking.istio.io/EnvoyFilter', envoyFilter],
+  ['networking.istio.io/ProxyConfig', proxyConfig],
+  ['networking.istio.io/WorkloadGroup', workloadGroup],
+  ['security.istio.io/RequestAuthentication', requestAuthentication],
+  ['telemetry.istio.io/Telemetry', telemetry],
+  ['extensions.istio.io/WasmPlugin', wasmPlugin],
+  ['extensions.istio.io/TrafficExtension', trafficExtension],
+])
+
+/** The kinds that are read, as `group/Kind`. */
+export const validatedKinds: readonly string[] = [...specs.keys()]
+
+/** What is wrong with a spec of one of Istio's kinds; undefined: a kind that is not read here. */
+export function validateSpec(group: string, kind: string, spec: unknown): Findings | undefined {
+  const check = specs.get(`${group}/${kind}`)
+  if (check === undefined) return undefined
+  const notes = newNotes()
+  check(spec ?? {}, { path: 'spec', notes })
+  return { errors: notes.errors, warnings: notes.warnings }
+}
