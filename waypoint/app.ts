@@ -1,3 +1,4 @@
+import type { ListenOptions } from 'node:net'
 import { ip, MeshError, sleep } from '#base'
 import { HbonePool, type InboundTunnel } from '#hbone'
 import { Certificates, identityMetrics, renewOnNewRoots, type Trust, watchCrl } from '#identity'
@@ -28,7 +29,7 @@ import {
   type ProxyContext,
 } from './proxy/index.ts'
 import { tcpMetrics } from './telemetry/index.ts'
-import { Clusters } from './upstream/index.ts'
+import { Clusters, type NewSocket, ordinarySocket } from './upstream/index.ts'
 
 /** What a test may put in the place of the real thing. */
 export type Parts = Readonly<{
@@ -36,7 +37,18 @@ export type Parts = Readonly<{
   /** Signs instead of the CA at `config.ca`. */
   sign?: ConstructorParameters<typeof Certificates>[0]['sign']
   random?: () => number
+  /** Sockets of another network namespace than the process's. */
+  sockets?: Sockets
 }>
+
+/** How a test gets into another network namespace. */
+export type Sockets = Readonly<{
+  /** What the listener of a port is made of. */
+  listen(port: number): ListenOptions
+  newSocket: NewSocket
+}>
+
+const ordinary: Sockets = { listen: (port) => ({ port }), newSocket: ordinarySocket }
 
 /** A running waypoint. Disposing it ends every connection at once. */
 export type Waypoint = AsyncDisposable &
@@ -80,8 +92,9 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   )
   renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
-  const ctx = contextOf({ config, parts, logs, registry, state, certificates, trust, stop, leaving })
-  const listener = stack.use(await listenHbone(config.ports.hbone, ctx, handler(ctx)))
+  const { sockets = ordinary } = parts
+  const ctx = contextOf({ config, parts, sockets, logs, registry, state, certificates, trust, stop, leaving })
+  const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, config })
   const admin = { config, state, connections: ctx.connections, certificates, logs, quit: ending.quit }
@@ -123,6 +136,7 @@ const trustOf = (
 type ContextParts = Readonly<{
   config: Config
   parts: Parts
+  sockets: Sockets
   logs: LogControl
   registry: Registry
   state: MeshState
@@ -151,7 +165,15 @@ function contextOf(o: ContextParts): ProxyContext {
     certificate,
     trust,
     clusters: new Clusters(state, { local, network, random, now }),
-    leaving: { identity, address, network, pool, local, certificate: () => certificate(stop.signal) },
+    leaving: {
+      identity,
+      address,
+      network,
+      pool,
+      local,
+      certificate: () => certificate(stop.signal),
+      newSocket: o.sockets.newSocket,
+    },
     connections: new Connections(),
     tcp: tcpMetrics(o.registry),
     access: logs.root('access'),

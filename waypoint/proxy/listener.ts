@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Socket } from 'node:net'
+import { createServer, type ListenOptions, type Socket } from 'node:net'
 import { formatAddress, messageOf } from '#base'
 import { type HboneServerConnection, type InboundTunnel, serveHbone } from '#hbone'
 import { type ProxyContext } from './context.ts'
@@ -22,9 +22,9 @@ export type HboneListener = AsyncDisposable &
     readonly connections: number
   }>
 
-/** Serves HBONE on `port`; `onTunnel` is called for each CONNECT and must not throw. */
+/** Serves HBONE where `at` says; `onTunnel` is called for each CONNECT and must not throw. */
 export async function listenHbone(
-  port: number,
+  at: ListenOptions,
   ctx: ProxyContext,
   onTunnel: (tunnel: InboundTunnel) => void,
 ): Promise<HboneListener> {
@@ -43,14 +43,14 @@ export async function listenHbone(
   })
   let leaving = false
   server.maxConnections = maxConnections
-  server.listen({ port })
+  server.listen(at)
   await once(server, 'listening')
   // From here on only a failed accept comes: out of descriptors, one connection is lost and not the process.
   server.on('error', (error) => ctx.log.warn('accept failed', { error: messageOf(error) }))
   const bound = server.address()
   const close = () => void (server.listening && server.close())
   return {
-    port: typeof bound === 'object' && bound ? bound.port : port,
+    port: typeof bound === 'object' && bound ? bound.port : (at.port ?? 0),
     leave: () => {
       for (const connection of open) connection.drain()
     },

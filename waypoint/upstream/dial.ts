@@ -1,21 +1,28 @@
 import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
+import { Socket } from 'node:net'
 import { MeshError, messageOf } from '#base'
+
+/** Where sockets come from; tests put them into other network namespaces. */
+export type NewSocket = (host: string) => Socket
+
+export const ordinarySocket: NewSocket = () => new Socket({ allowHalfOpen: true })
+
+export type DialOptions = Readonly<{ newSocket: NewSocket; timeoutMs: number; signal: AbortSignal }>
 
 /** Opens a TCP connection. Nothing has been sent when it fails, so another endpoint may be tried. */
 export async function dial(
   to: Readonly<{ host: string; port: number }>,
-  timeoutMs: number,
-  signal: AbortSignal,
+  { newSocket, timeoutMs, signal }: DialOptions,
 ): Promise<Socket> {
   signal.throwIfAborted()
   const limit = new AbortController()
   const timer = setTimeout(() => limit.abort(new Error('timed out')), timeoutMs)
-  const socket = connect({ ...to, allowHalfOpen: true, noDelay: true })
+  const socket = newSocket(to.host)
   socket.on('error', () => undefined) // whoever uses the socket sees it destroyed; a bare 'error' would be fatal
   try {
+    socket.connect(to)
     await once(socket, 'connect', { signal: AbortSignal.any([limit.signal, signal]) })
-    return socket
+    return socket.setNoDelay(true)
   } catch (cause) {
     socket.destroy()
     signal.throwIfAborted()

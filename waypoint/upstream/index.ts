@@ -4,4 +4,5 @@ export { Clusters } from './clusters.ts'
 export type { Host } from './host.ts'
 export type { Outcome } from './outliers.ts'
 /** The way to an endpoint. */
+export { type NewSocket, ordinarySocket } from './dial.ts'
 export { type Endpoint, endpointAddress, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'

@@ -3,7 +3,7 @@ import { formatAddress, type Ip, MeshError, type SocketAddress } from '#base'
 import type { HbonePool, OutboundTunnel } from '#hbone'
 import type { SpiffeId, WorkloadCertificate } from '#identity'
 import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
-import { dial } from './dial.ts'
+import { dial, type NewSocket } from './dial.ts'
 
 /** Where a workload's mesh proxy takes tunnels. */
 const hbonePort = 15008
@@ -14,6 +14,7 @@ export type Leaving = Readonly<{
   address: Ip
   network: string
   pool: HbonePool
+  newSocket: NewSocket
   certificate: () => Promise<WorkloadCertificate>
   /** Our own record, for what a tunnel says about its source. */
   local: () => Workload | undefined
@@ -44,6 +45,8 @@ export function endpointAddress({ workload, port }: Endpoint, service: Service |
 /** Opens a way to an endpoint. Nothing has been sent when it fails. */
 export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOptions): Promise<Link> {
   const { workload, port } = endpoint
+  const { newSocket } = leaving
+  const timeoutMs = o.connectTimeoutMs
   if (workload.network !== leaving.network)
     throw unreachable(
       `${workload.uid} is on another network (${workload.network}), which waypoints do not reach yet`,
@@ -52,7 +55,7 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
   if (!to || workload.protocol !== 'HBONE') {
     const host = to?.address ?? workload.hostname
-    const socket = await dial({ host, port }, o.connectTimeoutMs, o.signal)
+    const socket = await dial({ host, port }, { newSocket, timeoutMs, signal: o.signal })
     return { kind: 'socket', socket, to: to ?? remoteOf(socket, leaving.address, port) }
   }
   const via = { address: to.address, port: hbonePort }
@@ -64,7 +67,7 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
       sourceIp: leaving.address,
     },
     certificate: leaving.certificate,
-    dial: (signal) => dial({ host: via.address, port: via.port }, o.connectTimeoutMs, signal),
+    dial: (signal) => dial({ host: via.address, port: via.port }, { newSocket, timeoutMs, signal }),
     authority: formatAddress(to),
     headers: tunnelHeaders(leaving, o),
     signal: o.signal,
