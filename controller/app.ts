@@ -144,9 +144,9 @@ const untilReachable = <T>(
   })
 
 const gatewayOptions = (
-  { revision, waypointImage: image, caAddress, domain }: Config,
+  { revision, waypointImage: image, caAddress, domain, gatewayClasses: classes }: Config,
   { clusterId, trustDomain, rootNamespace }: Settings,
-) => ({ rootNamespace, render: { revision, image, caAddress, clusterId, trustDomain, domain } })
+) => ({ rootNamespace, classes, render: { revision, image, caAddress, clusterId, trustDomain, domain } })
 
 async function settingsOf(
   config: Config,

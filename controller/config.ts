@@ -2,6 +2,7 @@ import { hostname } from 'node:os'
 import { z } from 'zod'
 import { MeshError, parseCidr } from '#base'
 import { caSettings, caVariables } from './ca-config.ts'
+import { classOptions, gatewayVariables } from './gateway-config.ts'
 import { duration, flag } from './variables.ts'
 
 const list = z.string().transform((text) =>
@@ -44,6 +45,7 @@ const Env = z.object({
   WAYPOINT_IMAGE: z.string().min(1).default('lateen:dev'),
   CA_ADDR: z.string().min(1).optional(),
   ...caVariables,
+  ...gatewayVariables,
   LEASE_DURATION: duration.refine((ms) => ms >= 1000, 'at least 1s').default(15_000),
   LOG_LEVEL: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
@@ -91,6 +93,7 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     /** Which Gateways are ours; see gateways/revision.ts. */
     revision: revisionOf(e.REVISION),
     waypointImage: e.WAYPOINT_IMAGE,
+    gatewayClasses: classOptions(e),
     /** Where waypoints find us. */
     caAddress: e.CA_ADDR ?? `${serviceOf(e.REVISION)}.${e.POD_NAMESPACE}.svc:15012`,
     /** For how long one who leads is believed without a renewal. */

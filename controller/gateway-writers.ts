@@ -1,36 +1,111 @@
-import { kinds, type KubeClient, reflect } from '#kube'
+import {
+  type Collection,
+  type Custom,
+  deriveMany,
+  join,
+  type KubeClient,
+  type Kind,
+  kinds,
+  reflect,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import type { Inputs } from './collections/index.ts'
-import { classStatusWriter, classWriter, gatewayWriter, type GatewayWriterOptions } from './gateways/index.ts'
+import {
+  type AttachingRoute,
+  builtInClasses,
+  type ClassOptions,
+  classStatusWriter,
+  classWriter,
+  gatewayWriter,
+  type GatewayWriterOptions,
+  readRoute,
+  type RouteKind,
+} from './gateways/index.ts'
 import type { Writer } from './reconcile/index.ts'
 
 export type GatewayOptions = Readonly<{
   rootNamespace: string
+  classes: ClassOptions
   /** What all waypoints have in common. */
   render: GatewayWriterOptions['render']
 }>
-type Options = GatewayOptions &
-  Readonly<{ client: KubeClient; namespace: string; inputs: Inputs; signal: AbortSignal; log: Logger }>
+type Options = Readonly<{
+  client: KubeClient
+  namespace: string
+  gateway: GatewayOptions
+  inputs: Pick<Inputs, 'gateways' | 'gatewayClasses' | 'namespaces' | 'services' | 'slices'>
+  signal: AbortSignal
+  log: Logger
+}>
 
 /** What keeps the GatewayClasses and whatever Gateways of ours ask for. */
 export function gatewayWriters(options: Options): readonly Writer[] {
-  const { client, namespace, inputs, rootNamespace, render, signal, log } = options
-  // The children of our waypoints only: all Deployments and accounts of a cluster are none of our business.
-  const ours = { signal, log, labelSelector: 'gateway.istio.io/managed=istio.io-mesh-controller' }
-  const classes = inputs.gatewayClasses
+  const { client, namespace, inputs, signal, log } = options
+  const { rootNamespace, render } = options.gateway
+  const known = builtInClasses(options.gateway.classes)
+  const all = { signal, log }
+  const shared = { client, known, classes: inputs.gatewayClasses, log }
   const gateways = gatewayWriter({
-    client,
+    ...shared,
     namespace,
     rootNamespace,
     render,
     gateways: inputs.gateways,
-    classes,
     namespaces: inputs.namespaces,
     services: inputs.services,
     slices: inputs.slices,
-    deployments: reflect(client, kinds.Deployment, ours),
-    accounts: reflect(client, kinds.ServiceAccount, ours),
-    log,
+    routes: attachingRoutes(options),
+    children: childrenOf(options),
+    tags: reflect(client, kinds.MutatingWebhookConfiguration, { ...all, labelSelector: 'istio.io/tag' }),
+    validators: reflect(client, kinds.ValidatingWebhookConfiguration, {
+      ...all,
+      fieldSelector: 'metadata.name=istiod-default-validator',
+    }),
+    classDefaults: reflect(client, kinds.ConfigMap, {
+      ...all,
+      namespace: rootNamespace,
+      labelSelector: 'gateway.istio.io/defaults-for-class',
+    }),
+    parameterMaps: once(() => reflect(client, kinds.ConfigMap, all)),
   })
-  return [gateways, classWriter({ client, classes, log }), classStatusWriter({ client, classes, log })]
+  return [gateways, classWriter(shared), classStatusWriter(shared)]
+}
+
+const once = <T>(make: () => T): (() => T) => {
+  let made: T | undefined
+  return () => (made ??= make())
+}
+
+/** The children of our waypoints only: all Deployments and accounts of a cluster are none of our business. */
+function childrenOf({ client, inputs, signal, log }: Options): GatewayWriterOptions['children'] {
+  const ours = {
+    signal,
+    log,
+    optional: true,
+    labelSelector: 'gateway.istio.io/managed=istio.io-mesh-controller',
+  }
+  return {
+    ServiceAccount: reflect(client, kinds.ServiceAccount, ours),
+    Deployment: reflect(client, kinds.Deployment, ours),
+    Service: inputs.services,
+    HorizontalPodAutoscaler: reflect(client, kinds.HorizontalPodAutoscaler, ours),
+    PodDisruptionBudget: reflect(client, kinds.PodDisruptionBudget, ours),
+  }
+}
+
+/** Routes of all kinds, as far as they speak of Gateways. */
+function attachingRoutes({ client, signal, log }: Options): Collection<AttachingRoute> {
+  const of = (kind: RouteKind, from: Kind<Custom>) =>
+    deriveMany(
+      `Attaching${kind}s`,
+      reflect(client, from, { signal, log, optional: true }),
+      (object) => [readRoute(kind, object)].filter(({ parents }) => parents.length > 0),
+      { keyOf: ({ key }) => key },
+    )
+  return join('AttachingRoutes', [
+    of('HTTPRoute', kinds.HTTPRoute),
+    of('GRPCRoute', kinds.GRPCRoute),
+    of('TLSRoute', kinds.TLSRoute),
+    of('TCPRoute', kinds.TCPRoute),
+  ])
 }

@@ -41,7 +41,7 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
   const { status, addresses } = { status: 'istio-status-leader', addresses: 'istio-ip-autoallocate' }
   return [
     { lease: 'istio-namespace-controller-election', lead: bundleJob(options) },
-    job(`istio-gateway-deployment-${revision}`, gatewayWriters({ ...options, ...options.gateway })),
+    job(`istio-gateway-deployment-${revision}`, gatewayWriters(options)),
     job(status, [...statusWriters(options, everybodys), serviceWriter(options)]),
     job(`${status}-${revision}`, statusWriters(options, ours)),
     job(addresses, entryWriters(options, everybodys)),

@@ -7,7 +7,18 @@ import { type LabelSelector, parseLabelSelector } from './label-selector.ts'
 export type AllowedNamespaces =
   | Readonly<{ from: 'Same' | 'All' | 'None' }>
   | Readonly<{ from: 'Selector'; selector: LabelSelector }>
-export type Listener = Readonly<{ name: string; port: number; protocol: string; allowed: AllowedNamespaces }>
+export type Listener = Readonly<{
+  name: string
+  port: number
+  protocol: string
+  /** Empty: any. */
+  hostname: string
+  allowed: AllowedNamespaces
+  /** What `allowedRoutes.kinds` says; undefined when it says nothing. */
+  kinds: readonly Readonly<{ group: string; kind: string }>[] | undefined
+  /** The Gateway API's default is Terminate. */
+  tls: Readonly<{ mode: string; certificates: readonly unknown[] }> | undefined
+}>
 export type GatewayAddress = Readonly<{ type: 'IPAddress' | 'Hostname'; value: string }>
 export type Words = Readonly<Record<string, string>>
 
@@ -54,10 +65,32 @@ export function readGateway(object: Custom): Gateway | undefined {
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
 
 function listenerOf(value: unknown): readonly Listener[] {
-  const { name, port, protocol, allowedRoutes } = isRecord(value) ? value : {}
+  const { name, port, protocol, hostname, allowedRoutes, tls } = isRecord(value) ? value : {}
   if (typeof name !== 'string' || typeof port !== 'number' || typeof protocol !== 'string') return []
-  return [{ name, port, protocol, allowed: allowedOf(allowedRoutes) }]
+  const { kinds } = isRecord(allowedRoutes) ? allowedRoutes : {}
+  return [
+    {
+      name,
+      port,
+      protocol,
+      hostname: typeof hostname === 'string' ? hostname.toLowerCase() : '',
+      allowed: allowedOf(allowedRoutes),
+      kinds: Array.isArray(kinds) && kinds.length > 0 ? kinds.map(kindOf) : undefined,
+      tls: isRecord(tls) ? tlsOf(tls) : undefined,
+    },
+  ]
 }
+
+/** What cannot be read is a kind that nobody has. */
+function kindOf(value: unknown): Readonly<{ group: string; kind: string }> {
+  const { group = 'gateway.networking.k8s.io', kind } = isRecord(value) ? value : {}
+  return { group: typeof group === 'string' ? group : '?', kind: typeof kind === 'string' ? kind : '?' }
+}
+
+const tlsOf = ({ mode = 'Terminate', certificateRefs }: Readonly<Record<string, unknown>>) => ({
+  mode: typeof mode === 'string' ? mode : '?',
+  certificates: list(certificateRefs),
+})
 
 /** The Gateway API's default is the Gateway's own namespace; what cannot be read lets nobody in. */
 function allowedOf(allowedRoutes: unknown): AllowedNamespaces {

@@ -1,17 +1,29 @@
 /** Whether a child must be applied, may not be touched, or is as wanted. */
 export { type ApplyStep, applyStep, isIn } from './apply-step.ts'
+/** Which listeners take a route in. */
+export { type AttachingRoute, isAttached, readRoute } from './attachment.ts'
 /** Makes the built-in GatewayClasses and keeps their status. */
 export { classConditions, classStatusWriter, classWriter } from './class-writer.ts'
 /** The classes of Istio, and which of them an object is of. */
-export { type BuiltInClass, builtInClasses, type ClassKind, classOf } from './classes.ts'
+export {
+  type BuiltInClass,
+  builtInClasses,
+  type ClassKind,
+  classOf,
+  type ClassOptions,
+  defaultClassOptions,
+} from './classes.ts'
 /** The Service that stands for a Gateway. */
 export { type Host, hostOf, isManual } from './host.ts'
+/** What can be said of a listener before anybody serves it. */
+export { conflictOf, kindsOf, listenerProblem, type RouteKind } from './listeners.ts'
 export { type RenderOptions } from './pod-template.ts'
 /** The objects that a waypoint consists of. */
 export { type Child, childrenOf, servicePorts } from './render.ts'
 /** Which revision of the control plane an object belongs to. */
 export { isMine, type Revision, tagsFrom } from './revision.ts'
-/** What a Gateway's status says. */
-export { type GatewayStatus, gatewayStatus, listenerProblem, type Seen, statusPatch } from './status.ts'
+/** What a Gateway's status says, and the patch that makes it say so. */
+export { type GatewayStatus, gatewayStatus, type Seen } from './status.ts'
+export { statusPatch } from './status-patch.ts'
 /** Deploys Gateways and writes their status. */
 export { gatewayWriter, type GatewayWriterOptions, readyPortsOf } from './writer.ts'

@@ -10,9 +10,19 @@ import {
 } from './names.ts'
 import { networkLabel, ownLabels, podTemplate, type RenderOptions } from './pod-template.ts'
 
+/** What a Gateway may consist of, in the order in which it is applied. */
+export const childKinds = [
+  'ServiceAccount',
+  'Deployment',
+  'Service',
+  'HorizontalPodAutoscaler',
+  'PodDisruptionBudget',
+] as const
+export type ChildKind = (typeof childKinds)[number]
+
 /** An object as it is applied. */
 export type Child = Readonly<{
-  kind: 'ServiceAccount' | 'Deployment' | 'Service'
+  kind: ChildKind
   metadata: Readonly<{
     name: string
     namespace: string
@@ -20,10 +30,10 @@ export type Child = Readonly<{
     annotations: Readonly<Record<string, string>>
     ownerReferences: readonly Readonly<{ apiVersion: string; kind: string; name: string; uid: string }>[]
   }>
-  spec?: Readonly<Record<string, unknown>>
-}>
+}> &
+  Readonly<Record<string, unknown>>
 
-/** What a waypoint consists of, in the order in which it is applied. */
+/** What a waypoint consists of. */
 export function childrenOf(
   gateway: Gateway,
   { controllerName }: BuiltInClass,
@@ -50,6 +60,28 @@ export function childrenOf(
         selector,
         type: serviceTypeOf(gateway),
       },
+    },
+  ]
+}
+
+/** What there is only where somebody asks for it: the start of an autoscaler, and of a budget for disruptions. */
+export function optionalChildrenOf(
+  gateway: Gateway,
+  { controllerName }: BuiltInClass,
+  options: RenderOptions,
+): readonly Child[] {
+  const name = workloadNameOf(gateway)
+  const metadata = metadataOf(gateway, name, managedBy(controllerName), options)
+  return [
+    {
+      kind: 'HorizontalPodAutoscaler',
+      metadata,
+      spec: { scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name }, maxReplicas: 1 },
+    },
+    {
+      kind: 'PodDisruptionBudget',
+      metadata,
+      spec: { selector: { matchLabels: { [names.gatewayName]: gateway.name } } },
     },
   ]
 }

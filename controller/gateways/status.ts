@@ -1,10 +1,9 @@
-import { isDeepStrictEqual } from 'node:util'
 import { isRecord, parseIp } from '#base'
 import type { Condition, Service } from '#kube'
 import type { Gateway, GatewayAddress, Listener } from '../collections/index.ts'
-import { conditionsOf, mergedConditions } from '../reconcile/index.ts'
-import type { ClassKind } from './classes.ts'
+import { type BuiltInClass, missingDataPlane } from './classes.ts'
 import type { Host } from './host.ts'
+import { conflictOf, kindsOf, listenerProblem, type ListenerProblem, type RouteKind } from './listeners.ts'
 
 /** What there is for a Gateway. */
 export type Seen = Readonly<{
@@ -12,13 +11,21 @@ export type Seen = Readonly<{
   service: Service | undefined
   /** Ports of the Service behind which somebody is ready. */
   readyPorts: ReadonlySet<number>
-  /** Why nothing is deployed, when it is the parameters' fault. */
+  /** Routes that a listener takes in. */
+  attached?: (listener: Listener) => number
+  /** Why what is deployed is not as its author wants it, when it is the parameters' fault. */
   invalidParameters?: string | undefined
+}>
+export type ListenerStatus = Readonly<{
+  listener: Listener
+  supportedKinds: readonly RouteKind[]
+  attachedRoutes: number
+  conditions: readonly Condition[]
 }>
 export type GatewayStatus = Readonly<{
   conditions: readonly Condition[]
   addresses: readonly Readonly<{ type: string; value: string }>[]
-  listeners: readonly Readonly<{ listener: Listener; conditions: readonly Condition[] }>[]
+  listeners: readonly ListenerStatus[]
 }>
 
 type Verdict = Readonly<{ ok: boolean; reason: string; message: string }>
@@ -28,22 +35,31 @@ const condition = (type: string, { ok, reason, message }: Verdict): Condition =>
   type,
   status: ok ? 'True' : 'False',
   reason,
-  message,
+  message: message.slice(0, maxMessage),
 })
+/** The CRD allows 32 KiB; a reader wants far less. */
+const maxMessage = 1024
+
+type Judged = Readonly<{
+  listener: Listener
+  conflict: ListenerProblem | undefined
+  problem: ListenerProblem | undefined
+}>
 
 /** What the status of a Gateway shall say: `Programmed` only when somebody answers behind every listener. */
-export function gatewayStatus(gateway: Gateway, kind: ClassKind, seen: Seen): GatewayStatus {
-  if (kind === 'remote') return remoteStatus(gateway)
-  const accepted = acceptance(gateway, seen)
-  const programmed = accepted.ok ? programming(gateway, seen) : no('Invalid', accepted.message)
+export function gatewayStatus(gateway: Gateway, known: BuiltInClass, seen: Seen): GatewayStatus {
+  if (known.kind === 'remote') return remoteStatus(gateway)
+  const judged = gateway.listeners.map((listener): Judged => {
+    const conflict = conflictOf(listener, gateway.listeners)
+    return { listener, conflict, problem: listenerProblem(known.kind, listener) ?? conflict }
+  })
+  const accepted = acceptance(judged, seen)
+  const programmed = accepted.ok ? programming(gateway, known, judged, seen) : no('Invalid', accepted.message)
   return {
     conditions: [condition('Accepted', accepted), condition('Programmed', programmed)],
     // What was published stays when its endpoints go: whoever is bound stays bound and fails closed.
     addresses: programmed.ok ? addressesFor(seen) : gateway.published,
-    listeners: gateway.listeners.map((listener) => ({
-      listener,
-      conditions: listenerConditions(listener, programmed),
-    })),
+    listeners: judged.map((one) => listenerStatus(one, programmed, seen)),
   }
 }
 
@@ -57,58 +73,86 @@ const remoteStatus = ({ addresses }: Gateway): GatewayStatus => ({
   listeners: [],
 })
 
-function acceptance(gateway: Gateway, { host, invalidParameters }: Seen): Verdict {
+function acceptance(judged: readonly Judged[], { host, invalidParameters }: Seen): Verdict {
   if (invalidParameters !== undefined) return no('InvalidParameters', invalidParameters)
   if (host === undefined)
     return no(
       'UnsupportedAddress',
       'spec.addresses: one IPAddress, or the Hostname of a Service of this cluster',
     )
-  const bad = gateway.listeners.filter((listener) => listenerProblem(listener) !== undefined)
-  if (gateway.listeners.length === 0)
-    return no('ListenersNotValid', 'spec.listeners: there is none that can be read')
-  if (bad.length > 0)
-    return no(
-      'ListenersNotValid',
-      `listeners that cannot be served: ${bad.map(({ name }) => name).join(', ')}`,
-    )
-  return yes('Accepted', 'the Gateway can be deployed')
+  const bad = judged.filter(({ problem }) => problem !== undefined)
+  if (judged.length === 0) return no('ListenersNotValid', 'spec.listeners: there is none that can be read')
+  if (bad.length === 0) return yes('Accepted', 'the Gateway can be deployed')
+  const named = `listeners that cannot be served: ${bad.map(({ listener }) => listener.name).join(', ')}`
+  // What is left of it may work.
+  return bad.length === judged.length ? no('ListenersNotValid', named) : yes('ListenersNotValid', named)
 }
 
-function programming(gateway: Gateway, { host, service, readyPorts }: Seen): Verdict {
+function programming(
+  { listeners }: Gateway,
+  known: BuiltInClass,
+  judged: readonly Judged[],
+  { host, service, readyPorts }: Seen,
+): Verdict {
+  const absent = missingDataPlane(known)
+  if (absent !== undefined) return no('NoResources', absent)
   const name = host?.hostname ?? ''
   if (service === undefined) return no('AddressNotAssigned', `Service ${name} does not exist yet`)
-  const ports = [...new Set(gateway.listeners.map(({ port }) => port))]
+  const good = judged.filter(({ problem }) => problem === undefined).map(({ listener }) => listener)
+  const ports = [...new Set((good.length > 0 ? good : listeners).map(({ port }) => port))]
   const missing = ports.filter((port) => !readyPorts.has(port))
   if (missing.length > 0)
     return no(
       'AddressNotAssigned',
-      `no ready endpoint behind ${missing.map((port) => `${name}:${port}`).join(', ')}; this release brings no waypoint program, so the pods that are deployed do not become ready and traffic stays at L4`,
+      `no ready endpoint behind ${missing.map((port) => `${name}:${port}`).join(', ')}`,
     )
   if (service.spec?.type === 'LoadBalancer' && externalOf(service).length === 0)
     return no('AddressNotAssigned', `the load balancer of ${name} has no address yet`)
   return yes('Programmed', `assigned to ${ports.map((port) => `${name}:${port}`).join(', ')}`)
 }
 
-/** A waypoint listens for HBONE at 15008 and for nothing else. */
-export function listenerProblem({ port, protocol }: Listener): string | undefined {
-  if (protocol === 'HBONE' && port === 15_008) return undefined
-  const hint = protocol !== 'HBONE' && protocol.toUpperCase() === 'HBONE' ? ' (in capitals)' : ''
-  return `a waypoint has protocol HBONE${hint} at port 15008 only, not ${protocol.slice(0, 80)} at ${port}`
+function listenerStatus(
+  { listener, conflict, problem }: Judged,
+  programmed: Verdict,
+  { attached = () => 0 }: Seen,
+): ListenerStatus {
+  const { supported, invalid } = kindsOf(listener)
+  const own = programmed.ok ? yes('Programmed', 'served') : no('Pending', programmed.message)
+  return {
+    listener,
+    supportedKinds: supported,
+    attachedRoutes: attached(listener),
+    conditions: [
+      condition('Accepted', problem ? no(problem.reason, problem.message) : yes('Accepted', 'can be served')),
+      condition('Programmed', problem === undefined ? own : no('Invalid', problem.message)),
+      condition(
+        'Conflicted',
+        conflict ? yes(conflict.reason, conflict.message) : no('NoConflicts', 'no other listener is like it'),
+      ),
+      references(listener, invalid),
+    ],
+  }
 }
 
-function listenerConditions(listener: Listener, programmed: Verdict): readonly Condition[] {
-  const problem = listenerProblem(listener)
-  const own = programmed.ok ? yes('Programmed', 'served') : no('Pending', programmed.message)
-  return [
-    condition(
-      'Accepted',
-      problem === undefined ? yes('Accepted', 'can be served') : no('UnsupportedProtocol', problem),
-    ),
-    condition('Programmed', problem === undefined ? own : no('Invalid', problem)),
-    condition('Conflicted', no('NoConflicts', 'no other listener has its port')),
-    condition('ResolvedRefs', yes('ResolvedRefs', 'it refers to nothing')),
-  ]
+/** Secrets are not read as long as nothing would serve them: what cannot be known is not claimed. */
+function references({ protocol, tls }: Listener, invalidKinds: readonly string[]): Condition {
+  const type = 'ResolvedRefs'
+  if (invalidKinds.length > 0)
+    return condition(type, no('InvalidRouteKinds', `allowedRoutes.kinds: ${invalidKinds.join(', ')}`))
+  const terminates = protocol === 'HTTPS' || (protocol === 'TLS' && tls?.mode !== 'Passthrough')
+  if (!terminates) return condition(type, yes('ResolvedRefs', 'it refers to nothing'))
+  if (tls === undefined || tls.certificates.length === 0)
+    return condition(type, no('InvalidCertificateRef', 'tls.certificateRefs: at least one is needed'))
+  const bad = tls.certificates.findIndex((ref) => !isSecret(ref))
+  if (bad >= 0)
+    return condition(type, no('InvalidCertificateRef', `tls.certificateRefs[${bad}]: not a Secret`))
+  const message = 'certificates are not read as long as no program would serve them'
+  return { type, status: 'Unknown', reason: 'Pending', message }
+}
+
+function isSecret(ref: unknown): boolean {
+  const { group = '', kind = 'Secret', name } = isRecord(ref) ? ref : {}
+  return group === '' && kind === 'Secret' && typeof name === 'string' && name !== ''
 }
 
 /** Of a load balancer the external addresses, else the Service's own; and its name, which waypoints always have. */
@@ -135,41 +179,4 @@ function externalOf(service: Service): readonly GatewayAddress[] {
         : []),
     ]
   })
-}
-
-const gatewayTypes = ['Accepted', 'Programmed']
-const listenerTypes = ['Accepted', 'Programmed', 'Conflicted', 'ResolvedRefs']
-
-/** The status to write, or undefined when it says so already; times of conditions that stay are kept. */
-export function statusPatch(
-  existing: unknown,
-  { conditions, addresses, listeners }: GatewayStatus,
-  generation: number | undefined,
-  now: string,
-): Readonly<Record<string, unknown>> | undefined {
-  const held = isRecord(existing) ? existing : {}
-  const merged = (of: unknown, types: readonly string[], wanted: readonly Condition[]) =>
-    mergedConditions(conditionsOf(of), { types, conditions: wanted }, generation, now) ?? conditionsOf(of)
-  const before: readonly unknown[] = Array.isArray(held['listeners']) ? held['listeners'] : []
-  const wanted = {
-    conditions: merged(held, gatewayTypes, conditions),
-    addresses,
-    listeners: listeners.map(({ listener: { name }, conditions: own }) => ({
-      name,
-      // HBONE carries what routes of Services decide; no kind of route is attached to it.
-      supportedKinds: [],
-      attachedRoutes: 0,
-      conditions: merged(
-        before.find((other) => isRecord(other) && other['name'] === name),
-        listenerTypes,
-        own,
-      ),
-    })),
-  }
-  const same = isDeepStrictEqual(wanted, {
-    conditions: conditionsOf(held),
-    addresses: held['addresses'] ?? [],
-    listeners: before,
-  })
-  return same ? undefined : wanted
 }

@@ -1,5 +1,6 @@
 import {
   type Collection,
+  type ConfigMap,
   type Custom,
   type EndpointSlice,
   isStatus,
@@ -14,14 +15,19 @@ import {
 import type { Logger } from '#telemetry'
 import { type Gateway, readGateway } from '../collections/index.ts'
 import type { Writer } from '../reconcile/index.ts'
-import { applyStep, isIn } from './apply-step.ts'
-import { type BuiltInClass, classOf } from './classes.ts'
+import { type AttachingRoute, isAttached } from './attachment.ts'
+import { applyChildren, forget } from './children.ts'
+import { type BuiltInClass, classOf, missingDataPlane } from './classes.ts'
 import { hostOf, isManual } from './host.ts'
 import { names } from './names.ts'
+import { type FollowedMaps, followMaps } from './parameter-maps.ts'
+import { parametersKey, type Parameters, parametersOf } from './parameters.ts'
 import type { RenderOptions } from './pod-template.ts'
-import { type Child, childrenOf } from './render.ts'
-import { isMine, tagsFrom } from './revision.ts'
-import { gatewayStatus, type Seen, statusPatch } from './status.ts'
+import type { ChildKind } from './render.ts'
+import { defaultRevisionOf, defaultValidator, isMine, isTagService, tagsFrom } from './revision.ts'
+import { gatewayStatus, type Seen } from './status.ts'
+import { statusPatch } from './status-patch.ts'
+import { type Indexes, indexesOf, triggers } from './triggers.ts'
 
 export type GatewayWriterOptions = Readonly<{
   client: KubeClient
@@ -30,9 +36,19 @@ export type GatewayWriterOptions = Readonly<{
   namespaces: Collection<Namespace>
   services: Collection<Service>
   slices: Collection<EndpointSlice>
-  /** The ones that carry our label. */
-  deployments: Collection<KubeObject>
-  accounts: Collection<KubeObject>
+  /** Routes of all kinds that can be attached to a Gateway. */
+  routes: Collection<AttachingRoute>
+  /** Those that carry our label. */
+  children: Readonly<Record<ChildKind, Collection<KubeObject>>>
+  /** Mutating webhooks that are a tag, and the default validator. */
+  tags: Collection<Custom>
+  validators: Collection<Custom>
+  /** Defaults of classes, in the root namespace. */
+  classDefaults: Collection<ConfigMap>
+  /** All ConfigMaps, from when the first Gateway names one: few clusters have such a Gateway. */
+  parameterMaps: () => Collection<ConfigMap>
+  /** Classes that we look after. */
+  known: readonly BuiltInClass[]
   /** Ours; revision tags are Services here. */
   namespace: string
   rootNamespace: string
@@ -46,59 +62,106 @@ const controllerVersion = 5
 
 /** Deploys what Gateways of our classes ask for, keeps it as it shall be, and says in their status what came of it. */
 export function gatewayWriter(options: GatewayWriterOptions): Writer {
-  const { gateways, services, slices, log } = options
-  const { domain } = options.render
-  const byService = gateways.indexBy((object) => {
-    const gateway = readGateway(object)
-    const host = gateway && hostOf(gateway, domain)
-    return host === undefined ? [] : [host.serviceKey]
-  })
-  const slicesOf = slices.indexBy((slice) => [`${slice.metadata.namespace ?? ''}/${serviceOf(slice)}`])
+  const { log } = options
+  const indexes = indexesOf(options)
   return async (signal) => {
     /** What was applied in this term of leading: a label that is taken away is no longer in what is wanted. */
     const applied = new Map<string, string>()
-    const reconcile = async (key: string, stop: AbortSignal) => {
-      const object = gateways.get(key)
-      const gateway = object && readGateway(object)
-      if (!object || !gateway || object.metadata.deletionTimestamp !== undefined) return forget(applied, key)
-      const known = handledClass(gateway, options)
-      if (known === undefined) return
-      const invalidParameters =
-        gateway.infrastructure.parameters === undefined
-          ? undefined
-          : 'spec.infrastructure.parametersRef: this release applies no parameters, so nothing is deployed'
-      if (known.kind === 'waypoint' && !isManual(gateway) && invalidParameters === undefined)
-        await applyChildren(gateway, known, applied, options, stop)
-      const host = hostOf(gateway, domain)
-      const service = host && services.get(host.serviceKey)
-      const readyPorts = service ? readyPortsOf(service, slicesOf.lookup(keyOf(service))) : new Set<number>()
-      await writeStatus(
-        object,
-        gateway,
-        known,
-        { host, service, readyPorts, invalidParameters },
-        options,
-        stop,
-      )
-    }
-    await using queue = workQueue({ name: 'gateways', signal, log, reconcile })
-    using _triggers = triggers(options, byService.keys, (key) => queue.add(key))
-    await new Promise((done) => signal.addEventListener('abort', done, { once: true }))
+    const ended = new Promise((done) => signal.addEventListener('abort', done, { once: true }))
+    // Defaults not yet seen are not defaults that are missing: pods would be rolled. Nor are tags.
+    const first = [
+      options.tags,
+      options.validators,
+      options.classDefaults,
+      ...Object.values(options.children),
+    ]
+    await Promise.race([Promise.all(first.map(({ synced }) => synced)), ended])
+    await using queue = workQueue({
+      name: 'gateways',
+      signal,
+      log,
+      reconcile: (key, stop) => reconcile(key, { ...options, indexes, maps, applied, signal: stop }),
+    })
+    using maps = followMaps(options.parameterMaps, indexes, (key) => queue.add(key))
+    using _triggers = triggers(options, indexes, (key) => queue.add(key))
+    await ended
   }
 }
 
-const serviceOf = ({ metadata }: EndpointSlice): string =>
-  metadata.labels?.['kubernetes.io/service-name'] ?? ''
+type Term = GatewayWriterOptions &
+  Readonly<{ indexes: Indexes; maps: FollowedMaps; applied: Map<string, string>; signal: AbortSignal }>
+
+async function reconcile(key: string, term: Term): Promise<void> {
+  const object = term.gateways.get(key)
+  const gateway = object && readGateway(object)
+  if (!object || !gateway || object.metadata.deletionTimestamp !== undefined) return forget(term.applied, key)
+  const known = handledClass(gateway, term)
+  if (known === undefined) return
+  const parameters = parametersFor(gateway, known, term)
+  if (parameters === 'unknown') return // asked for again when they are known
+  const outcome = await deploy(gateway, known, parameters, term)
+  const invalidParameters = outcome.kind === 'invalid' ? outcome.message : undefined
+  await writeStatus(object, gateway, known, { ...seenOf(gateway, term), invalidParameters }, term)
+  // What the API server refuses today it may take tomorrow: a quota, a webhook.
+  if (outcome.kind === 'invalid' && outcome.refused !== undefined) throw outcome.refused
+}
+
+/** Nothing is read for a Gateway that nothing is deployed for. */
+function parametersFor(gateway: Gateway, known: BuiltInClass, term: Term): Parameters | 'unknown' {
+  if (known.kind === 'remote' || isManual(gateway)) return { kind: 'overlays', overlays: [] }
+  const defaults = term.classDefaults.list()
+  const wanted = parametersKey(gateway)
+  const own = wanted === undefined ? undefined : term.maps.find(wanted)
+  return own === 'unknown' ? 'unknown' : parametersOf(gateway, defaults, () => own)
+}
+
+type Deployed = Readonly<{ kind: 'done' }> | Readonly<{ kind: 'invalid'; message: string; refused?: unknown }>
+
+/** With parameters that cannot be followed, what was deployed with the last good ones stays. */
+async function deploy(
+  gateway: Gateway,
+  known: BuiltInClass,
+  parameters: Parameters,
+  term: Term,
+): Promise<Deployed> {
+  if (parameters.kind === 'invalid') return parameters
+  if (known.kind === 'remote' || missingDataPlane(known) !== undefined || isManual(gateway))
+    return { kind: 'done' }
+  const { namespaces, rootNamespace } = term
+  const network = namespaces.get(rootNamespace)?.metadata.labels?.['topology.istio.io/network'] ?? ''
+  return applyChildren(gateway, known, { ...term.render, network }, parameters.overlays, term)
+}
+
+function seenOf(gateway: Gateway, { services, namespaces, render, indexes }: Term): Seen {
+  const host = hostOf(gateway, render.domain)
+  const service = host && services.get(host.serviceKey)
+  const readyPorts = service
+    ? readyPortsOf(service, indexes.slices.lookup(keyOf(service)))
+    : new Set<number>()
+  const routes = indexes.routes.lookup(gateway.key)
+  const labelsOf = (namespace: string) => namespaces.get(namespace)?.metadata.labels
+  return {
+    host,
+    service,
+    readyPorts,
+    attached: (listener) => routes.filter((route) => isAttached(route, gateway, listener, labelsOf)).length,
+  }
+}
 
 /** The class that a Gateway is of, when it is one that we serve, in our revision, and no later controller has it. */
-function handledClass(gateway: Gateway, options: GatewayWriterOptions): BuiltInClass | undefined {
-  const { classes, namespaces, services, namespace, render } = options
-  const known = classOf(gateway.className, classes.get(gateway.className))
-  if (known?.served !== true) return undefined
+function handledClass(gateway: Gateway, term: Term): BuiltInClass | undefined {
+  const { classes, namespaces, services, namespace, render } = term
+  const known = classOf(term.known, gateway.className, classes.get(gateway.className))
+  if (known === undefined) return undefined
   // Tags are few, and in one namespace; Gateways are few too.
-  const tags = tagsFrom(services.list().filter((service) => service.metadata.namespace === namespace))
+  const ofTags = services
+    .list()
+    .filter(({ metadata }) => metadata.namespace === namespace && isTagService(metadata.name ?? ''))
+  const tags = tagsFrom(ofTags, term.tags.list())
+  const defaultRevision = defaultRevisionOf(tags, term.validators.get(defaultValidator))
   const ofNamespace = namespaces.get(gateway.namespace)?.metadata.labels ?? {}
-  if (!isMine(gateway.labels, ofNamespace, { revision: render.revision, tags })) return undefined
+  const ours = { revision: render.revision, tags, defaultRevision }
+  if (!isMine(gateway.labels, ofNamespace, ours)) return undefined
   return Number(gateway.annotations[names.controllerVersion] ?? 0) > controllerVersion ? undefined : known
 }
 
@@ -112,77 +175,18 @@ export function readyPortsOf({ spec }: Service, slices: readonly EndpointSlice[]
   return new Set((spec?.ports ?? []).filter(({ name = '' }) => has(name)).map(({ port }) => port))
 }
 
-const forget = (applied: Map<string, string>, gateway: string) => {
-  for (const id of applied.keys()) if (id.startsWith(`${gateway} `)) applied.delete(id)
-}
-
-async function applyChildren(
-  gateway: Gateway,
-  known: BuiltInClass,
-  applied: Map<string, string>,
-  options: GatewayWriterOptions,
-  signal: AbortSignal,
-): Promise<void> {
-  const { namespaces, rootNamespace, deployments, accounts, services } = options
-  const network = namespaces.get(rootNamespace)?.metadata.labels?.['topology.istio.io/network'] ?? ''
-  const live: Readonly<Record<Child['kind'], Collection<KubeObject>>> = {
-    Deployment: deployments,
-    ServiceAccount: accounts,
-    Service: services,
-  }
-  for (const child of childrenOf(gateway, known, { ...options.render, network })) {
-    const id = `${gateway.key} ${child.kind}`
-    const text = JSON.stringify(child)
-    if (applied.get(id) === text && isIn(withoutKind(child), live[child.kind].get(keyOf(child)))) continue
-    if (await applyChild(child, known, options, signal)) applied.set(id, text)
-  }
-}
-
-const withoutKind = ({ metadata, spec }: Child) => ({ metadata, ...(spec === undefined ? {} : { spec }) })
-
-/** True when the object is as wanted now. */
-async function applyChild(
-  child: Child,
-  { controllerName }: BuiltInClass,
-  { client, log }: GatewayWriterOptions,
-  signal: AbortSignal,
-): Promise<boolean> {
-  const kind = kinds[child.kind]
-  const { name, namespace } = child.metadata
-  const step = applyStep(child, await client.find({ kind, name, namespace }, signal))
-  if (step.kind === 'foreign')
-    log.warn('not touched: the object belongs to another', {
-      kind: child.kind,
-      namespace,
-      name,
-      owner: step.owner,
-    })
-  if (step.kind !== 'apply') return false
-  const { resourceVersion } = step
-  // The version makes it fail if somebody made the object another's since we looked.
-  const metadata = { ...child.metadata, ...(resourceVersion === undefined ? {} : { resourceVersion }) }
-  await client.apply<KubeObject>(
-    kind,
-    { ...withoutKind(child), metadata },
-    { fieldManager: controllerName, force: true, signal },
-  )
-  log.info('applied', { kind: child.kind, namespace, name })
-  return true
-}
-
 async function writeStatus(
   object: Custom,
   gateway: Gateway,
-  { kind, controllerName }: BuiltInClass,
+  known: BuiltInClass,
   seen: Seen,
-  { client, now = () => new Date() }: GatewayWriterOptions,
-  signal: AbortSignal,
+  { client, signal, now = () => new Date() }: Term,
 ): Promise<void> {
   const { generation, resourceVersion } = object.metadata
   const time = now()
     .toISOString()
     .replace(/\.\d+Z$/, 'Z')
-  const status = statusPatch(object.status, gatewayStatus(gateway, kind, seen), generation, time)
+  const status = statusPatch(object.status, gatewayStatus(gateway, known, seen), generation, time)
   if (status === undefined) return
   const annotations = { [names.controllerVersion]: String(controllerVersion) }
   await client
@@ -190,62 +194,9 @@ async function writeStatus(
       { kind: kinds.Gateway, name: gateway.name, namespace: gateway.namespace },
       // The version makes the write fail if somebody changed the Gateway since we looked.
       { metadata: { resourceVersion, annotations }, status },
-      { subresource: 'status', fieldManager: controllerName, signal },
+      { subresource: 'status', fieldManager: known.controllerName, signal },
     )
     .catch((error: unknown) => {
       if (!isStatus(error, 404)) throw error
     })
-}
-
-/** Whatever a Gateway's children or status depend on asks for it again. */
-function triggers(
-  o: GatewayWriterOptions,
-  gatewaysOf: (serviceKey: string) => readonly string[],
-  add: (key: string) => void,
-): Disposable {
-  const stack = new DisposableStack()
-  const owner = ({ metadata }: KubeObject) => {
-    const name = metadata.labels?.[names.gatewayName]
-    if (name !== undefined) add(`${metadata.namespace ?? ''}/${name}`)
-  }
-  const all = (wanted: (gateway: Custom) => boolean = () => true) => {
-    for (const gateway of o.gateways.list()) if (wanted(gateway)) add(keyOf(gateway))
-  }
-  stack.use(
-    o.gateways.subscribe((changes) => {
-      for (const { key } of changes) add(key)
-    }),
-  )
-  for (const children of [o.deployments, o.accounts])
-    stack.use(
-      children.subscribe((changes) => {
-        for (const { old, row } of changes) for (const child of [old, row]) if (child) owner(child)
-      }),
-    )
-  stack.use(
-    o.services.subscribe((changes) => {
-      for (const { key, old, row } of changes) {
-        for (const gateway of gatewaysOf(key)) add(gateway)
-        for (const service of [old, row]) if (service) owner(service)
-        if (key.startsWith(`${o.namespace}/istiod-revision-tag-`)) all()
-      }
-    }),
-  )
-  stack.use(
-    o.slices.subscribe((changes) => {
-      for (const { old, row } of changes)
-        for (const slice of [old, row])
-          if (slice)
-            for (const gateway of gatewaysOf(`${slice.metadata.namespace ?? ''}/${serviceOf(slice)}`))
-              add(gateway)
-    }),
-  )
-  stack.use(
-    o.namespaces.subscribe((changes) => {
-      for (const { key } of changes)
-        all(({ metadata }) => key === o.rootNamespace || metadata.namespace === key)
-    }),
-  )
-  stack.use(o.classes.subscribe(() => all()))
-  return stack
 }

@@ -196,6 +196,7 @@ export class FakeKube implements AsyncDisposable {
     const key = namespace === undefined ? name : `${namespace}/${name}`
     const before = this.#objects.get(collection)?.get(key)
     const given = isRecord(body) ? body : {}
+    if (method === 'PATCH' && url.searchParams.get('dryRun') === 'All') return { status: 200, body: given }
     if (method === 'PATCH' && !before && contentType.includes('apply-patch') && subresource === undefined)
       return { status: 201, body: this.#store(collection, key, asObject(given)) }
     if (!before) return notFound(key)
@@ -262,15 +263,18 @@ const isFor = ({ collection, namespace }: Target, event: Event) =>
   event.collection === collection &&
   (namespace === undefined || event.object.metadata.namespace === namespace)
 
-/** `key=value` label selectors and `metadata.name=` / `spec.nodeName=` field selectors, which is all that we use. */
+/** `key=value` and `key` label selectors and `metadata.name=` / `spec.nodeName=` field selectors, which is all that we use. */
 function isSelected(object: Stored, query: URLSearchParams): boolean {
   const labels = (query.get('labelSelector') ?? '').split(',').filter(Boolean)
   const fields = (query.get('fieldSelector') ?? '').split(',').filter(Boolean)
   const at = (path: string) =>
     path.split('.').reduce<unknown>((value, key) => (isRecord(value) ? value[key] : undefined), object)
   return (
-    labels.every((pair) => object.metadata.labels?.[pair.split('=')[0] ?? ''] === pair.split('=')[1]) &&
-    fields.every((pair) => at(pair.split('=')[0] ?? '') === pair.split('=')[1])
+    labels.every((pair) => {
+      const [key = '', value] = pair.split('=')
+      const own = object.metadata.labels?.[key]
+      return value === undefined ? own !== undefined : own === value
+    }) && fields.every((pair) => at(pair.split('=')[0] ?? '') === pair.split('=')[1])
   )
 }
 

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import type { Custom } from '#kube'
 import { type Gateway, readGateway } from '../../../controller/collections/index.ts'
-import { type BuiltInClass, classOf, type RenderOptions } from '../../../controller/gateways/index.ts'
+import {
+  type BuiltInClass,
+  builtInClasses,
+  type ClassOptions,
+  classOf,
+  defaultClassOptions,
+  type RenderOptions,
+} from '../../../controller/gateways/index.ts'
 
 type Change = Readonly<{
   name?: string
@@ -52,8 +59,10 @@ export function gatewayOf(object: Custom): Gateway {
   return gateway
 }
 
+export const classOptions: ClassOptions = { ...defaultClassOptions, eastWest: true }
+
 export function builtIn(name: string): BuiltInClass {
-  const known = classOf(name, undefined)
+  const known = classOf(builtInClasses(classOptions), name, undefined)
   assert.ok(known, name)
   return known
 }

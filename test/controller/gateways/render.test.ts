@@ -152,7 +152,10 @@ t.test('ports of the Service: one per port, with names that Kubernetes takes', a
     name,
     port,
     protocol: 'HBONE',
+    hostname: '',
     allowed: { from: 'Same' } as const,
+    kinds: undefined,
+    tls: undefined,
   })
   const shown = (...listeners: ReturnType<typeof listener>[]) =>
     servicePorts(listeners)
@@ -186,6 +189,16 @@ t.test('a Gateway of any shape is read or is none', async (t) => {
     infrastructure: 5,
   }
   const read = readGateway({ metadata: {}, spec: odd, status: { addresses: [5, { type: 'x', value: 'y' }] } })
-  t.strictSame(read?.listeners, [{ name: 'a', port: 1, protocol: 'HBONE', allowed: { from: 'None' } }])
+  t.strictSame(read?.listeners, [
+    {
+      name: 'a',
+      port: 1,
+      protocol: 'HBONE',
+      hostname: '',
+      allowed: { from: 'None' },
+      kinds: undefined,
+      tls: undefined,
+    },
+  ])
   t.strictSame(read?.published, [])
 })

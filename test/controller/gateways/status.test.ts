@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Custom, Service } from '#kube'
 import { gatewayStatus, hostOf, type Seen, statusPatch } from '../../../controller/gateways/index.ts'
-import { gatewayOf, waypoint } from './gateway-kit.ts'
+import { builtIn, gatewayOf, waypoint } from './gateway-kit.ts'
 
 const now = '2026-02-02T00:00:00Z'
 const service: Service = {
@@ -16,7 +16,12 @@ const listener = (port: number, protocol: string) => ({
 const says = (object: Custom, seen: Partial<Seen>) => {
   const gateway = gatewayOf(object)
   const host = hostOf(gateway, 'cluster.local')
-  return gatewayStatus(gateway, 'waypoint', { host, service: undefined, readyPorts: new Set(), ...seen })
+  return gatewayStatus(gateway, builtIn('istio-waypoint'), {
+    host,
+    service: undefined,
+    readyPorts: new Set(),
+    ...seen,
+  })
 }
 const summary = ({ conditions }: ReturnType<typeof says>) =>
   conditions.map(({ type, status, reason }) => `${type} ${status} ${reason}`).join(', ')
@@ -35,7 +40,7 @@ const rows: readonly (readonly [string, Custom, Partial<Seen>, string, RegExp])[
     waypoint(),
     { service },
     'Accepted True Accepted, Programmed False AddressNotAssigned',
-    /no ready endpoint behind waypoint\.shop\.svc\.cluster\.local:15008; this release brings no waypoint program/,
+    /no ready endpoint behind waypoint\.shop\.svc\.cluster\.local:15008/,
   ],
   [
     'somebody ready behind another port',
@@ -157,7 +162,7 @@ t.test(
   async (t) => {
     const addresses = [{ type: 'IPAddress', value: '1.2.3.4' }]
     const gateway = gatewayOf(waypoint({ spec: { addresses } }))
-    const status = gatewayStatus(gateway, 'remote', {
+    const status = gatewayStatus(gateway, builtIn('istio-remote'), {
       host: undefined,
       service: undefined,
       readyPorts: new Set(),

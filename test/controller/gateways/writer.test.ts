@@ -4,6 +4,7 @@ import { type Custom, type KubeObject, kinds } from '#kube'
 import { conditionsOf } from '../../../controller/reconcile/index.ts'
 import { FakeKube } from '../../fakes/fake-kube.ts'
 import { until } from '../../fakes/until.ts'
+import { defaultClassOptions } from '../../../controller/gateways/index.ts'
 import { waypoint } from './gateway-kit.ts'
 import { startWriters } from './start-writers.ts'
 
@@ -95,16 +96,17 @@ t.test('somebody else’s object of the name is not touched, and the others are 
 t.test('what is not ours to deploy is left alone', async (t) => {
   const none = [
     waypoint({ name: 'foreign', spec: { gatewayClassName: 'nginx' } }),
-    waypoint({ name: 'ingress', spec: { gatewayClassName: 'istio' } }),
+    waypoint({ name: 'eastwest', spec: { gatewayClassName: 'istio-east-west' } }),
     waypoint({ name: 'canary', labels: { 'istio.io/rev': 'canary' } }),
     waypoint({ name: 'later', annotations: { 'gateway.istio.io/controller-version': '6' } }),
   ]
   const told = [
+    waypoint({ name: 'ingress', spec: { gatewayClassName: 'istio' } }),
     waypoint({ name: 'manual', spec: { addresses: [{ type: 'Hostname', value: 'x' }] } }),
     waypoint({ name: 'parameters', spec: { infrastructure: { parametersRef: { name: 'p' } } } }),
   ]
   await using kube = await FakeKube.start(namespace('shop'), ...none, ...told, waypoint())
-  await using _running = await start(kube)
+  await using _running = await startWriters(kube.client(), defaultClassOptions)
   await until(() => have(kube).length === 3, 'ours')
   for (const { metadata } of told)
     await until(() => programmed(kube, metadata.name) === 'False', `${metadata.name} is told`)
@@ -146,5 +148,32 @@ t.test('classes: made when missing, not rewritten, made again', async (t) => {
   kube.remove(kinds.GatewayClass, 'istio-waypoint')
   await until(() => found('istio-waypoint') !== undefined, 'made again')
   t.match(found('istio-remote'), custom)
-  t.equal(found('istio'), undefined, 'not served, not made')
+  await until(() => found('istio') !== undefined, 'made, though nothing serves it')
 })
+
+t.test(
+  'a tag of a mutating webhook counts as one of a Service; the default validator names the owner',
+  async (t) => {
+    const webhook = (kind: string, name: string, labels: Record<string, string>) => ({
+      apiVersion: 'admissionregistration.k8s.io/v1',
+      kind,
+      metadata: { name, labels },
+      webhooks: [],
+    })
+    const tag = { 'istio.io/tag': 'prod', 'istio.io/rev': 'default' }
+    const validator = (rev: string) =>
+      webhook('ValidatingWebhookConfiguration', 'istiod-default-validator', { 'istio.io/rev': rev })
+    await using kube = await FakeKube.start(
+      namespace('shop'),
+      validator('canary'),
+      webhook('MutatingWebhookConfiguration', 'istio-revision-tag-prod', tag),
+      waypoint(),
+      waypoint({ name: 'tagged', labels: { 'istio.io/rev': 'prod' } }),
+    )
+    await using _running = await start(kube)
+    await until(() => have(kube, 'tagged').length === 3, 'the tag is ours')
+    t.strictSame(have(kube), [], 'canary is the default')
+    kube.put(validator('default'))
+    await until(() => have(kube).length === 3, 'now we are')
+  },
+)
