@@ -3,6 +3,7 @@ import type { Duplex } from 'node:stream'
 import { MeshError, type SocketAddress } from '#base'
 import type { SpiffeId } from '#identity'
 import { ByteQueue, type Batch } from './byte-queue.ts'
+import type { ByteStream } from './byte-stream.ts'
 import { tunnelDuplex } from './duplex.ts'
 import type { Response } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
@@ -11,6 +12,7 @@ import { readBytes } from './memory.ts'
 import type { Session } from './session.ts'
 import type { Stream, StreamListener } from './stream.ts'
 import type { Transferred, Tunnel } from './tunnel.ts'
+import { tunnelBytes } from './tunnel-bytes.ts'
 
 /** Who reads and writes a tunnel: a forward or a duplex view. */
 export type TunnelUser = {
@@ -166,5 +168,9 @@ export class TunnelStream implements StreamListener, Tunnel {
 
   duplex(): Duplex {
     return tunnelDuplex(this)
+  }
+
+  byteStream(): ByteStream {
+    return tunnelBytes(this)
   }
 }

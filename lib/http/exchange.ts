@@ -70,9 +70,9 @@ export type BodyWriterUser = {
 
 /** The body of a message that leaves. */
 export type BodyWriter = {
-  /** Whoever wants to hear about room and ends; set it before the first write. */
-  user: BodyWriterUser | undefined
   readonly sent: number
+  /** Names who hears about room and ends, before the first write. Told at once where it is over already. */
+  use(user: BodyWriterUser): void
   /** Takes the bytes before it returns. False: please wait for `drained`. */
   write(buffer: Buffer, start: number, end: number): boolean
   end(trailers?: HeaderList): void

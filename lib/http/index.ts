@@ -21,3 +21,19 @@ export type {
 export { HeaderList, isFieldName, isFieldValue } from './header-list.ts'
 /** What a client speaks, by its first bytes. */
 export { sniff, type Sniffed, sniffUntil } from './sniff.ts'
+/** Every number that bounds a connection. */
+export { defaultHttpLimits, type HttpLimits } from './limits.ts'
+/** A downstream connection → exchanges. */
+export {
+  type HttpFault,
+  type HttpServerConnection,
+  type HttpServerEnd,
+  serveHttp,
+  type ServeHttpOptions,
+} from './server.ts'
+/** Copies a body as fast as its writer takes it. */
+export { relay } from './relay.ts'
+/** HTTP on a connection to an upstream. */
+export { connectHttp, type ConnectHttpOptions, type ConnectionOwner } from './connect.ts'
+/** Connections to upstreams within a policy's limits. */
+export { HttpPool, type PoolDestination, type PoolPolicy, type PoolUse } from './pool.ts'

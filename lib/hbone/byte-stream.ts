@@ -1,0 +1,48 @@
+/** Who reads and writes a byte stream. */
+export type BytesUser = {
+  /**
+   * Bytes that are valid only during the call. Returns how far they were taken: with less than `end` nothing more comes
+   * until `resume()`, and the rest comes again.
+   */
+  bytes(buffer: Buffer, start: number, end: number): number
+  /** The other end sends no more. */
+  ended(): void
+  /** There is room again after a write that returned false. */
+  drained(): void
+  /** Nothing more comes or goes; without an error the stream has ended in peace. Called once, last. */
+  closed(error: unknown): void
+}
+
+/** A connection as parsers use it: no stream machinery, no buffer of the caller's kept. */
+export type ByteStream = {
+  /** Hands the stream to its one user; what has arrived comes before this returns, if the user takes it. */
+  use(user: BytesUser): void
+  /** Takes the bytes before it returns. False: they wait for the peer; please wait for `drained`. */
+  write(buffer: Buffer, start: number, end: number): boolean
+  /** The same for Latin-1 text. */
+  text(text: string): boolean
+  resume(): void
+  /** Sends what was written, and then our end. */
+  end(): void
+  destroy(): void
+}
+
+/** Bytes of one stream that may wait for its peer before its writer is told to stop, and when it may go on. */
+export const highWater = 128 << 10
+export const lowWater = 32 << 10
+
+type Flushable = { flush(): void }
+
+let dirty: Flushable[] = []
+
+/** Flushes at the end of this turn of work: what one call writes in pieces leaves as one. */
+export function flushSoon(one: Flushable): void {
+  if (dirty.length === 0) queueMicrotask(flushDirty)
+  dirty.push(one)
+}
+
+function flushDirty(): void {
+  const all = dirty
+  dirty = []
+  for (const one of all) one.flush()
+}

@@ -1,0 +1,60 @@
+import { releaseSlab, sizeFor, takeSlab } from './memory.ts'
+
+/** A staging buffer is as large as what is put in first, but leaves room for an answer's head and a small body. */
+const leastSlab = 4 << 10
+const largestSlab = 64 << 10
+
+/** Bytes gathered for one write, behind `headroom` bytes for whoever frames them. */
+export class Outbox {
+  readonly #headroom: number
+  slab: Buffer | undefined
+  from = 0
+  to = 0
+
+  constructor(headroom: number) {
+    this.#headroom = headroom
+  }
+
+  get bytes(): number {
+    return this.to - this.from
+  }
+
+  /** Copies in as much as there is room for. */
+  put(buffer: Buffer, start: number, end: number): number {
+    const slab = this.slab ?? this.#open(end - start)
+    const n = Math.min(end - start, slab.length - this.to)
+    buffer.copy(slab, this.to, start, start + n)
+    this.to += n
+    return n
+  }
+
+  /** Puts in Latin-1 text if it fits. */
+  putText(text: string): boolean {
+    const slab = this.slab ?? this.#open(text.length)
+    if (text.length > slab.length - this.to) return false
+    slab.write(text, this.to, 'latin1')
+    this.to += text.length
+    return true
+  }
+
+  #open(n: number): Buffer {
+    this.slab = takeSlab(sizeFor(Math.min(largestSlab, Math.max(leastSlab, n + this.#headroom))))
+    this.from = this.#headroom
+    this.to = this.#headroom
+    return this.slab
+  }
+
+  /** Gives the buffer away. */
+  take(): Buffer | undefined {
+    const { slab } = this
+    this.slab = undefined
+    this.from = 0
+    this.to = 0
+    return slab
+  }
+
+  clear(): void {
+    const slab = this.take()
+    if (slab) releaseSlab(slab)
+  }
+}

@@ -1,0 +1,267 @@
+import type { ByteStream, BytesUser } from '#hbone'
+import type {
+  Body,
+  HttpConnection,
+  RequestHead,
+  ResetReason,
+  Response,
+  SendOptions,
+  SendOutcome,
+} from '../exchange.ts'
+import type { HttpLimits } from '../limits.ts'
+import { relay } from '../relay.ts'
+import type { ConnectionOwner } from '../connect.ts'
+import { type BodyOwner, H1BodyWriter } from './body-writer.ts'
+import { chunked, type Framing, noBody, rawBytes } from './framing.ts'
+import { type BodySource, IncomingBody } from './incoming-body.ts'
+import { ResponseParser } from './parser.ts'
+import { requestText } from './write-head.ts'
+
+type Pending = {
+  readonly request: RequestHead
+  readonly body: Body | undefined
+  readonly options: SendOptions
+  readonly settle: (outcome: SendOutcome) => void
+  readonly onAbort: () => void
+  writer: H1BodyWriter | undefined
+  response: IncomingBody | undefined
+  interims: number
+  keepAlive: boolean
+  raw: boolean
+}
+
+/** What of an unwanted answer is read so that its connection can be used again. */
+const maxDropped = 64 << 10
+
+/** An HTTP/1.1 connection to an upstream: one request at a time. */
+export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwner {
+  readonly version = 'HTTP/1.1'
+  readonly #stream: ByteStream
+  readonly #limits: HttpLimits
+  readonly #owner: ConnectionOwner | undefined
+  readonly #parser: ResponseParser
+  #pending: Pending | undefined
+  #draining = false
+  #dead = false
+  #linger: NodeJS.Timeout | undefined
+
+  constructor(stream: ByteStream, limits: HttpLimits, owner?: ConnectionOwner) {
+    this.#stream = stream
+    this.#limits = limits
+    this.#owner = owner
+    this.#parser = new ResponseParser(limits)
+    stream.use(this)
+  }
+
+  get active(): number {
+    return this.#pending === undefined ? 0 : 1
+  }
+  get available(): boolean {
+    return this.#pending === undefined && !this.#draining && !this.#dead
+  }
+
+  send(request: RequestHead, body: Body | undefined, options: SendOptions): Promise<SendOutcome> {
+    return new Promise((settle) => {
+      if (!this.available || options.signal.aborted) {
+        body?.discard()
+        const reason = options.signal.aborted ? 'local-reset' : 'connection-termination'
+        return settle({ kind: 'failure', reason, sent: false, error: options.signal.reason })
+      }
+      const onAbort = () => this.#break('local-reset', options.signal.reason)
+      const rest = { writer: undefined, response: undefined, interims: 0, keepAlive: true, raw: false }
+      this.#start({ request, body, options, settle, onAbort, ...rest })
+    })
+  }
+
+  #start(pending: Pending): void {
+    const { request, body, options } = pending
+    const tunnel = request.method === 'CONNECT' || request.upgrade !== undefined
+    const framing = tunnel ? noBody : framingOf(body)
+    let text: string
+    try {
+      text = requestText(request, framing)
+    } catch (error) {
+      body?.discard()
+      pending.settle({ kind: 'failure', reason: 'local-reset', sent: false, error })
+      return
+    }
+    this.#pending = pending
+    if (!tunnel) pending.writer = new H1BodyWriter(this.#stream, this, framing)
+    this.#parser.asked = { method: request.method, upgrade: request.upgrade !== undefined }
+    options.signal.addEventListener('abort', pending.onAbort, { once: true })
+    this.#stream.text(text)
+    if (pending.writer?.over) body?.discard()
+    else if (pending.writer && body) relay(body, pending.writer)
+  }
+
+  // ---- from the stream ----
+
+  bytes(buffer: Buffer, start: number, end: number): number {
+    let at = start
+    while (!this.#dead) {
+      const pending = this.#pending
+      if (pending === undefined) {
+        // Nobody has asked: whatever this is, the next request must not get it.
+        if (at < end) this.#break('protocol-error', undefined)
+        break
+      }
+      if (pending.response !== undefined && !pending.response.ready) return at
+      const event = this.#parser.step(buffer, at, end)
+      const from = this.#parser.from
+      at = this.#parser.at
+      if (event === 'more') break
+      if (event === 'head') this.#onHead(pending)
+      else if (event === 'body') this.#onBody(pending.response, buffer, from, at)
+      else if (event === 'end') this.#onEnd(pending)
+      else this.#break('protocol-error', this.#parser.error)
+    }
+    return end
+  }
+
+  #onBody(body: IncomingBody | undefined, buffer: Buffer, start: number, end: number): void {
+    body?.give(buffer, start, end)
+    if (body?.unwanted && body.dropped > maxDropped) this.#break('local-reset', undefined)
+  }
+
+  #onHead(pending: Pending): void {
+    const parsed = this.#parser.head
+    if (parsed === undefined) return
+    const { head, framing } = parsed
+    if (head.status < 200 && head.status !== 101) {
+      // Its end comes at once, and another head after it.
+      this.#parser.step(nothing, 0, 0)
+      if (++pending.interims > this.#limits.maxInterim) return this.#break('protocol-error', undefined)
+      if (head.status === 100 || head.status === 103) pending.options.onInform?.(head)
+      return
+    }
+    pending.keepAlive = parsed.keepAlive
+    const body = new IncomingBody(this, framing.kind === 'length' ? framing.bytes : undefined)
+    pending.response = body
+    const response: Response = {
+      version: this.version,
+      head,
+      body,
+      reset: (reason) => {
+        if (this.#pending === pending) this.#break(reason, undefined)
+      },
+    }
+    if (framing.kind === 'raw') this.#beginRaw(pending)
+    // A tunnel that was refused has no request body.
+    else if (pending.writer === undefined) pending.body?.discard()
+    pending.settle({ kind: 'response', response })
+    if (framing === noBody) {
+      this.#parser.step(nothing, 0, 0)
+      this.#onEnd(pending)
+    }
+  }
+
+  #beginRaw(pending: Pending): void {
+    pending.raw = true
+    pending.writer = new H1BodyWriter(this.#stream, this, rawBytes)
+    if (pending.body) relay(pending.body, pending.writer)
+  }
+
+  #onEnd(pending: Pending): void {
+    pending.response?.finish(this.#parser.trailers)
+    this.#settle(pending)
+  }
+
+  /** Once the answer is whole the connection is free again, unless the request is still on its way. */
+  #settle(pending: Pending): void {
+    if (this.#pending !== pending || !pending.response?.over) return
+    const sent = pending.writer?.over ?? true
+    // A tunnel's directions end one by one.
+    if (pending.raw && !sent) return
+    this.#release(pending)
+    pending.writer?.stop('local-reset')
+    if (!sent || !pending.keepAlive || this.#draining) this.#leave()
+    this.#owner?.requestEnded()
+  }
+
+  #release(pending: Pending): void {
+    this.#pending = undefined
+    pending.options.signal.removeEventListener('abort', pending.onAbort)
+  }
+
+  /** Nothing was lost: the connection ends in peace. */
+  #leave(): void {
+    if (this.#dead) return
+    this.#dead = true
+    this.#stream.end()
+    this.#linger = setTimeout(() => this.#stream.destroy(), this.#limits.lingerMs).unref()
+    this.#stream.resume()
+  }
+
+  #break(reason: ResetReason, error: unknown): void {
+    const pending = this.#pending
+    this.#dead = true
+    if (pending !== undefined) this.#release(pending)
+    this.#stream.destroy()
+    if (pending === undefined) return
+    if (pending.writer === undefined) pending.body?.discard()
+    pending.writer?.stop(reason)
+    if (pending.response === undefined) pending.settle({ kind: 'failure', reason, sent: true, error })
+    else pending.response.fail(reason)
+    this.#owner?.requestEnded()
+  }
+
+  ended(): void {
+    const pending = this.#pending
+    if (pending === undefined) return this.#leave()
+    if (pending.response === undefined || !this.#parser.endsWithConnection)
+      return this.#break('connection-termination', undefined)
+    pending.keepAlive = false
+    pending.response.finish(undefined)
+    this.#settle(pending)
+  }
+
+  drained(): void {
+    this.#pending?.writer?.drained()
+  }
+
+  closed(error: unknown): void {
+    clearTimeout(this.#linger)
+    this.#break('connection-termination', error)
+    this.#owner?.closed(error)
+  }
+
+  // ---- from the bodies ----
+
+  bodyWanted(): void {
+    this.#stream.resume()
+  }
+
+  bodyUnwanted(): void {
+    this.#stream.resume()
+  }
+
+  bodyEnded(): void {
+    const pending = this.#pending
+    if (pending === undefined) return
+    if (pending.raw) this.#stream.end()
+    this.#settle(pending)
+  }
+
+  bodyBroken(reason: ResetReason): void {
+    this.#break(reason === 'protocol-error' ? reason : 'local-reset', undefined)
+  }
+
+  // ---- from whoever owns it ----
+
+  drain(): void {
+    this.#draining = true
+    if (this.#pending === undefined) this.#leave()
+  }
+
+  destroy(): void {
+    this.#break('local-reset', undefined)
+  }
+}
+
+const nothing = Buffer.alloc(0)
+
+/** The body's own length where it is known: what headers say of it may have been changed on the way. */
+function framingOf(body: Body | undefined): Framing {
+  if (body === undefined || body.length === 0) return noBody
+  return body.length === undefined ? chunked : { kind: 'length', bytes: body.length }
+}

@@ -1,0 +1,199 @@
+import { isFieldName } from '../header-list.ts'
+
+/** What a codec has to know of a field, beside passing it on. */
+export type FieldRole =
+  | 'plain'
+  | 'host'
+  | 'content-length'
+  | 'transfer-encoding'
+  | 'connection'
+  | 'upgrade'
+  | 'te'
+  | 'expect'
+  /** About the connection; never passed on. */
+  | 'hop'
+
+type Known = Readonly<{ name: string; role: FieldRole }>
+
+const special: Readonly<Record<string, FieldRole>> = {
+  host: 'host',
+  'content-length': 'content-length',
+  'transfer-encoding': 'transfer-encoding',
+  connection: 'connection',
+  upgrade: 'upgrade',
+  te: 'te',
+  expect: 'expect',
+  'keep-alive': 'hop',
+  'proxy-connection': 'hop',
+  'http2-settings': 'hop',
+}
+
+/** Names that most messages carry: found without making them lower-case, and shared by all messages. */
+const common = [
+  ...Object.keys(special),
+  ...'accept accept-charset accept-encoding accept-language accept-ranges age allow authorization cache-control'.split(
+    ' ',
+  ),
+  ...'content-disposition content-encoding content-language content-location content-range content-type cookie'.split(
+    ' ',
+  ),
+  ...'date dnt etag expires forwarded from grpc-accept-encoding grpc-encoding grpc-message grpc-status'.split(
+    ' ',
+  ),
+  ...'grpc-timeout if-match if-modified-since if-none-match if-range if-unmodified-since last-modified link'.split(
+    ' ',
+  ),
+  ...'location max-forwards origin pragma proxy-authenticate proxy-authorization range referer retry-after'.split(
+    ' ',
+  ),
+  ...'sec-fetch-dest sec-fetch-mode sec-fetch-site sec-websocket-accept sec-websocket-extensions'.split(' '),
+  ...'sec-websocket-key sec-websocket-protocol sec-websocket-version server set-cookie'.split(' '),
+  ...'strict-transport-security trailer traceparent tracestate upgrade-insecure-requests user-agent vary via'.split(
+    ' ',
+  ),
+  ...'www-authenticate x-b3-parentspanid x-b3-sampled x-b3-spanid x-b3-traceid x-envoy-attempt-count'.split(
+    ' ',
+  ),
+  ...'x-envoy-upstream-service-time x-forwarded-client-cert x-forwarded-for x-forwarded-host'.split(' '),
+  ...'x-forwarded-proto x-real-ip x-request-id'.split(' '),
+]
+
+const capitalised = (name: string) => name.replace(/(^|-)[a-z]/g, (start) => start.toUpperCase())
+
+const known = new Map<string, Known>()
+for (const name of common) {
+  const entry: Known = { name, role: special[name] ?? 'plain' }
+  known.set(name, entry)
+  known.set(capitalised(name), entry)
+}
+
+/** The field's entry, undefined for what is no name. Names in unusual capitals, and unknown ones, take longer. */
+function entryOf(written: string): Known | undefined {
+  const found = known.get(written)
+  if (found !== undefined) return found
+  const name = written.toLowerCase()
+  return known.get(name) ?? (isFieldName(name) ? { name, role: 'plain' } : undefined)
+}
+
+/** The lines of a head, taken apart. Those whose role is not `plain` are in fields of their own. */
+export type FieldLines = {
+  /** name, value, name, value … of what is passed on. */
+  flat: string[]
+  host: string | undefined
+  contentLength: string | undefined
+  transferEncoding: string | undefined
+  /** Values joined by commas, in lower case. */
+  connection: string | undefined
+  upgrade: string | undefined
+  expect: string | undefined
+  trailersWanted: boolean
+}
+
+export type Fault = Readonly<{ status: number; reason: string }>
+export const fault = (status: number, reason: string): Fault => ({ status, reason })
+
+const space = 0x20
+const tab = 0x09
+const isBlank = (code: number) => code === space || code === tab
+
+/**
+ * Takes apart `text[from, to)`: whole lines, each ended by CR LF, with no other control characters but tabs (head-reader.ts
+ * has seen to that).
+ */
+export function parseFieldLines(
+  text: string,
+  from: number,
+  to: number,
+  maxFields: number,
+): FieldLines | Fault {
+  const lines: FieldLines = {
+    flat: [],
+    host: undefined,
+    contentLength: undefined,
+    transferEncoding: undefined,
+    connection: undefined,
+    upgrade: undefined,
+    expect: undefined,
+    trailersWanted: false,
+  }
+  let count = 0
+  for (let at = from; at < to; ) {
+    const lineEnd = text.indexOf('\r\n', at)
+    if (isBlank(text.charCodeAt(at))) return fault(400, 'folded header line')
+    const colon = text.indexOf(':', at)
+    if (colon <= at || colon > lineEnd) return fault(400, 'header line without a name')
+    const entry = entryOf(text.slice(at, colon))
+    if (entry === undefined) return fault(400, 'header name with forbidden characters')
+    if (++count > maxFields) return fault(431, 'too many header fields')
+    let start = colon + 1
+    let end = lineEnd
+    while (start < end && isBlank(text.charCodeAt(start))) start++
+    while (end > start && isBlank(text.charCodeAt(end - 1))) end--
+    const value = text.slice(start, end)
+    if (entry.role === 'plain') lines.flat.push(entry.name, value)
+    else {
+      const wrong = note(lines, entry.role, value)
+      if (wrong) return wrong
+    }
+    at = lineEnd + 2
+  }
+  return lines
+}
+
+const joined = (before: string | undefined, value: string) =>
+  before === undefined ? value.toLowerCase() : `${before},${value.toLowerCase()}`
+
+function note(lines: FieldLines, role: FieldRole, value: string): Fault | undefined {
+  switch (role) {
+    case 'host':
+      if (lines.host !== undefined) return fault(400, 'two Host fields')
+      lines.host = value
+      return undefined
+    case 'content-length':
+      if (lines.contentLength !== undefined) return fault(400, 'two Content-Length fields')
+      lines.contentLength = value
+      lines.flat.push('content-length', value)
+      return undefined
+    case 'transfer-encoding':
+      lines.transferEncoding = joined(lines.transferEncoding, value)
+      return undefined
+    case 'connection':
+      lines.connection = joined(lines.connection, value)
+      return undefined
+    case 'upgrade':
+      lines.upgrade = joined(lines.upgrade, value)
+      return undefined
+    case 'expect':
+      lines.expect = joined(lines.expect, value)
+      lines.flat.push('expect', value)
+      return undefined
+    case 'te':
+      lines.trailersWanted ||= tokensOf(value.toLowerCase()).includes('trailers')
+      return undefined
+    case 'plain':
+    case 'hop':
+      return undefined
+  }
+}
+
+/** The elements of a comma-separated list. */
+export const tokensOf = (list: string | undefined): readonly string[] =>
+  list === undefined ? [] : list.split(',').map((one) => one.trim())
+
+/** What a Connection field may not take away: fields that others than the next hop rely on (CVE-2024-45410). */
+const endToEnd =
+  /^(?:x-|content-|sec-|grpc-|access-control-|if-|forwarded$|via$|authorization$|cookie$|set-cookie$|cache-control$|trailer$|expect$|host$|range$|date$|location$|vary$|baggage$|traceparent$|tracestate$|proxy-auth)/
+
+/** Removes the fields that Connection names, but for those that belong to the message. */
+export function removeNominated(flat: string[], connection: string | undefined): void {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return
+  const names = tokensOf(connection).filter((name) => !endToEnd.test(name))
+  let to = 0
+  for (let i = 0; i < flat.length; i += 2) {
+    if (names.includes(flat[i] ?? '')) continue
+    flat[to] = flat[i] ?? ''
+    flat[to + 1] = flat[i + 1] ?? ''
+    to += 2
+  }
+  flat.length = to
+}

@@ -1,0 +1,91 @@
+import type { RequestHead } from '../exchange.ts'
+import { HeaderList } from '../header-list.ts'
+import { type Fault, fault, parseFieldLines, removeNominated, tokensOf } from './field-lines.ts'
+import { type Framing, framingOf, noBody } from './framing.ts'
+
+export type ParsedRequest = Readonly<{
+  head: RequestHead
+  framing: Framing
+  /** The connection may carry another request after this one. */
+  keepAlive: boolean
+}>
+
+const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'CONNECT', 'TRACE'])
+const methodPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
+/** Printable ASCII but for `#`: a fragment is never sent, and readers differ in what they make of one (CVE-2021-39156). */
+const targetPattern = /^[\x21\x22\x24-\x7e]+$/
+/** A name or an IP literal, with or without a port (RFC 3986 §3.2); no user information. */
+const authorityPattern = /^(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9\-._~!$&'()*+,;=%]+)(?::\d{0,5})?$/
+const withPort = /:\d{1,5}$/
+const absolutePattern = /^(https?):\/\/([^/?]*)([^]*)$/i
+
+type Target = Readonly<{ scheme: string; authority: string; path: string }>
+
+/** True for what may stand in Host and in `:authority`. */
+export const isAuthority = (text: string): boolean => authorityPattern.test(text)
+/** True for what may stand in a request line as path and query. */
+export const isPath = (text: string): boolean =>
+  text === '*' || (text.startsWith('/') && targetPattern.test(text))
+export const isMethod = (text: string): boolean => methods.has(text) || methodPattern.test(text)
+
+/** The four forms of a target (RFC 9112 §3.2). */
+function targetOf(method: string, target: string, host: string, scheme: string): Target | Fault {
+  if (!targetPattern.test(target)) return fault(400, 'target with forbidden characters')
+  if (method === 'CONNECT') {
+    if (!authorityPattern.test(target) || !withPort.test(target)) return fault(400, 'CONNECT without a port')
+    return { scheme, authority: target, path: '' }
+  }
+  if (target.startsWith('/')) return { scheme, authority: host, path: target }
+  if (target === '*' && method === 'OPTIONS') return { scheme, authority: host, path: '*' }
+  const [, named, authority = '', rest = ''] = absolutePattern.exec(target) ?? []
+  if (named === undefined) return fault(400, 'target of no known form')
+  if (!authorityPattern.test(authority)) return fault(400, 'target without a host')
+  // Host should say the same; a client that says two things means one of them to slip past somebody.
+  if (authority.toLowerCase() !== host.toLowerCase()) return fault(400, 'target and Host differ')
+  const path = rest === '' ? (method === 'OPTIONS' ? '*' : '/') : rest.startsWith('?') ? `/${rest}` : rest
+  return { scheme: named.toLowerCase(), authority, path }
+}
+
+/** A request head without its last empty line. `scheme` is what the connection is. */
+export function parseRequestHead(text: string, maxFields: number, scheme: string): ParsedRequest | Fault {
+  const lineEnd = text.indexOf('\r\n')
+  const methodEnd = text.indexOf(' ')
+  const targetEnd = text.indexOf(' ', methodEnd + 1)
+  if (methodEnd <= 0 || targetEnd < 0 || targetEnd > lineEnd) return fault(400, 'malformed request line')
+  const method = text.slice(0, methodEnd)
+  if (!isMethod(method)) return fault(400, 'malformed method')
+  const version = text.slice(targetEnd + 1, lineEnd)
+  if (version === 'HTTP/1.0') return fault(426, 'HTTP/1.0')
+  if (version !== 'HTTP/1.1') return fault(400, 'unknown version')
+
+  const lines = parseFieldLines(text, lineEnd + 2, text.length, maxFields)
+  if ('status' in lines) return lines
+  if (lines.host === undefined || lines.host === '') return fault(400, 'no Host')
+  if (!authorityPattern.test(lines.host)) return fault(400, 'malformed Host')
+  const target = targetOf(method, text.slice(methodEnd + 1, targetEnd), lines.host, scheme)
+  if ('status' in target) return target
+  const framing = framingOf(lines) ?? noBody
+  if ('status' in framing) return framing
+  const empty = framing === noBody
+  if (method === 'CONNECT' && !empty) return fault(400, 'CONNECT with content')
+  if (lines.expect !== undefined && lines.expect !== '100-continue') return fault(417, 'unknown expectation')
+
+  removeNominated(lines.flat, lines.connection)
+  if (lines.trailersWanted) lines.flat.push('te', 'trailers')
+  const options = tokensOf(lines.connection)
+  const upgrade = empty && options.includes('upgrade') ? upgradeOf(lines.upgrade) : undefined
+  return {
+    head: {
+      method,
+      ...target,
+      headers: new HeaderList(lines.flat),
+      ...(upgrade === undefined ? {} : { upgrade }),
+    },
+    framing,
+    keepAlive: !options.includes('close'),
+  }
+}
+
+/** One protocol, and not HTTP/2: whoever speaks that begins with it. A list of several is not for a proxy to choose from. */
+const upgradeOf = (upgrade: string | undefined): string | undefined =>
+  upgrade === undefined || upgrade === '' || upgrade.includes(',') || upgrade === 'h2c' ? undefined : upgrade

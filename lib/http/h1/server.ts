@@ -1,0 +1,191 @@
+import type { ByteStream, BytesUser } from '#hbone'
+import type { Exchange } from '../exchange.ts'
+import { HeaderList } from '../header-list.ts'
+import type { HttpLimits } from '../limits.ts'
+import type { HttpServerConnection, HttpServerEnd } from '../server.ts'
+import { H1Exchange } from './exchange.ts'
+import type { Fault } from './field-lines.ts'
+import { noBody } from './framing.ts'
+import { RequestParser } from './parser.ts'
+import { responseText } from './write-head.ts'
+
+export type H1ServerOptions = Readonly<{
+  limits: HttpLimits
+  scheme: string
+  trailers: boolean
+  onExchange(exchange: Exchange): void
+  onFault?: ((fault: Fault) => void) | undefined
+}>
+
+const nothing = Buffer.alloc(0)
+
+/** Serves HTTP/1.1 on one connection: one request at a time; of pipelined ones those that fit one read wait. */
+export class H1Server implements BytesUser, HttpServerConnection {
+  readonly version = 'HTTP/1.1'
+  readonly stream: ByteStream
+  readonly options: H1ServerOptions
+  readonly #parser: RequestParser
+  readonly #done = Promise.withResolvers<HttpServerEnd>()
+  readonly done = this.#done.promise
+  #exchange: H1Exchange | undefined
+  #timer: NodeJS.Timeout | undefined
+  #timerIs: 'idle' | 'head' | undefined
+  #draining = false
+  /** Our last answer is out, or will be; what still arrives is dropped. */
+  #leaving = false
+  #gone = false
+  #fault: Fault | undefined
+
+  constructor(stream: ByteStream, options: H1ServerOptions) {
+    this.stream = stream
+    this.options = options
+    this.#parser = new RequestParser(options.limits, options.scheme)
+    this.#await('idle')
+    stream.use(this)
+  }
+
+  get exchanges(): number {
+    return this.#exchange === undefined ? 0 : 1
+  }
+
+  // ---- from the stream ----
+
+  bytes(buffer: Buffer, start: number, end: number): number {
+    let at = start
+    while (!this.#leaving) {
+      const exchange = this.#exchange
+      if (exchange !== undefined && !exchange.takes) return at
+      if (exchange === undefined && at === end) break
+      const event = this.#parser.step(buffer, at, end)
+      const from = this.#parser.from
+      at = this.#parser.at
+      if (event === 'more') break
+      if (event === 'head') this.#onHead()
+      else if (event === 'body') exchange?.body.give(buffer, from, at)
+      else if (event === 'end') this.#exchange?.requestEnded(this.#parser.trailers)
+      else this.#onFault()
+    }
+    if (!this.#leaving && this.#exchange === undefined) this.#await(this.#parser.idle ? 'idle' : 'head')
+    return end
+  }
+
+  #onHead(): void {
+    const parsed = this.#parser.head
+    if (parsed === undefined) return
+    this.#await(undefined)
+    // What has no body has ended with its head.
+    if (parsed.framing === noBody) this.#parser.step(nothing, 0, 0)
+    const exchange = new H1Exchange(this, parsed)
+    this.#exchange = exchange
+    this.options.onExchange(exchange)
+  }
+
+  #onFault(): void {
+    const fault = this.#parser.error
+    this.#fault = fault
+    if (fault) this.options.onFault?.(fault)
+    const exchange = this.#exchange
+    const answered = exchange?.responded ?? false
+    this.#exchange = undefined
+    exchange?.broke('protocol-error')
+    if (answered) this.abandon()
+    else this.#refuse(fault?.status ?? 400)
+  }
+
+  #refuse(status: number): void {
+    const head = { status, headers: new HeaderList() }
+    this.stream.text(responseText(head, noBody, { close: true, upgrade: undefined, head: false }))
+    this.leave()
+  }
+
+  ended(): void {
+    const exchange = this.#exchange
+    // A raw body may end on its own; a client that ends before its answer has gone (Envoy does the same).
+    if (exchange?.raw) return exchange.requestEnded(undefined)
+    this.#exchange = undefined
+    exchange?.broke('connection-termination')
+    if (exchange === undefined) this.leave()
+    else this.abandon()
+  }
+
+  drained(): void {
+    this.#exchange?.drained()
+  }
+
+  closed(error: unknown): void {
+    this.#gone = true
+    this.#leaving = true
+    this.#await(undefined)
+    const exchange = this.#exchange
+    this.#exchange = undefined
+    exchange?.broke('connection-termination')
+    this.#done.resolve({ error, fault: this.#fault })
+  }
+
+  // ---- from the exchange ----
+
+  /** The request has somewhere to go: reading goes on. */
+  wanted(): void {
+    this.stream.resume()
+  }
+
+  get closing(): boolean {
+    return this.#draining
+  }
+
+  goRaw(): void {
+    this.#parser.goRaw()
+    this.stream.resume()
+  }
+
+  /** The exchange is over; the next may begin if the connection can carry one. */
+  exchangeEnded(reusable: boolean): void {
+    this.#exchange = undefined
+    if (!reusable || this.#draining) return this.leave()
+    this.#await('idle')
+    this.stream.resume()
+  }
+
+  /** Ends the connection after what was written; a peer that still sends gets to read it. */
+  leave(): void {
+    if (this.#leaving) return
+    this.#leaving = true
+    this.#await(undefined)
+    this.stream.end()
+    this.#timer = setTimeout(() => this.stream.destroy(), this.options.limits.lingerMs).unref()
+    this.stream.resume()
+  }
+
+  /** Ends it so that nobody takes what was written for all there was. */
+  abandon(): void {
+    this.#leaving = true
+    this.#exchange = undefined
+    this.stream.destroy()
+  }
+
+  drain(): void {
+    this.#draining = true
+    if (this.#exchange === undefined && this.#parser.idle) this.leave()
+  }
+
+  destroy(): void {
+    this.abandon()
+  }
+
+  #await(what: 'idle' | 'head' | undefined): void {
+    if (this.#timerIs === what) {
+      if (what === 'idle') this.#timer?.refresh()
+      return
+    }
+    clearTimeout(this.#timer)
+    this.#timerIs = what
+    if (what === undefined || this.#gone) return
+    const { idleMs, headMs } = this.options.limits
+    this.#timer = setTimeout(() => this.#late(what), what === 'idle' ? idleMs : headMs).unref()
+  }
+
+  #late(what: 'idle' | 'head'): void {
+    if (what === 'idle') this.leave()
+    else this.#refuse(408)
+  }
+}

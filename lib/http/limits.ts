@@ -1,0 +1,43 @@
+/** Every number that bounds a connection of HTTP, either role. All may be changed per connection. */
+export type HttpLimits = Readonly<{
+  /** One message head, and the trailers of one message, in bytes as they came. Envoy: 60 KiB, more is 431. */
+  maxHeaderBytes: number
+  /** Envoy: 100, more is 431. */
+  maxHeaderFields: number
+  /** Chunk extensions of one message, which nobody reads (CVE-2024-22019). */
+  maxChunkExtensionBytes: number
+  /** Interim answers before the final one. */
+  maxInterim: number
+  /** From the first byte of a request's head to its last. */
+  headMs: number
+  /** A connection without a request (Envoy: 1 h). */
+  idleMs: number
+  /** How long a peer may take to read our last answer and to close. */
+  lingerMs: number
+  /** HTTP/2: requests that a peer may have open at once. */
+  maxStreams: number
+  /** HTTP/2: what a peer may send of one request, and of all of a connection, before somebody reads it. */
+  streamWindow: number
+  connectionWindow: number
+  /** HTTP/2: bytes of one stream that wait for its peer before the writer has to stop. */
+  maxUnsentBytes: number
+}>
+
+export const defaultHttpLimits: HttpLimits = {
+  maxHeaderBytes: 60 << 10,
+  maxHeaderFields: 100,
+  maxChunkExtensionBytes: 16 << 10,
+  maxInterim: 16,
+  headMs: 60_000,
+  idleMs: 3_600_000,
+  lingerMs: 1_000,
+  maxStreams: 100,
+  streamWindow: 1 << 20,
+  connectionWindow: 2 << 20,
+  maxUnsentBytes: 64 << 10,
+}
+
+export const httpLimitsOf = (given: Partial<HttpLimits> = {}): HttpLimits => ({
+  ...defaultHttpLimits,
+  ...given,
+})

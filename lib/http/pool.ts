@@ -1,0 +1,313 @@
+import type { ByteStream } from '#hbone'
+import { connectHttp, type ConnectHttpOptions } from './connect.ts'
+import type {
+  Body,
+  HttpConnection,
+  HttpVersion,
+  RequestHead,
+  SendFailureReason,
+  SendOptions,
+  SendOutcome,
+} from './exchange.ts'
+import type { HttpLimits } from './limits.ts'
+
+/** What a pool may use for the destinations of one group (Istio: connectionPool, per cluster). */
+export type PoolPolicy = Readonly<{
+  /** Connections, beyond which requests wait; a destination that has none may always open one. */
+  maxConnections: number
+  /** Requests that wait for a connection. */
+  maxPending: number
+  /** Requests on their way, those that wait included. */
+  maxRequests: number
+  /** After so many a connection is closed; 0 for no end. */
+  maxRequestsPerConnection: number
+  /** HTTP/2: requests on one connection at once. */
+  maxConcurrentStreams: number
+  connectMs: number
+  /** How long a connection without a request is kept. */
+  idleMs: number
+}>
+
+/** One place that connections lead to. Requests share connections if and only if their keys are the same. */
+export type PoolDestination = Readonly<{
+  /** All that makes connections different: the endpoint, who we are to it, how it is reached. */
+  key: string
+  /** Whose limits count: a service and port and subset. */
+  group: string
+  version: ConnectHttpOptions['version']
+  policy: PoolPolicy
+  limits?: Partial<HttpLimits>
+  /** Opens the connection, HBONE, TLS and all. */
+  dial(signal: AbortSignal): Promise<ByteStream>
+}>
+
+/** What a group uses at the moment. */
+export type PoolUse = Readonly<{ connections: number; pending: number; requests: number }>
+
+type Group = { connections: number; pending: number; requests: number }
+
+type Waiting = {
+  readonly request: RequestHead
+  readonly body: Body | undefined
+  readonly options: SendOptions
+  readonly settle: (outcome: SendOutcome) => void
+  readonly onAbort: () => void
+}
+
+type Kept = {
+  readonly slot: Slot
+  connection: HttpConnection | undefined
+  served: number
+  active: number
+  /** It is among the free ones. */
+  free: boolean
+  idle: NodeJS.Timeout | undefined
+}
+
+type Slot = {
+  readonly key: string
+  readonly group: Group
+  destination: PoolDestination
+  dialling: number
+  readonly open: Set<Kept>
+  /** Those that may have room; the one that was used last is at the end, and used first, so that the others get old. */
+  readonly free: Kept[]
+  readonly waiting: Waiting[]
+}
+
+/** Many requests at once go over one connection. */
+const isShared = (version: HttpVersion): boolean => version === 'HTTP/2'
+
+const failure = (reason: SendFailureReason, error?: unknown): SendOutcome => ({
+  kind: 'failure',
+  reason,
+  sent: false,
+  error,
+})
+
+/** Connections to upstreams, kept and shared within what a policy allows. What it refuses is an outcome, not an error. */
+export class HttpPool {
+  readonly #slots = new Map<string, Slot>()
+  readonly #groups = new Map<string, Group>()
+  readonly #closing = new AbortController()
+
+  use(group: string): PoolUse {
+    return this.#groups.get(group) ?? { connections: 0, pending: 0, requests: 0 }
+  }
+
+  /** Never rejects. A body that is not sent is discarded. */
+  send(
+    destination: PoolDestination,
+    request: RequestHead,
+    body: Body | undefined,
+    options: SendOptions,
+  ): Promise<SendOutcome> {
+    const group = this.#groupOf(destination.group)
+    const refusal = options.signal.aborted
+      ? failure('local-reset', options.signal.reason)
+      : this.#closing.signal.aborted || group.requests >= destination.policy.maxRequests
+        ? failure('pool-overflow')
+        : undefined
+    if (refusal) return refused(refusal, body)
+    const slot = this.#slotOf(destination, group)
+    const ready = pick(slot)
+    if (ready?.connection) return this.#sendOn(ready, ready.connection, request, body, options)
+    if (group.pending >= destination.policy.maxPending) {
+      this.#forget(slot)
+      return refused(failure('pool-overflow'), body)
+    }
+    return new Promise((settle) => {
+      const onAbort = () => {
+        this.#unqueue(slot, waiting)
+        this.#leave(slot, waiting, failure('local-reset', options.signal.reason))
+        this.#forget(slot)
+      }
+      const waiting: Waiting = { request, body, options, settle, onAbort }
+      options.signal.addEventListener('abort', onAbort, { once: true })
+      slot.waiting.push(waiting)
+      group.pending++
+      group.requests++
+      this.#dialIfNeeded(slot)
+    })
+  }
+
+  #groupOf(name: string): Group {
+    const found = this.#groups.get(name)
+    if (found) return found
+    const group = { connections: 0, pending: 0, requests: 0 }
+    this.#groups.set(name, group)
+    return group
+  }
+
+  #slotOf(destination: PoolDestination, group: Group): Slot {
+    const { key } = destination
+    let slot = this.#slots.get(key)
+    if (slot === undefined) {
+      slot = { key, group, destination, dialling: 0, open: new Set(), free: [], waiting: [] }
+      this.#slots.set(key, slot)
+    }
+    // The policy of the latest request holds.
+    slot.destination = destination
+    return slot
+  }
+
+  /** Nothing is kept for destinations without connections: endpoints come and go. */
+  #forget(slot: Slot): void {
+    if (slot.open.size === 0 && slot.waiting.length === 0 && slot.dialling === 0) this.#slots.delete(slot.key)
+    const { group, destination } = slot
+    if (group.connections === 0 && group.requests === 0) this.#groups.delete(destination.group)
+  }
+
+  #sendOn(
+    kept: Kept,
+    connection: HttpConnection,
+    request: RequestHead,
+    body: Body | undefined,
+    options: SendOptions,
+  ): Promise<SendOutcome> {
+    kept.slot.group.requests++
+    kept.active++
+    kept.served++
+    const { maxRequestsPerConnection } = kept.slot.destination.policy
+    const answer = connection.send(request, body, options)
+    if (maxRequestsPerConnection > 0 && kept.served >= maxRequestsPerConnection) connection.drain()
+    return answer
+  }
+
+  #dialIfNeeded(slot: Slot): void {
+    const { policy, version } = slot.destination
+    const each = isShared(version) ? policy.maxConcurrentStreams : 1
+    while (slot.waiting.length > slot.dialling * each) {
+      const mayDial = slot.group.connections < policy.maxConnections || slot.open.size + slot.dialling === 0
+      if (!mayDial) return
+      void this.#dial(slot)
+    }
+  }
+
+  async #dial(slot: Slot): Promise<void> {
+    slot.dialling++
+    slot.group.connections++
+    const { destination } = slot
+    const late = AbortSignal.timeout(destination.policy.connectMs)
+    try {
+      const stream = await destination.dial(AbortSignal.any([late, this.#closing.signal]))
+      slot.dialling--
+      this.#keep(slot, stream)
+    } catch (error) {
+      slot.dialling--
+      slot.group.connections--
+      const reason = late.aborted ? 'connect-timeout' : 'connect-failure'
+      // As Envoy has it: who waits for this destination hears at once, and may try another.
+      for (const waiting of slot.waiting.splice(0)) this.#leave(slot, waiting, failure(reason, error))
+      this.#forget(slot)
+    }
+  }
+
+  #keep(slot: Slot, stream: ByteStream): void {
+    const { version, limits } = slot.destination
+    const kept: Kept = { slot, connection: undefined, served: 0, active: 0, free: false, idle: undefined }
+    slot.open.add(kept)
+    const owner = {
+      requestEnded: () => this.#requestEnded(kept),
+      closed: () => this.#closed(kept),
+    }
+    kept.connection = connectHttp(stream, { version, owner, ...(limits && { limits }) })
+    this.#offer(kept)
+  }
+
+  /** Gives those that wait to connections that are free. */
+  #serve(slot: Slot): void {
+    for (let first = slot.waiting[0]; first !== undefined; first = slot.waiting[0]) {
+      const ready = pick(slot)
+      if (ready?.connection === undefined) break
+      slot.waiting.shift()
+      this.#stopWaiting(first)
+      slot.group.pending--
+      slot.group.requests--
+      const { settle } = first
+      void this.#sendOn(ready, ready.connection, first.request, first.body, first.options).then(settle)
+    }
+    this.#dialIfNeeded(slot)
+  }
+
+  #requestEnded(kept: Kept): void {
+    kept.active--
+    kept.slot.group.requests--
+    if (kept.connection?.available) this.#offer(kept)
+  }
+
+  #offer(kept: Kept): void {
+    const { slot } = kept
+    if (!kept.free) {
+      kept.free = true
+      slot.free.push(kept)
+    }
+    this.#serve(slot)
+    if (kept.active > 0) return
+    if (kept.idle) kept.idle.refresh()
+    else kept.idle = setTimeout(() => this.#onIdle(kept), slot.destination.policy.idleMs).unref()
+  }
+
+  #onIdle(kept: Kept): void {
+    if (kept.active === 0) kept.connection?.drain()
+    else kept.idle?.refresh()
+  }
+
+  #closed(kept: Kept): void {
+    const { slot } = kept
+    clearTimeout(kept.idle)
+    if (!slot.open.delete(kept)) return
+    slot.group.connections--
+    this.#dialIfNeeded(slot)
+    this.#forget(slot)
+  }
+
+  #stopWaiting({ options, onAbort }: Waiting): void {
+    options.signal.removeEventListener('abort', onAbort)
+  }
+
+  #unqueue(slot: Slot, waiting: Waiting): void {
+    const at = slot.waiting.indexOf(waiting)
+    if (at >= 0) slot.waiting.splice(at, 1)
+  }
+
+  #leave({ group }: Slot, waiting: Waiting, outcome: SendOutcome): void {
+    this.#stopWaiting(waiting)
+    group.pending--
+    group.requests--
+    waiting.body?.discard()
+    waiting.settle(outcome)
+  }
+
+  /** Connections of this destination take no more requests and close after the last: its endpoint has gone, or its identity changed. */
+  drain(key: string): void {
+    for (const { connection } of this.#slots.get(key)?.open ?? []) connection?.drain()
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    this.#closing.abort()
+    for (const slot of this.#slots.values()) {
+      for (const { connection } of slot.open) connection?.destroy()
+    }
+  }
+}
+
+/** A connection that can take a request. */
+function pick({ free, destination }: Slot): Kept | undefined {
+  const most = isShared(destination.version) ? destination.policy.maxConcurrentStreams : 1
+  for (let last = free.at(-1); last !== undefined; last = free.at(-1)) {
+    const usable = last.connection?.available === true && last.active < most
+    if (usable && last.active + 1 < most) return last
+    // It comes back when one of its requests is over.
+    free.pop()
+    last.free = false
+    if (usable) return last
+  }
+  return undefined
+}
+
+function refused(outcome: SendOutcome, body: Body | undefined): Promise<SendOutcome> {
+  body?.discard()
+  return Promise.resolve(outcome)
+}

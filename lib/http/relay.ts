@@ -1,0 +1,39 @@
+import type { Body, BodyReader, BodyWriter, BodyWriterUser, ResetReason } from './exchange.ts'
+import type { HeaderList } from './header-list.ts'
+
+/** Copies a body as it comes, as fast as its writer takes it; what breaks one side breaks the other. */
+export function relay(body: Body, writer: BodyWriter): void {
+  const one = new Relay(body, writer)
+  writer.use(one)
+  body.read(one)
+}
+
+class Relay implements BodyReader, BodyWriterUser {
+  readonly #body: Body
+  readonly #writer: BodyWriter
+
+  constructor(body: Body, writer: BodyWriter) {
+    this.#body = body
+    this.#writer = writer
+  }
+
+  bytes(buffer: Buffer, start: number, end: number): boolean {
+    return this.#writer.write(buffer, start, end)
+  }
+
+  end(trailers: HeaderList | undefined): void {
+    this.#writer.end(trailers)
+  }
+
+  broken(reason: ResetReason): void {
+    this.#writer.reset(reason)
+  }
+
+  drained(): void {
+    this.#body.resume()
+  }
+
+  stopped(): void {
+    this.#body.discard()
+  }
+}

@@ -1,0 +1,181 @@
+import { once } from 'node:events'
+import * as http from 'node:http'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import type { Test } from 'tap'
+import { type ByteStream, socketBytes } from '#hbone'
+import {
+  type Exchange,
+  HeaderList,
+  type HttpLimits,
+  HttpPool,
+  type HttpServerConnection,
+  type HttpServerEnd,
+  type ServeHttpOptions,
+  type PoolDestination,
+  type PoolPolicy,
+  relay,
+  serveHttp,
+} from '#http'
+
+export const policy: PoolPolicy = {
+  maxConnections: 100,
+  maxPending: 1000,
+  maxRequests: 10_000,
+  maxRequestsPerConnection: 0,
+  maxConcurrentStreams: 100,
+  connectMs: 20_000,
+  idleMs: 60_000,
+}
+
+const portOf = (server: Server): number => {
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+/** Listens on a free port until the test is over. */
+export async function listen(t: Test, server: Server): Promise<number> {
+  const sockets = new Set<Socket>()
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined)
+    socket.on('close', () => sockets.delete(socket))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    for (const socket of sockets) socket.destroy()
+  })
+  return portOf(server)
+}
+
+export async function dial(port: number): Promise<Socket> {
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  await once(socket, 'connect')
+  return socket
+}
+
+export const dialBytes =
+  (port: number) =>
+  async (_signal: AbortSignal): Promise<ByteStream> =>
+    socketBytes(await dial(port))
+
+export type Serving = Readonly<{
+  port: number
+  connections: readonly HttpServerConnection[]
+  ends: readonly HttpServerEnd[]
+}>
+
+/** Our server on a plain socket. */
+export async function serve(
+  t: Test,
+  version: ServeHttpOptions['version'],
+  onExchange: (exchange: Exchange) => void,
+  limits: Partial<HttpLimits> = {},
+): Promise<Serving> {
+  const connections: HttpServerConnection[] = []
+  const ends: HttpServerEnd[] = []
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    const one = serveHttp(socketBytes(socket), {
+      version,
+      scheme: 'http',
+      limits,
+      onExchange,
+      trailers: true,
+    })
+    connections.push(one)
+    void one.done.then((end) => ends.push(end))
+  })
+  return { port: await listen(t, server), connections, ends }
+}
+
+export const destinationOf = (
+  port: number,
+  version: ServeHttpOptions['version'],
+  changed: Partial<PoolPolicy> = {},
+): PoolDestination => ({
+  key: `${port}`,
+  group: 'group',
+  version,
+  policy: { ...policy, ...changed },
+  dial: dialBytes(port),
+})
+
+/** A proxy of ours before `upstream`; the pool is the caller's to look at. */
+export async function proxyTo(
+  t: Test,
+  upstream: number,
+  versions: readonly [downstream: ServeHttpOptions['version'], upstream: ServeHttpOptions['version']],
+  limits: Partial<HttpLimits> = {},
+): Promise<Serving & { pool: HttpPool; exchanges: readonly Exchange[] }> {
+  const pool = new HttpPool()
+  t.teardown(() => pool.close())
+  const exchanges: Exchange[] = []
+  const destination = { ...destinationOf(upstream, versions[1]), limits }
+  const serving = await serve(
+    t,
+    versions[0],
+    (exchange) => {
+      exchanges.push(exchange)
+      void forward(pool, destination, exchange)
+    },
+    limits,
+  )
+  return { ...serving, pool, exchanges }
+}
+
+export async function forward(pool: HttpPool, destination: PoolDestination, exchange: Exchange) {
+  const onInform = exchange.inform.bind(exchange)
+  const outcome = await pool.send(destination, exchange.request, exchange.body, {
+    signal: exchange.gone,
+    onInform,
+  })
+  if (outcome.kind === 'response') {
+    relay(outcome.response.body, exchange.respond(outcome.response.head, 'follows'))
+    return
+  }
+  if (exchange.responded) return
+  const headers = HeaderList.of({ 'x-reason': outcome.reason })
+  exchange.respond({ status: 503, headers }, 'none')
+}
+
+export type Answer = Readonly<{
+  status: number
+  headers: http.IncomingHttpHeaders
+  trailers: NodeJS.Dict<string>
+  body: Buffer
+}>
+
+/** One request by Node's own client. */
+export function ask(port: number, o: http.RequestOptions & { body?: Buffer | string } = {}): Promise<Answer> {
+  const { body, ...options } = o
+  return new Promise((resolve, reject) => {
+    const request = http.request({ port, host: '127.0.0.1', ...options }, (response) => {
+      const parts: Buffer[] = []
+      response.on('data', (part: Buffer) => parts.push(part))
+      response.on('error', reject)
+      response.on('end', () =>
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: response.headers,
+          trailers: response.trailers,
+          body: Buffer.concat(parts),
+        }),
+      )
+    })
+    request.on('error', reject)
+    request.end(body)
+  })
+}
+
+/** Sends bytes and gives back all that comes until the other end closes. */
+export async function raw(port: number, bytes: string | Buffer, end = false): Promise<string> {
+  const socket = await dial(port)
+  const parts: Buffer[] = []
+  socket.on('data', (part: Buffer) => parts.push(part))
+  socket.on('error', () => undefined)
+  socket.write(bytes)
+  if (end) socket.end()
+  await once(socket, 'close').catch(() => undefined)
+  return Buffer.concat(parts).toString('latin1')
+}
