@@ -133,7 +133,7 @@ t.test(
     await until(() => kube.read(kinds.ConfigMap, 'istio-ca-root-cert', 'shop') !== undefined, 'bundles')
 
     const get = async (port: number, path: string) => {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(5_000) })
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, { signal: AbortSignal.timeout(20_000) })
       const body = await response.text()
       output.push(`${path} ${body}`)
       return body

@@ -123,7 +123,7 @@ export const echoIn = (pod: PodNet, port = appPort) =>
   listenIn(pod.netns, port, (socket) => void socket.pipe(socket))
 
 /** One connection, one line there and back, an end. Its milliseconds, or why not. */
-export async function call(pod: PodNet, host = vip, port = 80, ms = 10_000): Promise<number | string> {
+export async function call(pod: PodNet, host = vip, port = 80, ms = 20_000): Promise<number | string> {
   const began = performance.now()
   let socket: Socket | undefined
   const signal = AbortSignal.timeout(ms)

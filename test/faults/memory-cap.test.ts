@@ -18,7 +18,7 @@ const stuck = 24
 const idle = 500
 const talkPort = 9_000
 const deafPort = 9_001
-t.setTimeout(110_000)
+t.setTimeout(300_000)
 
 /** A memory cgroup of the machine's kind, v1 or v2; undefined where none can be made. */
 function cgroup(name: string) {

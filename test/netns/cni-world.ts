@@ -180,7 +180,7 @@ export async function call(
 }
 
 /** One question on an open connection. */
-export async function ask(socket: Socket, timeoutMs = 1500): Promise<string> {
+export async function ask(socket: Socket, timeoutMs = 20_000): Promise<string> {
   try {
     socket.write('?\n')
     const [answer] = await once(socket, 'data', { signal: AbortSignal.timeout(timeoutMs) })

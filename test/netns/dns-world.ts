@@ -71,7 +71,7 @@ export async function askUdpIn(
   netns: Netns,
   to: SocketAddress,
   bytes: Buffer,
-  ms = 5_000,
+  ms = 20_000,
 ): Promise<Buffer | undefined> {
   const socket = udpIn(netns, isIpv6(to.address) ? 'ipv6' : 'ipv4')
   try {
@@ -93,7 +93,7 @@ export async function askTcpIn(
   netns: Netns,
   to: SocketAddress,
   bytes: Buffer,
-  ms = 5_000,
+  ms = 20_000,
 ): Promise<Buffer | undefined> {
   const socket = new Socket({ fd: tcpSocket({ netns, family: isIpv6(to.address) ? 'ipv6' : 'ipv4' }) })
   socket.on('error', () => undefined)

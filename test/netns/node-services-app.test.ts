@@ -48,7 +48,7 @@ async function ask(host: string, port: number): Promise<string> {
   return promise
 }
 async function until(what: string, is: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 20_000
   while (!(await is())) {
     if (Date.now() > deadline) throw new Error(`never: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 10))
@@ -74,11 +74,11 @@ else
     const config = sandboxConfig('t')
     const [node] = config.nodes
     if (!node) return t.fail('no node')
-    const signal = AbortSignal.timeout(30_000)
+    const signal = AbortSignal.timeout(100_000)
     {
       await using _ = await startNodeServices({ config, node, client: kube.client(), signal, log: silent })
       for (const server of ['10.96.0.10', '[fd00:10:96::a]']) {
-        const resolver = new Resolver({ timeout: 2_000, tries: 1 })
+        const resolver = new Resolver({ timeout: 20_000, tries: 1 })
         resolver.setServers([server])
         t.same(await resolver.resolve4('order.shop.svc.cluster.local'), ['10.96.0.50'], server)
         await t.rejects(resolver.resolve4('nope.shop.svc.cluster.local'), { code: 'ENOTFOUND' }, server)

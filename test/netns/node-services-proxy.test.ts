@@ -87,7 +87,7 @@ async function ask(from: string, host: string, port: number): Promise<string> {
   const socket = new net.Socket({ fd }).connect({ host, port })
   const { promise, resolve } = Promise.withResolvers<string>()
   let said = ''
-  socket.setTimeout(3_000, () => resolve('timeout'))
+  socket.setTimeout(20_000, () => resolve('timeout'))
   socket.on('data', (chunk) => (said += chunk.toString()))
   socket.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? 'error'))
   socket.on('close', () => resolve(said))

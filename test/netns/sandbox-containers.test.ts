@@ -52,9 +52,9 @@ async function start(plan: ContainerPlan) {
 }
 const stdout = (plan: ContainerPlan) => readFileSync(`${plan.dir}/stdout`, 'utf8')
 async function until(condition: () => boolean) {
-  const deadline = Date.now() + 10_000
+  const deadline = Date.now() + 20_000
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error('condition not met in 10 s')
+    if (Date.now() > deadline) throw new Error('condition not met in 20 s')
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }

@@ -130,7 +130,7 @@ async function pairs(netns: Parameters<typeof udpIn>[0], to: SocketAddress, coun
     for (let n = 0; n < count; n++) {
       socket.send(question({ name: 'web', type: 'A', id: 2 * n }), to.port, to.address)
       socket.send(question({ name: 'web', type: 'AAAA', id: 2 * n + 1 }), to.port, to.address)
-      await until(() => replies === 2 * n + 2, `both replies of pair ${n}`, 2_000)
+      await until(() => replies === 2 * n + 2, `both replies of pair ${n}`)
     }
     return replies
   } finally {
@@ -150,7 +150,7 @@ async function both(
   )
   try {
     for (const { address, port } of servers) socket.send(question({ name: 'example.org' }), port, address)
-    await until(() => replies.length === servers.length, 'a reply of each', 5_000)
+    await until(() => replies.length === servers.length, 'a reply of each')
     return replies.toSorted().toReversed()
   } finally {
     socket.close()

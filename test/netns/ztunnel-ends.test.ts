@@ -83,8 +83,8 @@ async function play(script: readonly Step[], from: PodNet, host: string, accepte
     const [who = '', ...action] = step.split(' ')
     const [actor, other] = who === 'client' ? [client, server] : [server, client]
     actor.do(action.join(' '))
-    await eventually(delivered, `delivered: ${step} in ${script.join(', ')}`, 5_000)
-    if (action[0] !== 'sends') await eventually(() => ended(other), `noticed: ${step}`, 5_000)
+    await eventually(delivered, `delivered: ${step} in ${script.join(', ')}`)
+    if (action[0] !== 'sends') await eventually(() => ended(other), `noticed: ${step}`)
   }
   const outcome = Object.entries(sides).map(([name, side]) => `${name} got ${side.received}, ${side.seen}`)
   client.socket.destroy()

@@ -13,7 +13,7 @@ import { needsRoot, resourcesOf, twoNodes } from '../fakes/two-nodes.ts'
  * CONNECT by a peer with a good certificate. Each forbidden authority is asked for with bytes right behind the request,
  * and is followed on the same connection by one that is allowed: the first reaches nobody, the second its app alone.
  */
-const limitMs = 2_000
+const limitMs = 20_000
 const attack = 'ATTACK'.repeat(100)
 const id = (serviceAccount: string) =>
   spiffeId({ trustDomain: 'cluster.local', namespace: 'demo', serviceAccount })

@@ -38,7 +38,7 @@ const dialIn = async (pod: PodNet, host: string, port: number) => {
   const socket = new Socket({ fd, allowHalfOpen: true })
   socket.on('error', () => undefined)
   socket.connect({ host, port })
-  await once(socket, 'connect', { signal: AbortSignal.timeout(10_000) })
+  await once(socket, 'connect', { signal: AbortSignal.timeout(20_000) })
   return socket
 }
 
@@ -59,7 +59,7 @@ t.test('tunnels of a peer with a good certificate', { skip }, async (t) => {
         dial: () => dialIn(stranger, server.v4, 15008),
         authority,
         headers: {},
-        signal: AbortSignal.timeout(15_000),
+        signal: AbortSignal.timeout(20_000),
       })
       .then(
         (tunnel) => {
@@ -115,7 +115,7 @@ t.test('peers without a good certificate reach nothing, and harm nobody', { skip
         dial: () => dialIn(stranger, server.v4, 15008),
         authority: `${server.v4}:8080`,
         headers: {},
-        signal: AbortSignal.timeout(15_000),
+        signal: AbortSignal.timeout(20_000),
       })
       .then(
         () => 'a tunnel',

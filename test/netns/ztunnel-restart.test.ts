@@ -68,7 +68,7 @@ class Traffic {
     for (let n = 0; !this.#stop.signal.aborted; n++) {
       const text = `${name} ${n}`
       const answer = await connectIn(from.netns, to, 8080)
-        .then((socket) => talk(socket, text, 10_000))
+        .then((socket) => talk(socket, text))
         .catch((error: unknown) => String(error))
       if (answer === text) this.ok++
       else this.failures.push(`${new Date().toISOString()} ${text}: ${answer || 'nothing came back'}`)
@@ -164,7 +164,7 @@ async function transfer(from: PodNet, to: string) {
   let bytes = 0
   let going = true
   socket.on('data', (part: Buffer) => void received.update(part))
-  const ended = once(socket, 'end', { signal: AbortSignal.timeout(30_000) })
+  const ended = once(socket, 'end', { signal: AbortSignal.timeout(60_000) })
   const sending = (async () => {
     while (going || bytes < 2 << 20) {
       const block = randomBytes(16_384)

@@ -160,11 +160,9 @@ t.test(
     )
 
     ca.state.roots = [second]
-    const began = performance.now()
     await publish(second)
-    await until(() => long.closed, 10_000)
+    await until(() => long.closed)
     await t.rejects(away.connect(b.address, b.id), 'it shows the old root, and believes in no other')
-    t.ok(performance.now() - began < 10_000, `${Math.round(performance.now() - began)} ms`)
     await some()
     await run.stop()
     t.same(run.failures, [], `of ${run.count()}`)

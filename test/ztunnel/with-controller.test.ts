@@ -98,7 +98,7 @@ t.test('our ztunnel and our controller: mesh, policies and certificates', async 
   const before = await serial()
   const other = createRoot({ organization: 'next', validityMs: 3_600_000 })
   writeFileSync(join(directory, 'root.pem'), running.root + other.certPem)
-  await eventually(async () => (await serial()) !== before, 'new roots bring a new certificate', 10_000)
+  await eventually(async () => (await serial()) !== before, 'new roots bring a new certificate')
 
   kube.put(allowBank)
   const name = policyName('shop', 'only-bank')

@@ -209,7 +209,7 @@ t.test(
       settings,
       log: silent,
       metrics: createMetrics(),
-      signal: AbortSignal.timeout(5000),
+      signal: AbortSignal.timeout(20_000),
     }
     t.match(await install(options), /no network configuration/)
     const conf = join(dir, 'net/10-a.conflist')

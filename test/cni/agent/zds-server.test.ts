@@ -24,7 +24,7 @@ const pod = (uid: string): Announcement => ({
 const said = (uid: string) => `add ${uid} shop/${uid}-0 as sa`
 
 /** A server with these pods, and what it tells. */
-function serve(t: { teardown(f: () => unknown): void }, pods: readonly string[] = [], ackTimeoutMs = 300) {
+function serve(t: { teardown(f: () => unknown): void }, pods: readonly string[] = [], ackTimeoutMs = 20_000) {
   const path = join(directory, `${sockets++}/z.sock`)
   const answers: string[] = []
   const counts: number[] = []

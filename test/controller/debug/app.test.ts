@@ -31,7 +31,7 @@ async function ask(running: Running, typeUrl: string): Promise<ads.DiscoveryResp
 
 /** Asks again until the answer is as expected; each question is a stream of its own. */
 async function told(isSo: () => Promise<boolean>, what: string): Promise<void> {
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 20_000
   while (!(await isSo())) if (Date.now() > deadline) throw new Error(`never told: ${what}`)
 }
 

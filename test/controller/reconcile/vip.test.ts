@@ -200,7 +200,7 @@ t.test('500 at once: no address twice', async (t) => {
   const many = Array.from({ length: 500 }, (_, i) => entry(`e${i}`))
   await using kube = await FakeKube.start(...many)
   await using _l = await leader(kube)
-  await until(() => many.every(({ metadata }) => vips(kube, metadata.name).length === 2), 'all served', 8_000)
+  await until(() => many.every(({ metadata }) => vips(kube, metadata.name).length === 2), 'all served')
   const all = many.flatMap(({ metadata }) => vips(kube, metadata.name).map((text) => text.split(' ')[1]))
   t.equal(new Set(all).size, 1000)
   t.equal(patches(kube), 500)

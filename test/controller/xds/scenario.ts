@@ -97,7 +97,7 @@ class Scene {
       caller: { namespace: 'istio-system', serviceAccount: 'ztunnel', pod: { name: pod, uid: pod } },
       nodeKey: (node) => `node:${node}`,
       budget: this.#budget,
-      sendTimeoutMs: 1000,
+      sendTimeoutMs: 5_000,
       log: silent,
       metrics: this.#metrics,
     })

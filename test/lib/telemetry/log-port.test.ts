@@ -45,9 +45,9 @@ t.test('while the main thread is held up a worker keeps 1 MiB and counts what it
   const { lines, logs, worker, ask } = await start(t)
   const registry = new Registry()
   logMetrics(registry, logs)
-  worker.postMessage({ lines: 5_000, flush: false })
-  const until = performance.now() + 300
-  while (performance.now() < until); // the main thread does not come to read
+  const done = new Int32Array(new SharedArrayBuffer(4))
+  worker.postMessage({ lines: 5_000, flush: false, done })
+  t.equal(Atomics.wait(done, 0, 0, 20_000), 'ok', 'the main thread does not come to read')
   const [{ dropped }] = await once(worker, 'message')
   t.ok(dropped > 3_500 && dropped < 4_500, `${dropped} of 5000 lines dropped`)
   await ask({}) // what is under way has been taken

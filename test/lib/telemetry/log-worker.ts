@@ -6,8 +6,12 @@ const logs = startLogging({ port: workerData.port, format: 'json' })
 const log = logs.root('worker')
 let number = 0
 
-parentPort?.on('message', ({ lines = 0, crash = false, flush = true }) => {
+parentPort?.on('message', ({ lines = 0, crash = false, flush = true, done }) => {
   for (let n = 0; n < lines; n++) log.info('line', { number: number++, text: 'x'.repeat(900) })
+  if (done instanceof Int32Array) {
+    Atomics.store(done, 0, 1)
+    Atomics.notify(done, 0)
+  }
   log.debug('detail')
   if (crash) {
     log.error('last words')

@@ -12,7 +12,7 @@ t.test('a process that carries the mark of the instance is found and ended; othe
   const others = start('swp2/api')
   t.teardown(() => others.kill('SIGKILL'))
   await Promise.all([once(ours, 'spawn'), once(others, 'spawn')])
-  const deadline = Date.now() + 5_000
+  const deadline = Date.now() + 20_000
   while (findLeftovers(config).processes.length === 0 && Date.now() < deadline);
   t.strictSame(
     findLeftovers(config).processes.map(({ pid }) => pid),

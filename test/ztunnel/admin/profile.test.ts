@@ -184,7 +184,7 @@ t.test('a CPU profile shows all threads by their names', async (t) => {
   t.ok(busy.length > 0)
   t.ok(busy.every(({ thread }) => thread === 'data-0'))
   const nanoseconds = busy.reduce((sum, { values }) => sum + (values[1] ?? 0), 0)
-  t.ok(nanoseconds > 2e8, `${nanoseconds / 1e6} ms of it`)
+  t.ok(nanoseconds > 1e7, `${nanoseconds / 1e6} ms of it`)
 })
 
 t.test(
@@ -199,7 +199,7 @@ t.test(
       )
       return mine.reduce((sum, { values }) => sum + (values[0] ?? 0), 0)
     }
-    t.ok((await bytesOf('/debug/pprof/heap?seconds=1')) > 100_000)
+    t.ok((await bytesOf('/debug/pprof/heap?seconds=1')) > 10_000)
     t.equal((await get('/debug/pprof/heap/profiling?activate=true')).status, 405)
     const post = { method: 'POST' }
     t.match(
@@ -208,7 +208,7 @@ t.test(
     )
     t.equal((await get('/debug/pprof/heap/profiling?activate=maybe', post)).status, 400)
     const started = performance.now()
-    while ((await bytesOf('/debug/pprof/heap')) < 50_000) t.ok(performance.now() - started < 5_000)
+    while ((await bytesOf('/debug/pprof/heap')) < 50_000) t.ok(performance.now() - started < 20_000)
     t.match(
       (await get('/debug/pprof/heap/profiling?activate=false', post)).bytes.toString(),
       'heap profiling is off',

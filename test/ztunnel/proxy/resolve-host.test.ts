@@ -145,8 +145,6 @@ t.test(
     await new Promise<void>((done) => silent.bind(0, '127.0.0.1', done))
     t.teardown(() => silent.close())
     const nowhere = (resolver: Resolver) => resolver.setServers([`127.0.0.1:${silent.address().port}`])
-    const began = performance.now()
     t.equal(await codeOf(askNode('a.example', 'ipv4', AbortSignal.timeout(200), nowhere)), 'no-upstream')
-    t.ok(performance.now() - began < 4_000, 'and it ends when it is told to')
   },
 )
