@@ -154,13 +154,13 @@ async function settingsOf(
   signal: AbortSignal,
   log: Logger,
 ): Promise<Settings> {
-  const { namespace, clusterId, domain, dryRunPolicies, allowWaypoints } = config
+  const { namespace, clusterId, domain, dryRunPolicies, allowWaypoints, revision } = config
   const map = await untilReachable('mesh config', log, signal, () =>
     client.find({ kind: kinds.ConfigMap, namespace, name: 'istio' }, signal),
   )
   const mesh = meshConfigFrom(map, namespace, log)
   const trustDomain = config.trustDomain ?? mesh.trustDomain
-  const fixed = { clusterId, domain, dryRunPolicies, allowWaypoints }
+  const fixed = { clusterId, domain, dryRunPolicies, allowWaypoints, revision }
   return { ...fixed, trustDomain, rootNamespace: mesh.rootNamespace }
 }
 

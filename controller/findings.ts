@@ -1,46 +1,81 @@
-import type { Change, Condition } from '#kube'
+import type { Change, Collection, Condition, Pod } from '#kube'
 import type { Logger } from '#telemetry'
-import type { Inputs, Mesh } from './collections/index.ts'
+import { bindingOf, type Inputs, type Mesh, type Settings } from './collections/index.ts'
+
+/** What is written but not enforced is said in the log too, for objects without a status and for readers without rights. */
+export function logFindings(inputs: Inputs, mesh: Mesh, settings: Settings, log: Logger): Disposable {
+  const stack = new DisposableStack()
+  const { policies } = mesh
+  const asWritten = ({ reason }: Condition) => reason === 'Accepted'
+  const say = (kind: string, conditions: Collection<readonly Condition[]>, isFine: typeof asWritten) =>
+    stack.use(conditions.subscribe(newConditions(kind, isFine, log)))
+  say('AuthorizationPolicy', policies.policyConditions, asWritten)
+  say('PeerAuthentication', policies.peerConditions, asWritten)
+  say('ServiceEntry', mesh.entryConditions, isWellServed)
+  say('WorkloadEntry', mesh.machineConditions, isWellServed)
+  stack.use(inputs.pods.subscribe((changes) => waypointsOfPods(changes, inputs, mesh, log)))
+  stack.use(
+    mesh.looseNamespaces.subscribe((changes) => {
+      for (const { key, row } of changes)
+        if (row !== undefined)
+          log.warn('a namespace asks for a waypoint that it cannot have; its traffic stays at L4', {
+            namespace: key,
+            waypoint: row.reference,
+            reason: row.reason,
+            why: row.why,
+          })
+    }),
+  )
+  stack.use(mesh.hiddenNamespaces.subscribe((changes) => ofRoot(changes, settings, log)))
+  return stack
+}
+
+const isWellServed = ({ type, status, message = '' }: Condition): boolean =>
+  type === 'istio.io/VisibilityApplied'
+    ? !message.includes('exportTo of single')
+    : type === 'istio.io/WaypointBound' && status === 'True'
+
+const newConditions =
+  (kind: string, isFine: (condition: Condition) => boolean, log: Logger) =>
+  (changes: readonly Change<readonly Condition[]>[]) => {
+    for (const { key, old = [], row = [] } of changes)
+      for (const condition of row) {
+        const { type, reason, message } = condition
+        if (isFine(condition) || old.some((before) => before.type === type && before.message === message))
+          continue
+        log.warn('not served or enforced as written', { kind, key, type, reason, message })
+      }
+  }
 
 const useWaypoint = 'istio.io/use-waypoint'
 
-/** What is written but not enforced is said in the log too, for objects without a status and for readers without rights. */
-export function logFindings(inputs: Inputs, { policies, serviceEntries }: Mesh, log: Logger): Disposable {
-  const stack = new DisposableStack()
-  const notAsWritten = (kind: string) => (changes: readonly Change<readonly Condition[]>[]) => {
-    for (const { key, old = [], row = [] } of changes)
-      for (const { type, reason, message } of row) {
-        if (reason === 'Accepted' || old.some((before) => before.message === message)) continue
-        log.warn('policy not enforced as written', { kind, policy: key, type, reason, message })
-      }
+/** A pod has no status of ours: said when its own label is new. */
+function waypointsOfPods(
+  changes: readonly Change<Pod>[],
+  { namespaces }: Inputs,
+  { waypoints }: Mesh,
+  log: Logger,
+): void {
+  const now = { one: <T>(from: Collection<T>, key: string) => from.get(key) }
+  for (const { key, old, row } of changes) {
+    const label = row?.metadata.labels?.[useWaypoint]
+    if (row === undefined || label === undefined || label === old?.metadata.labels?.[useWaypoint]) continue
+    const binding = bindingOf(row, { kind: 'workload' }, now, { waypoints, namespaces })
+    if (binding.kind !== 'unbound') continue
+    const { reference: waypoint, reason, why } = binding
+    log.warn('a pod asks for a waypoint that it has not', { pod: key, waypoint, reason, why })
   }
-  stack.use(policies.policyConditions.subscribe(notAsWritten('AuthorizationPolicy')))
-  stack.use(policies.peerConditions.subscribe(notAsWritten('PeerAuthentication')))
-  stack.use(
-    serviceEntries.subscribe((changes) => {
-      for (const { key, old, row } of changes)
-        for (const problem of row?.problems ?? [])
-          if (old?.problems.includes(problem) !== true)
-            log.warn('ServiceEntry not served as written', { key, problem })
-    }),
-  )
-  const waypointLabel =
-    (kind: string) =>
-    (changes: readonly Change<{ metadata: { labels?: Readonly<Record<string, string>> } }>[]) => {
-      for (const { key, old, row } of changes) {
-        const waypoint = row?.metadata.labels?.[useWaypoint]
-        if (!waypoint || waypoint === 'none' || waypoint === old?.metadata.labels?.[useWaypoint]) continue
-        log.warn(
-          'waypoint asked for; this release brings no waypoint program, so traffic stays at L4 unless another serves it',
-          {
-            kind,
-            key,
-            waypoint,
-          },
-        )
-      }
-    }
-  stack.use(inputs.pods.subscribe(waypointLabel('Pod')))
-  stack.use(inputs.namespaces.subscribe(waypointLabel('Namespace')))
-  return stack
+}
+
+/** Istio knows no exception, so this is easily done by mistake: everything mesh-wide is gone. */
+function ofRoot(
+  changes: readonly Change<true>[],
+  { rootNamespace }: Pick<Settings, 'rootNamespace'>,
+  log: Logger,
+): void {
+  for (const { key, row } of changes)
+    if (key === rootNamespace && row !== undefined)
+      log.error('discoverySelectors leave out the root namespace: policies of the whole mesh do not hold', {
+        rootNamespace: key,
+      })
 }

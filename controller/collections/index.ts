@@ -30,7 +30,8 @@ import type { Settings } from './settings.ts'
 import { hiddenNamespaces } from './visibility.ts'
 import { allowingWaypoints, type Behind, behind } from './waypoint-allowances.ts'
 import { boundService, boundWorkload, type WithWaypoints } from './waypoint-fields.ts'
-import { type WaypointReference, waypointReferences } from './waypoint-references.ts'
+import type { Unbound } from './waypoint-binding.ts'
+import { looseNamespaces, type WaypointReference, waypointReferences } from './waypoint-references.ts'
 import { type Waypoint, waypointsFrom } from './waypoints.ts'
 import { readMachine } from './workload-entry.ts'
 import { endpointWorkloads, localityOf, podWorkload, type WorkloadContext } from './workloads.ts'
@@ -55,6 +56,8 @@ export {
   type LiveSettings,
   type Settings,
 } from './settings.ts'
+/** Which waypoint an object has, or why none. */
+export { bindingOf, type Unbound } from './waypoint-binding.ts'
 export type { WaypointReference } from './waypoint-references.ts'
 export { isTerminal } from './workloads.ts'
 
@@ -75,6 +78,8 @@ export type Mesh = Readonly<{
   waypoints: Collection<Waypoint>
   /** Services that ask for one. */
   waypointReferences: Collection<WaypointReference>
+  /** Namespaces whose label names a waypoint that they cannot have, and why. */
+  looseNamespaces: Collection<Unbound>
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
   authorizations: Collection<MeshResource>
@@ -87,7 +92,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const options = log === undefined ? {} : { log }
   const indexes = indexesOf(inputs)
   const hidden = hiddenNamespaces(inputs)
-  const ours = ourObjects(inputs, hidden)
+  const ours = ourObjects(inputs, hidden, settings)
   const waypoints = waypointsFrom({ ...inputs, ...ours }, settings)
   const localities = derive('Localities', inputs.nodes, localityOf, options)
   const entries = entriesFrom(inputs, ours, log)
@@ -105,6 +110,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     hiddenNamespaces: hidden,
     waypoints,
     waypointReferences: waypointReferences(ours, bases),
+    looseNamespaces: looseNamespaces(bases, hidden),
     machineConditions: machineConditions(ours, bases, options),
     addresses: join('Addresses', [
       encoded('WorkloadAddresses', workloads, addressOfWorkload),

@@ -10,6 +10,8 @@ export type Settings = Readonly<{
   rootNamespace: string
   /** Send policies marked dry-run; only ztunnels from 1.29 on know that these are not to be enforced. */
   dryRunPolicies: boolean
+  /** Ours among several controllers of a cluster: objects of Istio's kinds whose label names another do not exist for us. */
+  revision: string
   /** Workloads behind a waypoint name a policy that allows it, and so refuse whoever does not come through it. */
   allowWaypoints: boolean
 }>
@@ -34,6 +36,7 @@ export const defaultLiveSettings: LiveSettings = {
 
 export const labels = {
   network: 'topology.istio.io/network',
+  revision: 'istio.io/rev',
   useWaypoint: 'istio.io/use-waypoint',
   /** Of the pods of a Gateway. */
   gatewayName: 'gateway.networking.k8s.io/gateway-name',

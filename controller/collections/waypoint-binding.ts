@@ -10,7 +10,7 @@ export type UnboundReason =
   | 'AttachmentDenied'
   | 'UnsupportedTrafficType'
   | 'CrossNamespaceWaypointForbidden'
-type Unbound = Readonly<{ kind: 'unbound'; reference: string; reason: UnboundReason; why: string }>
+export type Unbound = Readonly<{ kind: 'unbound'; reference: string; reason: UnboundReason; why: string }>
 /** Which waypoint an object has. */
 export type Binding =
   | Readonly<{ kind: 'none' }>
@@ -25,6 +25,8 @@ export type Binding =
 
 /** What is bound: traffic to a service, or traffic to the address of a workload. */
 export type Target = Readonly<{ kind: 'workload' } | { kind: 'service'; seenInNamespaceOnly?: boolean }>
+/** Who does not want to be told of changes asks without being remembered. */
+export type FetchOne = Pick<Fetch, 'one'>
 type Context = Readonly<{ waypoints: Collection<Waypoint>; namespaces: Collection<Namespace> }>
 
 const none: Binding = { kind: 'none' }
@@ -38,7 +40,7 @@ const neverBound: readonly (string | undefined)[] = [
  * The waypoint of an object: its own label says, and only without one its namespace's. An own label that leads nowhere
  * never falls back to the namespace's: traffic stays at L4, and a condition says why.
  */
-export function bindingOf(object: KubeObject, target: Target, fetch: Fetch, context: Context): Binding {
+export function bindingOf(object: KubeObject, target: Target, fetch: FetchOne, context: Context): Binding {
   const own = object.metadata.labels ?? {}
   if (neverBound.includes(own['gateway.istio.io/managed'])) return none
   if (target.kind === 'workload' && waypointRunBy(object, fetch, context.waypoints) !== undefined) return none
@@ -75,7 +77,7 @@ function referenceIn(
 /** The waypoint that a pod, or a machine, is an instance of. */
 export function waypointRunBy(
   { metadata }: KubeObject,
-  fetch: Fetch,
+  fetch: FetchOne,
   waypoints: Collection<Waypoint>,
 ): Waypoint | undefined {
   const gateway = metadata.labels?.[labels.gatewayName]
@@ -90,7 +92,7 @@ function reach(
   reference: string,
   object: KubeObject,
   target: Target,
-  fetch: Fetch,
+  fetch: FetchOne,
   { waypoints, namespaces }: Context,
 ): Reached {
   const unbound = (reason: UnboundReason, why: string): Reached => ({

@@ -1,7 +1,7 @@
 import { type Collection, type Condition, derive, type Fetch, type KubeObject } from '#kube'
 import { nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
-import { type Binding, bindingOf, type Target } from './waypoint-binding.ts'
+import { type Binding, bindingOf, type Target, type Unbound } from './waypoint-binding.ts'
 import { ingressGoesThrough, type WithWaypoints } from './waypoint-fields.ts'
 
 /** An object that asks for a waypoint, and the condition that tells its owner what came of it. */
@@ -20,6 +20,21 @@ export const waypointReferences = (
   derive('WaypointReferences', services, (service, fetch) =>
     referenceOf(service, { kind: 'service' }, fetch, context),
   )
+
+/**
+ * Namespaces whose label names a waypoint that they cannot have, by their name: a mistake there would show only on each
+ * Service, and nowhere where there is none.
+ */
+export const looseNamespaces = (
+  { inputs: { namespaces }, waypoints }: WithWaypoints,
+  hidden: Collection<true>,
+): Collection<Unbound> =>
+  derive('LooseNamespaces', namespaces, ({ metadata: { name = '', labels } }, fetch) => {
+    if (fetch.one(hidden, name) !== undefined) return undefined
+    const object = { metadata: { namespace: name, ...(labels ? { labels } : {}) } }
+    const binding = bindingOf(object, { kind: 'service' }, fetch, { waypoints, namespaces })
+    return binding.kind === 'unbound' && binding.reason !== 'UnsupportedTrafficType' ? binding : undefined
+  })
 
 /** Undefined: it asks for none. */
 export function referenceOf(
