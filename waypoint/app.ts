@@ -1,4 +1,3 @@
-import type { ListenOptions } from 'node:net'
 import { ip, MeshError, sleep } from '#base'
 import { HbonePool, type InboundTunnel } from '#hbone'
 import { Certificates, identityMetrics, renewOnNewRoots, type Trust, watchCrl } from '#identity'
@@ -25,6 +24,7 @@ import {
   Connections,
   handleTunnel,
   type HboneListener,
+  type ListenAt,
   listenHbone,
   type ProxyContext,
 } from './proxy/index.ts'
@@ -44,7 +44,7 @@ export type Parts = Readonly<{
 /** How a test gets into another network namespace. */
 export type Sockets = Readonly<{
   /** What the listener of a port is made of. */
-  listen(port: number): ListenOptions
+  listen(port: number): ListenAt
   newSocket: NewSocket
 }>
 

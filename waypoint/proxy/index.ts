@@ -1,5 +1,5 @@
 /** One connection of a peer's proxy, and the tunnels in it. */
 export { Connections } from './connections.ts'
 export type { ProxyContext } from './context.ts'
-export { type HboneListener, listenHbone } from './listener.ts'
+export { type HboneListener, type ListenAt, listenHbone } from './listener.ts'
 export { handleTunnel } from './tunnel.ts'

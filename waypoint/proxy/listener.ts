@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type ListenOptions, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { formatAddress, messageOf } from '#base'
 import { type HboneServerConnection, type InboundTunnel, serveHbone } from '#hbone'
 import { type ProxyContext } from './context.ts'
@@ -22,9 +22,12 @@ export type HboneListener = AsyncDisposable &
     readonly connections: number
   }>
 
+/** A port, or a socket that is bound already. */
+export type ListenAt = Readonly<{ port: number } | { fd: number }>
+
 /** Serves HBONE where `at` says; `onTunnel` is called for each CONNECT and must not throw. */
 export async function listenHbone(
-  at: ListenOptions,
+  at: ListenAt,
   ctx: ProxyContext,
   onTunnel: (tunnel: InboundTunnel) => void,
 ): Promise<HboneListener> {
@@ -50,7 +53,7 @@ export async function listenHbone(
   const bound = server.address()
   const close = () => void (server.listening && server.close())
   return {
-    port: typeof bound === 'object' && bound ? bound.port : (at.port ?? 0),
+    port: typeof bound === 'object' && bound ? bound.port : 0,
     leave: () => {
       for (const connection of open) connection.drain()
     },
