@@ -1,6 +1,7 @@
 import { type Collection, type ConfigMap, type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import { type Inputs, type Mesh, meshFrom, type Settings } from './collections/index.ts'
+import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
 import { logFindings } from './findings.ts'
 import { liveSettings, warnOfRestart } from './mesh-config.ts'
@@ -23,8 +24,8 @@ export async function followMesh(
   stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
   const inputs = inputsFrom(client, maps, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'))
+  stack.use(logFindings(inputs, mesh, log.child('collections')))
   await allSynced(mesh, inputs)
-  stack.use(logFindings(inputs, mesh, settings, log.child('collections')))
   const open = stack.move()
   return { inputs, mesh, [Symbol.dispose]: () => open.dispose() }
 }
@@ -45,11 +46,11 @@ function inputsFrom(
 ): Inputs {
   const all = { signal, log: log.child('kube') }
   return {
-    pods: reflect(client, kinds.Pod, all),
+    pods: reflect(client, kinds.Pod, { ...all, trim: trimPod }),
     services: reflect(client, kinds.Service, all),
     slices: reflect(client, kinds.EndpointSlice, all),
     namespaces: reflect(client, kinds.Namespace, all),
-    nodes: reflect(client, kinds.Node, all),
+    nodes: reflect(client, kinds.Node, { ...all, trim: trimNode }),
     authorizationPolicies: reflect(client, kinds.AuthorizationPolicy, { ...all, optional: true }),
     peerAuthentications: reflect(client, kinds.PeerAuthentication, { ...all, optional: true }),
     serviceEntries: reflect(client, kinds.ServiceEntry, { ...all, optional: true }),

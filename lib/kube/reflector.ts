@@ -7,7 +7,7 @@ import type { KubeClient, Selection, WatchEvent } from './kube-client.ts'
 import { isStatus, KubeError } from './kube-error.ts'
 import type { KubeObject } from './objects.ts'
 
-export type ReflectOptions = Selection &
+export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
   Readonly<{
     signal: AbortSignal
     log?: Logger
@@ -18,6 +18,11 @@ export type ReflectOptions = Selection &
     /** First wait after a failure; doubled to 30 s. */
     baseMs?: number
     random?: () => number
+    /**
+     * What is held of an object: the fields that somebody reads. A change of others alone is then told to nobody. Must be
+     * pure and take garbage. Who wrote which field (`managedFields`) is never held.
+     */
+    trim?: (object: T) => T
   }>
 
 const capMs = 10_000
@@ -34,7 +39,7 @@ const absentMs = 15_000
 export function reflect<T extends KubeObject>(
   client: KubeClient,
   kind: Kind<T>,
-  options: ReflectOptions,
+  options: ReflectOptions<T>,
 ): Collection<T> {
   const table = new Table<T>(kind.plural)
   void run(client, kind, table, options).catch((error: unknown) => {
@@ -49,7 +54,7 @@ async function run<T extends KubeObject>(
   client: KubeClient,
   kind: Kind<T>,
   table: Table<T>,
-  options: ReflectOptions,
+  options: ReflectOptions<T>,
 ): Promise<void> {
   const { signal, log, baseMs = 500, random = Math.random } = options
   let version: string | undefined
@@ -99,18 +104,32 @@ const isExpired = (error: unknown) =>
   isStatus(error, 410) ||
   (error instanceof KubeError && (error.reason === 'Expired' || error.reason === 'Gone'))
 
-/** Lists everything and turns the difference to what is held into changes. */
+/** Lists everything and turns the difference to what is held into changes. No more than a page is held untrimmed. */
 async function relist<T extends KubeObject>(
   client: KubeClient,
   kind: Kind<T>,
   table: Table<T>,
-  { signal, ...selection }: ReflectOptions,
+  { signal, trim, ...selection }: ReflectOptions<T>,
 ): Promise<string> {
-  const { items, resourceVersion } = await client.list(kind, selection, signal)
-  // Something between us and the API server answered, not it; its empty answer must not empty the table.
-  if (resourceVersion === '') throw new KubeError(0, '', `list of ${kind.plural}: has no version`)
-  hold(table, new Map(items.map((row) => [keyOf(row), row])))
-  return resourceVersion
+  const rows = new Map<string, T>()
+  for (let next = ''; ; ) {
+    const page = await client.page(kind, selection, next, signal)
+    // Something between us and the API server answered, not it; its empty answer must not empty the table.
+    if (page.resourceVersion === '') throw new KubeError(0, '', `list of ${kind.plural}: has no version`)
+    for (const item of page.items) rows.set(keyOf(item), trimmed(item, trim))
+    if (page.continue === '') {
+      hold(table, rows)
+      return page.resourceVersion
+    }
+    next = page.continue
+  }
+}
+
+function trimmed<T extends KubeObject>(object: T, trim: ((object: T) => T) | undefined): T {
+  if (trim) return trim(object)
+  if (!('managedFields' in object.metadata)) return object
+  const { managedFields: _, ...metadata } = object.metadata
+  return { ...object, metadata }
 }
 
 function hold<T extends KubeObject>(table: Table<T>, rows: ReadonlyMap<string, T>): void {
@@ -139,7 +158,7 @@ async function follow<T extends KubeObject>(
   client: KubeClient,
   kind: Kind<T>,
   table: Table<T>,
-  { inactivityMs = 90_000, random = Math.random, ...options }: ReflectOptions,
+  { inactivityMs = 90_000, random = Math.random, trim, ...options }: ReflectOptions<T>,
   heard: Heard,
 ): Promise<void> {
   const silence = new AbortController()
@@ -156,7 +175,7 @@ async function follow<T extends KubeObject>(
     for await (const batch of events) {
       timer.refresh()
       heard.any ||= batch.some(({ type }) => type !== 'ERROR')
-      takeIn(table, kind, batch, heard)
+      takeIn(table, kind, batch, heard, trim)
     }
   } finally {
     clearTimeout(timer)
@@ -169,6 +188,7 @@ function takeIn<T extends KubeObject>(
   kind: Kind<T>,
   batch: readonly WatchEvent<T>[],
   heard: Heard,
+  trim: ReflectOptions<T>['trim'],
 ): void {
   const rows = new Map<string, T | undefined>()
   let failure: KubeError | undefined
@@ -184,7 +204,7 @@ function takeIn<T extends KubeObject>(
         const { apiVersion, kind: name } = kind
         rows.set(
           keyOf(event.object),
-          event.type === 'DELETED' ? undefined : { ...event.object, apiVersion, kind: name },
+          event.type === 'DELETED' ? undefined : trimmed({ ...event.object, apiVersion, kind: name }, trim),
         )
         heard.version = event.object.metadata.resourceVersion ?? heard.version
       }

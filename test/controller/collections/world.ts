@@ -19,6 +19,7 @@ import {
   meshFrom,
   type Settings,
 } from '../../../controller/collections/index.ts'
+import { trimNode, trimPod } from '../../../controller/collections/trims.ts'
 
 export const settings: Settings = {
   clusterId: 'Kubernetes',
@@ -26,7 +27,6 @@ export const settings: Settings = {
   domain: 'cluster.local',
   rootNamespace: 'istio-system',
   dryRunPolicies: false,
-  revision: 'default',
   allowWaypoints: false,
 }
 
@@ -53,11 +53,11 @@ const rows = <T extends KubeObject>(name: string, list: readonly T[] = []) =>
 export const meshOf = (o: Objects) =>
   meshFrom(
     {
-      pods: rows('pods', o.pods),
+      pods: rows('pods', o.pods?.map(trimPod)), // as the reflector holds them
       services: rows('services', o.services),
       slices: rows('slices', o.slices),
       namespaces: rows('namespaces', o.namespaces),
-      nodes: rows('nodes', o.nodes),
+      nodes: rows('nodes', o.nodes?.map(trimNode)),
       authorizationPolicies: rows('policies', o.policies),
       peerAuthentications: rows('peers', o.peers),
       serviceEntries: rows('serviceEntries', o.serviceEntries),

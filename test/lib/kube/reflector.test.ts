@@ -113,3 +113,51 @@ t.test('ends with its signal and asks no more', async (t) => {
   await new Promise((done) => setTimeout(done, 30))
   t.equal(fake.requests.length, asked)
 })
+
+t.test('only what is read of an object is held, and a change of the rest is told to nobody', async (t) => {
+  const with2 = (name: string, image: string, node: string) => ({
+    ...pod(name),
+    metadata: { ...pod(name).metadata, managedFields: [{ manager: 'kubelet' }] },
+    spec: { nodeName: node, containers: [{ name: 'app', image }] },
+  })
+  await using fake = await FakeKube.start(with2('a', 'one', 'n1'))
+  const stop = new AbortController()
+  t.teardown(() => stop.abort())
+  const pods = reflect(fake.client(), kinds.Pod, {
+    signal: stop.signal,
+    baseMs: 5,
+    trim: ({ metadata: { name = '', namespace = '' }, spec }) => ({
+      metadata: { name, namespace },
+      spec: { nodeName: spec?.nodeName ?? '' },
+    }),
+  })
+  const heard: unknown[] = []
+  pods.subscribe((changes) => heard.push(...changes.map(({ row }) => row?.spec)))
+  await pods.synced
+  await until(() => watches(fake).length === 1, 'watching')
+  fake.put(with2('a', 'two', 'n1'))
+  fake.put(with2('a', 'two', 'n2'))
+  await until(() => heard.length >= 2, 'the change that counts')
+  t.strictSame(heard, [{ nodeName: 'n1' }, { nodeName: 'n2' }])
+  fake.breakWatches()
+  fake.put(with2('a', 'three', 'n2'))
+  fake.compact()
+  await until(() => lists(fake).length === 2, 'listed again')
+  await until(() => watches(fake).length >= 3, 'watching again')
+  t.equal(heard.length, 2, 'a list that says the same says nothing')
+  t.strictSame(pods.get('shop/a'), { metadata: { name: 'a', namespace: 'shop' }, spec: { nodeName: 'n2' } })
+})
+
+t.test('who wrote which field is not held of any kind', async (t) => {
+  await using fake = await FakeKube.start({
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: 'm', namespace: 'shop', labels: { a: 'b' }, managedFields: [] } as object,
+  })
+  const stop = new AbortController()
+  t.teardown(() => stop.abort())
+  const maps = reflect(fake.client(), kinds.ConfigMap, { signal: stop.signal })
+  await maps.synced
+  t.notOk('managedFields' in (maps.get('shop/m')?.metadata ?? {}))
+  t.strictSame(maps.get('shop/m')?.metadata.labels, { a: 'b' })
+})
