@@ -24,8 +24,8 @@ export async function followMesh(
   stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
   const inputs = inputsFrom(client, maps, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'))
-  stack.use(logFindings(inputs, mesh, log.child('collections')))
   await allSynced(mesh, inputs)
+  stack.use(logFindings(inputs, mesh, settings, log.child('collections')))
   const open = stack.move()
   return { inputs, mesh, [Symbol.dispose]: () => open.dispose() }
 }

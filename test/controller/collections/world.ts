@@ -27,6 +27,7 @@ export const settings: Settings = {
   domain: 'cluster.local',
   rootNamespace: 'istio-system',
   dryRunPolicies: false,
+  revision: 'default',
   allowWaypoints: false,
 }
 
