@@ -43,7 +43,7 @@ const newConditions =
         const { type, reason, message } = condition
         if (isFine(condition) || old.some((before) => before.type === type && before.message === message))
           continue
-        log.warn('not served or enforced as written', { kind, key, type, reason, message })
+        log.warn('not served or enforced as written', { kind, key, type, reason, why: message })
       }
   }
 

@@ -14,6 +14,7 @@ import { pod as podOf, service as serviceOf } from '../objects.ts'
 import type { security, workload } from '#wire'
 import {
   defaultLiveSettings,
+  type Inputs,
   liveKey,
   type LiveSettings,
   meshFrom,
@@ -50,25 +51,24 @@ export type Objects = Readonly<{
 const rows = <T extends KubeObject>(name: string, list: readonly T[] = []) =>
   fixed(name, Object.fromEntries(list.map((row) => [keyOf(row), row])))
 
+/** A few objects, as collections. */
+export const inputsOf = (o: Objects): Inputs => ({
+  pods: rows('pods', o.pods?.map(trimPod)), // as the reflector holds them
+  services: rows('services', o.services),
+  slices: rows('slices', o.slices),
+  namespaces: rows('namespaces', o.namespaces),
+  nodes: rows('nodes', o.nodes?.map(trimNode)),
+  authorizationPolicies: rows('policies', o.policies),
+  peerAuthentications: rows('peers', o.peers),
+  serviceEntries: rows('serviceEntries', o.serviceEntries),
+  workloadEntries: rows('workloadEntries', o.workloadEntries),
+  gateways: rows('gateways', o.gateways),
+  gatewayClasses: rows('gatewayClasses', o.gatewayClasses),
+  meshConfig: fixed('meshConfig', { [liveKey]: { ...defaultLiveSettings, ...o.live } }),
+})
+
 /** The mesh of a few objects. */
-export const meshOf = (o: Objects) =>
-  meshFrom(
-    {
-      pods: rows('pods', o.pods?.map(trimPod)), // as the reflector holds them
-      services: rows('services', o.services),
-      slices: rows('slices', o.slices),
-      namespaces: rows('namespaces', o.namespaces),
-      nodes: rows('nodes', o.nodes?.map(trimNode)),
-      authorizationPolicies: rows('policies', o.policies),
-      peerAuthentications: rows('peers', o.peers),
-      serviceEntries: rows('serviceEntries', o.serviceEntries),
-      workloadEntries: rows('workloadEntries', o.workloadEntries),
-      gateways: rows('gateways', o.gateways),
-      gatewayClasses: rows('gatewayClasses', o.gatewayClasses),
-      meshConfig: fixed('meshConfig', { [liveKey]: { ...defaultLiveSettings, ...o.live } }),
-    },
-    { ...settings, ...o.settings },
-  )
+export const meshOf = (o: Objects) => meshFrom(inputsOf(o), { ...settings, ...o.settings })
 
 export const ips = (list: readonly Uint8Array[]) => list.map((bytes) => ipFromBytes(bytes))
 
