@@ -124,7 +124,7 @@ const served = (pod: Pod, node: KubeNode) => {
 t.test('whatever a pod looks like: what is made of it is made of what is kept of it', async () => {
   const node = {
     metadata: { name: 'x', labels: { 'topology.kubernetes.io/zone': 'z' } },
-    status: { images: [] },
+    status: { addresses: [] },
   }
   fc.assert(
     fc.property(anyPod, (garbage) => {
