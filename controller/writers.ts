@@ -64,15 +64,17 @@ const job = (name: string, writers: readonly Writer[]): Job => ({
 })
 
 /** Roots and revocation lists for everybody, and the roots in the configuration of our webhook. */
-function bundleJob({ client, namespace, inputs, authority, signal, log }: WriterOptions): Writer {
+function bundleJob({ client, namespace, inputs, authority, gateway, signal, log }: WriterOptions): Writer {
   const ofCa = caWriters({ client, namespace, namespaces: inputs.namespaces, authority, signal, log })
   const configurations = reflect(client, kinds.ValidatingWebhookConfiguration, { signal, log })
   const webhooks = webhookBundleWriter({
     client,
     namespace,
+    revision: gateway.render.revision,
     configurations,
     pem: () => authority.current().rootPem,
     onChange: authority.onChange,
+    ending: signal,
     log,
   })
   return async (leading) => {

@@ -5,3 +5,4 @@ export { type Bundle, bundleStep, bundleWriter, crlBundle, rootBundle } from './
 export { type VipRanges } from './vip-pool.ts'
 export { vipWriter } from './vip-writer.ts'
 export { bundledWebhooks, webhookBundleWriter, webhookNames } from './webhook-bundles.ts'
+export { type FailurePolicy, type Proof, proofOf, type Standing, standingAfter } from './webhook-proof.ts'

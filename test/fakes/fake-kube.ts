@@ -192,6 +192,7 @@ export class FakeKube implements AsyncDisposable {
 
   #handle(method: string, target: Target, url: URL, body: unknown, contentType: string) {
     const { collection, namespace, name, subresource } = target
+    if (method === 'POST' && url.searchParams.get('dryRun') === 'All') return { status: 201, body }
     if (name === undefined) return method === 'POST' ? this.#create(target, body) : this.#list(target, url)
     const key = namespace === undefined ? name : `${namespace}/${name}`
     const before = this.#objects.get(collection)?.get(key)
