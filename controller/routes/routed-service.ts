@@ -12,6 +12,8 @@ export type RoutedPort = Readonly<{
   protocol: Protocol
   /** How its endpoints are called. */
   http: DestinationPolicy['http']
+  /** A protocol of Kubernetes' own names that we do not speak. */
+  unsupported?: string
 }>
 
 /** A service that routes can be about: a Kubernetes Service, or a host of a ServiceEntry. */
@@ -110,7 +112,6 @@ const protocols: ReadonlyMap<string, Spoken> = new Map([
   ['grpc-web', http1],
   ['https', tls],
   ['tls', tls],
-  ['kubernetes.io/wss', tls],
   ['tcp', tcp],
   ['mongo', tcp],
   ['mysql', tcp],
@@ -121,5 +122,7 @@ const protocols: ReadonlyMap<string, Spoken> = new Map([
 export function declaredProtocol(name: string, said: string | undefined): Spoken {
   // The one name of two words.
   const word = said?.toLowerCase() ?? (/^grpc-web($|-)/.exec(name) ? 'grpc-web' : (name.split('-')[0] ?? ''))
-  return protocols.get(word) ?? unknown
+  const spoken = protocols.get(word)
+  if (spoken === undefined && word.startsWith('kubernetes.io/')) return { ...unknown, unsupported: word }
+  return spoken ?? unknown
 }
