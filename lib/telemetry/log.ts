@@ -33,6 +33,8 @@ export type LogOptions = Readonly<{
 /** Shared by the loggers of a process; `setFilter` takes effect at once. */
 export type LogControl = Readonly<{
   root: (scope: string) => Logger
+  /** Writes lines as they are, in a format that others read, while `info` of the scope is on. One event is one line. */
+  lines: (scope: string) => (line: string) => void
   filter: () => string
   setFilter: (filter: string) => void
   /** A port for the `port` of a worker thread's log, to be transferred to it. Close it to let go of the thread. */
@@ -77,13 +79,16 @@ export function startLogging(options: LogOptions = {}): LogControl {
       enabled,
     }
   }
+  const lines = (scope: string) => (line: string) => {
+    if (levelOrder.info <= rankOf(rules, scope)) sink.write(`${line.replaceAll('\n', ' ')}\n`, 1)
+  }
   const adopt = () => {
     const { theirs, ours } = adoptPort(sink, filter)
     adopted.add(ours)
     ours.once('close', () => adopted.delete(ours))
     return theirs
   }
-  return { root, filter: () => filter, setFilter, adopt, dropped: sink.dropped, flush: sink.flush }
+  return { root, lines, filter: () => filter, setFilter, adopt, dropped: sink.dropped, flush: sink.flush }
 }
 
 function sinkOf(

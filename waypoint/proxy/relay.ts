@@ -1,5 +1,5 @@
-import type { Duplex } from 'node:stream'
 import { MeshError } from '#base'
+import type { ByteStream, BytesUser } from '#hbone'
 
 /** Bytes that a finished relay has moved; `error` is what ended it early, if anything did. */
 export type Relayed = Readonly<{ sent: number; received: number; error?: unknown }>
@@ -8,62 +8,95 @@ export type Relayed = Readonly<{ sent: number; received: number; error?: unknown
  * Copies bytes between a client and an upstream until both directions are done or `signal` fires; never rejects. Each
  * direction ends on its own (half-close), and a reader that is slow stops the writer on the other side.
  */
-export function relay(client: Duplex, upstream: Duplex, signal: AbortSignal): Promise<Relayed> {
+export function relay(
+  client: ByteStream,
+  upstream: ByteStream,
+  signal: AbortSignal,
+  moved: Moved = { sent: 0, received: 0 },
+): Promise<Relayed> {
   return new Promise((resolve) => {
-    const moved = { sent: 0, received: 0 }
-    let open = 2
-    let error: unknown
-    let over = false
-    const finish = () => {
-      if (over) return
-      over = true
+    const settle = (error: unknown) => {
       signal.removeEventListener('abort', onAbort)
-      client.destroy()
-      upstream.destroy()
-      resolve(error === undefined ? moved : { ...moved, error })
+      resolve(error === undefined ? { ...moved } : { ...moved, error })
     }
-    const fail = (reason: unknown) => {
-      if (over) return
-      error ??= reason
-      const broken = reason instanceof Error ? reason : new Error('relay ended')
-      client.destroy(broken)
-      upstream.destroy(broken)
-      finish()
-    }
-    const onAbort = () => fail(signal.reason)
-    const ended = () => {
-      if (--open === 0) finish()
-    }
+    const pair = new Pair(client, upstream, moved, settle)
+    const onAbort = () => pair.fail(signal.reason)
     if (signal.aborted) return onAbort()
     signal.addEventListener('abort', onAbort, { once: true })
-    copy(client, upstream, (n) => void (moved.sent += n), ended, fail)
-    copy(upstream, client, (n) => void (moved.received += n), ended, fail)
+    client.use(pair.fromClient)
+    upstream.use(pair.fromUpstream)
   })
 }
 
-/** One direction. What breaks off before its end is an error, so that nobody takes a part for the whole. */
-function copy(
-  from: Duplex,
-  to: Duplex,
-  count: (n: number) => void,
-  ended: () => void,
-  fail: (reason: unknown) => void,
-): void {
-  let done = false
-  from.on('data', (chunk: Buffer) => {
-    count(chunk.length)
-    if (!to.write(chunk)) from.pause()
-  })
-  to.on('drain', () => from.resume())
-  from.once('end', () => {
-    to.end(() => {
-      done = true
-      ended()
-    })
-  })
-  from.on('error', fail)
-  from.once('close', () => {
-    if (!done && !from.readableEnded)
-      fail(new MeshError('connect-failed', { message: 'connection closed early' }))
-  })
+/** Counted while they move: what the client has sent, and what it has got. */
+export type Moved = { sent: number; received: number }
+
+type Way = { ended: boolean; closed: boolean }
+
+class Pair {
+  readonly #streams: readonly [client: ByteStream, upstream: ByteStream]
+  readonly #moved: Moved
+  readonly #settle: (error: unknown) => void
+  readonly #ways: readonly [Way, Way] = [
+    { ended: false, closed: false },
+    { ended: false, closed: false },
+  ]
+  #over = false
+  readonly fromClient: BytesUser
+  readonly fromUpstream: BytesUser
+
+  constructor(client: ByteStream, upstream: ByteStream, moved: Moved, settle: (error: unknown) => void) {
+    this.#streams = [client, upstream]
+    this.#moved = moved
+    this.#settle = settle
+    this.fromClient = this.#user(0)
+    this.fromUpstream = this.#user(1)
+  }
+
+  #user(side: 0 | 1): BytesUser {
+    const [other, way] = [this.#streams[side === 0 ? 1 : 0], this.#ways[side]]
+    // The writer has said that it is full: what has been given to it is taken, the next piece waits.
+    let full = false
+    return {
+      bytes: (buffer, start, end) => {
+        if (this.#over) return end
+        if (full) return start
+        if (side === 0) this.#moved.sent += end - start
+        else this.#moved.received += end - start
+        full = !other.write(buffer, start, end)
+        this.#resumers[side] = () => {
+          full = false
+          this.#streams[side].resume()
+        }
+        return end
+      },
+      ended: () => {
+        way.ended = true
+        other.end()
+      },
+      drained: () => this.#resumers[side === 0 ? 1 : 0]?.(),
+      closed: (error) => {
+        way.closed = true
+        // A stream that is gone before its end is broken, whatever its peer called it.
+        const early = way.ended
+          ? undefined
+          : new MeshError('connect-failed', { message: 'connection closed early' })
+        if (error !== undefined || early !== undefined) this.fail(error ?? early)
+        else if (this.#ways.every(({ closed }) => closed)) this.#finish(undefined)
+      },
+    }
+  }
+  readonly #resumers: [(() => void) | undefined, (() => void) | undefined] = [undefined, undefined]
+
+  fail(reason: unknown): void {
+    if (this.#over) return
+    this.#finish(reason ?? new MeshError('connect-failed', { message: 'relay ended' }))
+    for (const stream of this.#streams) stream.destroy()
+  }
+
+  #finish(error: unknown): void {
+    if (this.#over) return
+    this.#over = true
+    this.#settle(error)
+  }
 }

@@ -1,8 +1,7 @@
-import type { Duplex } from 'node:stream'
 import { facts, isRetryable, MeshError } from '#base'
-import type { InboundTunnel } from '#hbone'
+import type { ByteStream, InboundTunnel } from '#hbone'
 import type { Accepted } from '../target/index.ts'
-import { type Cluster, type Host, type Link, type Outcome, reach } from '../upstream/index.ts'
+import { bytesOf, type Cluster, type Host, type Link, type Outcome, reach } from '../upstream/index.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
 import { recordTcp } from './record-tcp.ts'
@@ -17,7 +16,7 @@ const setupMs = 60_000
 const connectTimeoutMs = 10_000
 
 /** What the client has sent already, if its protocol had to be found out: the tunnel is accepted then. */
-type Begun = Readonly<{ stream: Duplex }>
+type Begun = Readonly<{ stream: ByteStream }>
 
 /** A connection as it is: to an endpoint of the service, under our identity, its bytes untouched. Never rejects. */
 export async function proxyTcp(
@@ -31,7 +30,7 @@ export async function proxyTcp(
   const found = await reachTarget(tunnel, target, ctx, begun)
   if ('failure' in found) {
     finish(undefined, { sent: 0, received: 0, error: found.failure })
-    if (begun) begun.stream.destroy(asError(found.failure))
+    if (begun) begun.stream.destroy()
     else refuse(tunnel, found.failure)
     return
   }
@@ -120,8 +119,5 @@ async function carry(
     const { toApp, fromApp, error } = await tunnel.forward(link.socket, signal)
     return { sent: toApp, received: fromApp, ...(error === undefined ? {} : { error }) }
   }
-  const upstream = link.kind === 'socket' ? link.socket : link.tunnel.duplex()
-  return relay(begun?.stream ?? tunnel.duplex(), upstream, signal)
+  return relay(begun?.stream ?? tunnel.byteStream(), bytesOf(link), signal)
 }
-
-const asError = (failure: unknown): Error => (failure instanceof Error ? failure : new Error('refused'))

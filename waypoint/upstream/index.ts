@@ -5,4 +5,12 @@ export type { Host } from './host.ts'
 export type { Outcome } from './outliers.ts'
 /** The way to an endpoint. */
 export { type NewSocket, ordinarySocket } from './dial.ts'
-export { type Endpoint, endpointAddress, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'
+export {
+  bytesOf,
+  type Endpoint,
+  endpointAddress,
+  type Leaving,
+  type Link,
+  reach,
+  type ReachOptions,
+} from './reach.ts'

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { formatAddress, type Ip, MeshError, type SocketAddress } from '#base'
-import type { HbonePool, OutboundTunnel } from '#hbone'
+import { type ByteStream, type HbonePool, type OutboundTunnel, socketBytes } from '#hbone'
 import type { SpiffeId, WorkloadCertificate } from '#identity'
 import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
 import { dial, type NewSocket } from './dial.ts'
@@ -27,6 +27,10 @@ export type Endpoint = Readonly<{ workload: Workload; port: number }>
 export type Link =
   | Readonly<{ kind: 'tunnel'; tunnel: OutboundTunnel; to: SocketAddress }>
   | Readonly<{ kind: 'socket'; socket: Socket; to: SocketAddress }>
+
+/** What comes and goes over it. */
+export const bytesOf = (link: Link): ByteStream =>
+  link.kind === 'socket' ? socketBytes(link.socket) : link.tunnel.byteStream()
 
 export type ReachOptions = Readonly<{
   service: Service | undefined
