@@ -20,6 +20,7 @@ import {
   type GatewayWriterOptions,
   readRoute,
   type RouteKind,
+  trimMap,
 } from './gateways/index.ts'
 import type { Writer } from './reconcile/index.ts'
 
@@ -66,7 +67,7 @@ export function gatewayWriters(options: Options): readonly Writer[] {
       namespace: rootNamespace,
       labelSelector: 'gateway.istio.io/defaults-for-class',
     }),
-    parameterMaps: once(() => reflect(client, kinds.ConfigMap, all)),
+    parameterMaps: once(() => reflect(client, kinds.ConfigMap, { ...all, trim: trimMap })),
   })
   return [gateways, classWriter(shared), classStatusWriter(shared)]
 }

@@ -18,6 +18,8 @@ export { type Host, hostOf, isManual } from './host.ts'
 /** What can be said of a listener before anybody serves it. */
 export { conflictOf, kindsOf, listenerProblem, type RouteKind } from './listeners.ts'
 export { type RenderOptions } from './pod-template.ts'
+/** What is kept of a ConfigMap that may hold parameters. */
+export { trimMap } from './parameters.ts'
 /** The objects that a waypoint consists of. */
 export { type Child, childrenOf, servicePorts } from './render.ts'
 /** Which revision of the control plane an object belongs to. */

@@ -22,6 +22,25 @@ const keys: Readonly<Record<string, ChildKind>> = {
   podDisruptionBudget: 'PodDisruptionBudget',
 }
 
+/** Of ConfigMaps there may be many, for anything; of other keys than ours only the names are kept. */
+export const trimMap = ({ apiVersion, kind, metadata, data }: ConfigMap): ConfigMap => {
+  const { name, namespace, labels, creationTimestamp, resourceVersion } = metadata
+  return {
+    ...(apiVersion === undefined ? {} : { apiVersion }),
+    ...(kind === undefined ? {} : { kind }),
+    metadata: {
+      ...(name === undefined ? {} : { name }),
+      ...(namespace === undefined ? {} : { namespace }),
+      ...(labels === undefined ? {} : { labels }),
+      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    },
+    data: Object.fromEntries(
+      Object.entries(data ?? {}).map(([key, text]) => [key, Object.hasOwn(keys, key) ? text : '']),
+    ),
+  }
+}
+
 /** The ConfigMap that a Gateway names, as a key; undefined where it names none, or something else. */
 export function parametersKey({ namespace, infrastructure: { parameters } }: Gateway): string | undefined {
   const { group = '', kind, name } = isRecord(parameters) ? parameters : {}

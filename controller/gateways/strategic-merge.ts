@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '#base'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -27,8 +26,11 @@ const mergeKeys: Readonly<Record<string, string>> = {
 /** `ports` of a container and `ports` of a Service have different ones. */
 const keyOfPorts = (items: readonly unknown[]) =>
   items.some((item) => isRecord(item) && 'containerPort' in item) ? 'containerPort' : 'port'
-/** Objects that are replaced whole, by kind and path. */
-const replacedWhole: readonly string[] = ['PodDisruptionBudget spec.selector']
+/** What is replaced whole all the same, by kind and path. */
+const replacedWhole: readonly string[] = [
+  'PodDisruptionBudget spec.selector',
+  'ServiceAccount imagePullSecrets',
+]
 
 /** Nested more deeply than any object of Kubernetes. */
 const maxDepth = 64
@@ -44,8 +46,7 @@ export function strategicMerge(kind: string, original: Fields, patch: unknown): 
 }
 
 const unsafe: readonly string[] = ['__proto__', 'constructor', 'prototype']
-const prefixed = (key: string) =>
-  ['$setElementOrder/', '$deleteFromPrimitiveList/'].some((prefix) => key.startsWith(prefix))
+const deletion = '$deleteFromPrimitiveList/'
 
 /** Everything that a merge could not act on; what passes here cannot fail later. */
 function problemIn(value: unknown, path: string, depth: number): string | undefined {
@@ -57,18 +58,40 @@ function problemIn(value: unknown, path: string, depth: number): string | undefi
     )
   if (!isRecord(value)) return undefined
   for (const [key, own] of Object.entries(value)) {
-    if (unsafe.includes(key)) return `${path}.${key}: not a field`
-    if (key === '$patch' && own !== 'replace' && own !== 'merge' && own !== 'delete')
-      return `${path}.$patch: one of merge, replace, delete`
-    const isList = key === '$retainKeys' || prefixed(key)
-    if (isList && !Array.isArray(own)) return `${path}.${key}: must be a list`
-    if (key.startsWith('$') && key !== '$patch' && !isList) return `${path}.${key}: unknown directive`
+    const problem = directiveProblem(key, own) ?? itemProblem(key, own)
+    if (problem !== undefined) return `${path === '' ? '' : `${path}.`}${key}${problem}`
   }
   return firstProblem(
     Object.entries(value).map(([key, own]) => [path === '' ? key : `${path}.${key}`, own] as const),
     depth,
   )
 }
+
+function directiveProblem(key: string, value: unknown): string | undefined {
+  if (unsafe.includes(key)) return ': not a field'
+  if (!key.startsWith('$')) return undefined
+  if (key === '$patch')
+    return value === 'replace' || value === 'merge' || value === 'delete'
+      ? undefined
+      : ': one of merge, replace, delete'
+  if (key !== '$retainKeys' && !key.startsWith(deletion)) return ': unknown directive'
+  return Array.isArray(value) ? undefined : ': must be a list'
+}
+
+/** An item that cannot be told apart could only be added again and again. */
+function itemProblem(field: string, value: unknown): string | undefined {
+  if (!Array.isArray(value)) return undefined
+  const key = keyOfList(field, value)
+  if (key === undefined) return undefined
+  const bad = value.findIndex((item) => !isRecord(item) || !(key in item || isWhole(item)))
+  return bad < 0 ? undefined : `[${bad}]: has no ${key}`
+}
+
+const keyOfList = (field: string, items: readonly unknown[]): string | undefined =>
+  field === 'ports' ? keyOfPorts(items) : mergeKeys[field]
+
+/** Says that the list is not to be merged. */
+const isWhole = (item: unknown) => isRecord(item) && item['$patch'] === 'replace'
 
 function firstProblem(parts: readonly (readonly [string, unknown])[], depth: number): string | undefined {
   for (const [path, own] of parts) {
@@ -92,9 +115,10 @@ function mergeObjects(original: Fields, patch: Fields, path: readonly string[], 
     else merged.set(key, mergeValue(merged.get(key), value, [...path, key], replaces))
   }
   for (const [key, values] of Object.entries(patch)) {
-    const name = key.startsWith('$deleteFromPrimitiveList/') ? key.slice(key.indexOf('/') + 1) : undefined
-    const list = name === undefined ? undefined : merged.get(name)
-    if (name !== undefined && Array.isArray(list) && Array.isArray(values))
+    if (!key.startsWith(deletion) || !Array.isArray(values)) continue
+    const name = key.slice(deletion.length)
+    const list = merged.get(name)
+    if (Array.isArray(list))
       merged.set(
         name,
         list.filter((item) => !values.includes(item)),
@@ -109,28 +133,43 @@ function mergeValue(here: unknown, value: unknown, path: readonly string[], repl
   return mergeObjects(isRecord(here) && !replaces(path) ? here : {}, value, path, replaces)
 }
 
-/** Items of the patch are merged into those with the same key, in their places; new ones follow. */
+/** Items of the patch are merged into those with the same key. */
 function mergeLists(
   original: readonly unknown[],
   patch: readonly unknown[],
   path: readonly string[],
   replaces: Replaces,
-): unknown {
+): readonly unknown[] {
   const field = path.at(-1) ?? ''
-  const key = field === 'ports' ? keyOfPorts([...original, ...patch]) : mergeKeys[field]
-  const isWhole = (item: unknown) =>
-    isRecord(item) && item['$patch'] === 'replace' && Object.keys(item).length === 1
-  const items = patch.filter((item) => !isWhole(item))
-  if (key === undefined || items.length < patch.length)
-    return items.map((item) => mergeValue({}, item, path, replaces))
-  const merged = [...original]
-  for (const item of items) {
-    const wanted = isRecord(item) ? item[key] : undefined
-    const at = merged.findIndex((one) => isRecord(one) && isDeepStrictEqual(one[key], wanted))
-    if (isRecord(item) && item['$patch'] === 'delete') {
-      if (at >= 0) merged.splice(at, 1)
-    } else if (at >= 0) merged[at] = mergeValue(merged[at], item, path, replaces)
-    else merged.push(mergeValue({}, item, path, replaces))
+  const key = keyOfList(field, [...original, ...patch])
+  if (key === undefined || replaces(path)) return patch
+  const wanted = patch.filter((item) => !isWhole(item))
+  const idOf = (item: unknown) => JSON.stringify(isRecord(item) ? item[key] : undefined)
+  const isDeletion = (item: unknown) => isRecord(item) && item['$patch'] === 'delete'
+  const removed = new Set(wanted.filter(isDeletion).map(idOf))
+  const items = wanted.filter((item) => !isDeletion(item))
+  if (wanted.length < patch.length) return items.map((item) => mergeValue({}, item, path, replaces))
+  const merged = new Map(
+    original.filter((item) => !removed.has(idOf(item))).map((item) => [idOf(item), item]),
+  )
+  for (const item of items)
+    merged.set(idOf(item), mergeValue(merged.get(idOf(item)) ?? {}, item, path, replaces))
+  return inOrder(merged, items.map(idOf), original.map(idOf))
+}
+
+/** As Kubernetes orders them: those of the patch as it has them, and before each of these what was before it already. */
+function inOrder(
+  merged: ReadonlyMap<string, unknown>,
+  named: readonly string[],
+  before: readonly string[],
+): readonly unknown[] {
+  const others = [...merged.keys()].filter((id) => !named.includes(id))
+  const out: string[] = []
+  for (const id of new Set(named)) {
+    const place = before.indexOf(id)
+    while (place >= 0 && others[0] !== undefined && before.indexOf(others[0]) < place)
+      out.push(...others.splice(0, 1))
+    out.push(id)
   }
-  return merged
+  return [...out, ...others].map((id) => merged.get(id))
 }

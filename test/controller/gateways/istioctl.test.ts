@@ -1,55 +1,7 @@
-import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { parseAllDocuments } from 'yaml'
-import { KubeClient } from '#kube'
-import { pkiFiles } from '../../../sandbox/api/auth/index.ts'
 import { type Client, eventually, type Parsed, startServer } from '../../sandbox/api/harness.ts'
+import { applyAs, cluster, conditionOf, find, gateways, group, ok } from './cluster.ts'
 import { startWriters } from './start-writers.ts'
-
-const manifest = (path: string): Parsed[] =>
-  parseAllDocuments(readFileSync(new URL(`../../../manifests/${path}`, import.meta.url), 'utf8')).map(
-    (document) => document.toJS(),
-  )
-const group = '/apis/gateway.networking.k8s.io/v1'
-const gateways = `${group}/namespaces/shop/gateways`
-const ok = async (c: Client, method: string, path: string, body?: unknown, type?: string) => {
-  const reply = await c.call(method, path, {
-    ...(body === undefined ? {} : { body }),
-    ...(type === undefined ? {} : { type }),
-  })
-  t.ok(reply.status < 300, `${method} ${path}: ${reply.status} ${reply.status < 300 ? '' : reply.text}`)
-  return reply.body
-}
-
-/** A cluster with our CRDs and rights, and the writers with the rights of istiod and no others. */
-async function cluster(c: Client) {
-  for (const name of ['istio-system', 'shop'])
-    await ok(c, 'POST', '/api/v1/namespaces', { apiVersion: 'v1', kind: 'Namespace', metadata: { name } })
-  for (const crd of manifest('base/crds/gateway-api.yaml'))
-    await ok(c, 'POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
-  for (const account of manifest('istiod/service-account.yaml'))
-    await ok(c, 'POST', '/api/v1/namespaces/istio-system/serviceaccounts', account)
-  const rbac = '/apis/rbac.authorization.k8s.io/v1'
-  for (const object of manifest('istiod/rbac.yaml')) {
-    const inNamespace = object.metadata.namespace ? '/namespaces/istio-system' : ''
-    await ok(c, 'POST', `${rbac}${inNamespace}/${object.kind.toLowerCase()}s`, object)
-  }
-  await eventually(async () =>
-    (await c.call('GET', `${group}/gatewayclasses`)).status === 200 ? true : undefined,
-  )
-  const { status } = await ok(c, 'POST', '/api/v1/namespaces/istio-system/serviceaccounts/istiod/token', {
-    apiVersion: 'authentication.k8s.io/v1',
-    kind: 'TokenRequest',
-    spec: {},
-  })
-  return new KubeClient({
-    server: new URL(`https://127.0.0.1:${c.server().port}`),
-    ca: readFileSync(pkiFiles(c.config).ca.certificate, 'utf8'),
-    insecure: false,
-    namespace: 'istio-system',
-    credentials: () => ({ token: status.token }),
-  })
-}
 
 /** `istioctl waypoint apply`: server-side apply without force. */
 const applied = {
@@ -61,18 +13,9 @@ const applied = {
     listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }],
   },
 }
-const apply = (c: Client) =>
-  ok(
-    c,
-    'PATCH',
-    `${gateways}/waypoint?fieldManager=istioctl`,
-    JSON.stringify(applied),
-    'application/apply-patch+yaml',
-  )
-const programmed = async (c: Client) => {
-  const { status } = (await c.call('GET', `${gateways}/waypoint`)).body
-  return status?.conditions?.find(({ type }: Parsed) => type === 'Programmed')
-}
+const apply = (c: Client) => applyAs(c, 'istioctl', `${gateways}/waypoint`, applied)
+const programmed = async (c: Client, name = 'waypoint') =>
+  conditionOf(await find(c, `${gateways}/${name}`), 'Programmed')
 
 t.test(
   'istioctl waypoint apply --wait --enroll-namespace, list, status, delete against an API server with our rights',
@@ -138,3 +81,129 @@ t.test(
     t.equal((await c.call('GET', `${gateways}/waypoint`)).status, 404, 'there is no finalizer to wait for')
   },
 )
+
+/** What `apply` and `generate` write for these flags. */
+const written = (name: string, flags: Readonly<{ for?: string; revision?: string }> = {}) => ({
+  apiVersion: 'gateway.networking.k8s.io/v1',
+  kind: 'Gateway',
+  metadata: {
+    name,
+    namespace: 'shop',
+    ...(flags.for || flags.revision
+      ? {
+          labels: {
+            ...(flags.for ? { 'istio.io/waypoint-for': flags.for } : {}),
+            ...(flags.revision ? { 'istio.io/rev': flags.revision } : {}),
+          },
+        }
+      : {}),
+  },
+  spec: applied.spec,
+})
+const deployments = '/apis/apps/v1/namespaces/shop/deployments'
+const isWaypoint = ({ spec }: Parsed) => spec.gatewayClassName === 'istio-waypoint'
+
+t.test(
+  'apply again changes what is asked for and keeps what others own; -r leaves it to another revision',
+  async (t) => {
+    await using c = await startServer()
+    using client = await cluster(c)
+    await using _writers = await startWriters(client)
+    for (const traffic of ['workload', 'all', 'none', 'service'])
+      await applyAs(c, 'istioctl', `${gateways}/waypoint`, written('waypoint', { for: traffic }))
+    await eventually(async () => conditionOf(await find(c, `${gateways}/waypoint`), 'Accepted'))
+    const labelled = async () =>
+      (await find(c, `${deployments}/waypoint`))?.metadata.labels?.['istio.io/waypoint-for']
+    await eventually(async () => ((await labelled()) === 'service' ? true : undefined))
+    await applyAs(c, 'istioctl', `${gateways}/waypoint`, written('waypoint'))
+    await eventually(async () => ((await labelled()) === undefined ? true : undefined))
+    const { status, metadata } = await find(c, `${gateways}/waypoint`)
+    t.equal(status.conditions.length, 2, 'an apply does not take the status away')
+    t.equal(
+      metadata.labels?.['istio.io/waypoint-for'],
+      undefined,
+      'a label that is not asked for any more is gone',
+    )
+
+    await applyAs(c, 'istioctl', `${gateways}/canary`, written('canary', { revision: 'canary' }))
+    await applyAs(c, 'istioctl', `${gateways}/ours`, written('ours', { revision: 'default' }))
+    await eventually(() => find(c, `${deployments}/ours`))
+    t.equal(await find(c, `${deployments}/canary`), undefined)
+    t.equal((await find(c, `${gateways}/canary`)).status, undefined, '`list` shows PROGRAMMED False')
+  },
+)
+
+t.test(
+  'list -A, status, delete by name, -r and --all: what istioctl reads and removes, and what goes with it',
+  async (t) => {
+    await using c = await startServer()
+    using client = await cluster(c)
+    await using _writers = await startWriters(client)
+    await applyAs(c, 'istioctl', `${gateways}/a`, written('a', { for: 'all' }))
+    await applyAs(c, 'istioctl', `${gateways}/b`, written('b', { revision: 'default' }))
+    // `generate` prints what `kubectl apply` is given.
+    await applyAs(c, 'kubectl', `${gateways}/c`, written('c'))
+    const ingress = { ...written('ingress'), spec: { ...applied.spec, gatewayClassName: 'istio' } }
+    await applyAs(c, 'kubectl', `${gateways}/ingress`, ingress)
+    for (const name of ['a', 'b', 'c']) await eventually(() => programmed(c, name))
+    await eventually(() => programmed(c, 'ingress'))
+
+    const { items } = await find(c, `${group}/gateways`)
+    const row = ({ metadata, status }: Parsed) => [
+      metadata.namespace,
+      metadata.name,
+      metadata.labels?.['istio.io/rev'] ?? 'default',
+      metadata.labels?.['istio.io/waypoint-for'] ?? 'none',
+      conditionOf({ status }, 'Programmed')?.status ?? 'False',
+    ]
+    t.strictSame(items.filter(isWaypoint).map(row), [
+      ['shop', 'a', 'default', 'all', 'False'],
+      ['shop', 'b', 'default', 'none', 'False'],
+      ['shop', 'c', 'default', 'none', 'False'],
+    ])
+    for (const { status } of items) {
+      const { type, status: is, reason, message } = conditionOf({ status }, 'Programmed')
+      t.match({ type, is, reason, message }, { type: 'Programmed', is: 'False', reason: /./, message: /./ })
+    }
+
+    const remove = async (selected: readonly Parsed[]) => {
+      for (const { metadata } of selected.filter(isWaypoint))
+        await ok(c, 'DELETE', `${gateways}/${metadata.name}`)
+    }
+    const children = async () => {
+      const lists = [
+        deployments,
+        '/api/v1/namespaces/shop/services',
+        '/api/v1/namespaces/shop/serviceaccounts',
+      ]
+      const found = await Promise.all(lists.map((path) => find(c, path)))
+      return found.map((list) =>
+        list.items.map(({ metadata }: Parsed) => metadata.name).filter((name: string) => name.length === 1),
+      )
+    }
+    await eventually(async () => ((await children()).every(({ length }) => length === 3) ? true : undefined))
+    await remove((await find(c, `${gateways}?labelSelector=istio.io/rev%3Ddefault`)).items)
+    await eventually(async () =>
+      (await children()).every((names) => names.join() === 'a,c') ? true : undefined,
+    )
+    await remove((await find(c, gateways)).items)
+    await eventually(async () => ((await children()).every(({ length }) => length === 0) ? true : undefined))
+    const left = (await find(c, gateways)).items.map(({ metadata }: Parsed) => metadata.name)
+    t.strictSame(left, ['ingress'], '--all is of waypoints only')
+  },
+)
+
+t.test('--enroll-namespace replaces the namespace; --overwrite names another waypoint', async (t) => {
+  await using c = await startServer()
+  using client = await cluster(c)
+  await using _writers = await startWriters(client)
+  for (const name of ['one', 'two']) {
+    await applyAs(c, 'istioctl', `${gateways}/${name}`, written(name))
+    const namespace = await find(c, '/api/v1/namespaces/shop')
+    namespace.metadata.labels = { ...namespace.metadata.labels, 'istio.io/use-waypoint': name }
+    await ok(c, 'PUT', '/api/v1/namespaces/shop', namespace)
+    await eventually(() => programmed(c, name))
+  }
+  const { metadata } = await find(c, '/api/v1/namespaces/shop')
+  t.equal(metadata.labels['istio.io/use-waypoint'], 'two')
+})

@@ -8,7 +8,10 @@ import { classOptions, renderOptions } from './gateway-kit.ts'
 /** The writers of Gateways, as the leader runs them. */
 export async function startWriters(
   client: KubeClient,
-  classes: ClassOptions = classOptions,
+  {
+    classes = classOptions,
+    image = renderOptions.image,
+  }: Readonly<{ classes?: ClassOptions; image?: string }> = {},
 ): Promise<AsyncDisposable> {
   const stop = new AbortController()
   const { signal } = stop
@@ -22,7 +25,7 @@ export async function startWriters(
   }
   await Promise.all(Object.values(inputs).map(({ synced }) => synced))
   const { network: _, ...render } = renderOptions
-  const gateway = { rootNamespace: 'istio-system', classes, render }
+  const gateway = { rootNamespace: 'istio-system', classes, render: { ...render, image } }
   const writers = gatewayWriters({ ...all, client, namespace: 'istio-system', gateway, inputs })
   const done = lead(writers, signal)
   return {

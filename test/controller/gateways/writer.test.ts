@@ -106,7 +106,7 @@ t.test('what is not ours to deploy is left alone', async (t) => {
     waypoint({ name: 'parameters', spec: { infrastructure: { parametersRef: { name: 'p' } } } }),
   ]
   await using kube = await FakeKube.start(namespace('shop'), ...none, ...told, waypoint())
-  await using _running = await startWriters(kube.client(), defaultClassOptions)
+  await using _running = await startWriters(kube.client(), { classes: defaultClassOptions })
   await until(() => have(kube).length === 3, 'ours')
   for (const { metadata } of told)
     await until(() => programmed(kube, metadata.name) === 'False', `${metadata.name} is told`)
