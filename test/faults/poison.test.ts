@@ -11,7 +11,7 @@ import { call, echoIn, FaultWorld, report, resourcesOf, traffic } from './fault-
 
 const good = 1_000
 const mutants = 300
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const encode = (value: wire.Workload) => wire.Address.encode({ type: { $case: 'workload', value } }).finish()
 

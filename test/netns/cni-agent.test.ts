@@ -18,7 +18,7 @@ import { FakeKube } from '../fakes/fake-kube.ts'
 import { FakeZtunnel } from '../cni/agent/fake-ztunnel.ts'
 import { call, listenIn, root, type Seen, World } from './cni-world.ts'
 
-t.setTimeout(120_000) // many short programs, on machines that do other things too
+t.setTimeout(300_000) // many short programs, on machines that do other things too
 
 const skip = !root && 'needs root'
 const redirection = 'ambient.istio.io/redirection'

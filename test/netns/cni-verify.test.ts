@@ -2,7 +2,7 @@ import t from 'tap'
 import { applyPodRules, type Backend, type PodRules, verifyPodRules } from '../../cni/rules/index.ts'
 import { root, World } from './cni-world.ts'
 
-t.setTimeout(120_000) // many short programs, on machines that do other things too
+t.setTimeout(300_000) // many short programs, on machines that do other things too
 
 const backends: Record<string, Backend> = {
   'iptables-nft': { kind: 'iptables', variant: 'nft' },
@@ -16,7 +16,7 @@ const rules: PodRules = {
   virtualInterfaces: [],
   phase: 'capture',
 }
-const signal = AbortSignal.timeout(120_000)
+const signal = AbortSignal.timeout(300_000)
 
 /** Everything in a namespace that the rules could have left something in. */
 const everything = (world: World, where: string, backend: Backend) =>

@@ -129,7 +129,7 @@ const slices = [
 ]
 const rules = (of = slices) => proxyRules({ services, slices: of, node: 'n' })
 const nft = ['nsenter', `--net=/run/netns/${node}`, 'nft']
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(300_000)
 
 t.test('Service addresses on a node', { skip }, async (t) => {
   t.teardown(() => {

@@ -4,9 +4,9 @@ import t from 'tap'
 import { KubeClient, kinds, loadCluster, type Pod } from '#kube'
 import { down, leftovers, sandboxConfig, supervisorOf, up } from '../../sandbox/index.ts'
 
-t.setTimeout(120_000) // the machine may be busy; each takes a few seconds on an idle one
+t.setTimeout(300_000) // the machine may be busy; each takes a few seconds on an idle one
 const config = sandboxConfig('sblife', 1)
-const signal = AbortSignal.timeout(100_000)
+const signal = AbortSignal.timeout(300_000)
 const skip =
   (process.getuid?.() !== 0 && 'needs root') || (!existsSync('.build/sys.node') && 'needs npm run setup')
 const out = (...command: string[]) => execFileSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' })
@@ -29,7 +29,7 @@ async function eventually<T>(look: () => Promise<T | undefined | false>, what: s
   }
 }
 
-t.test('the life of a sandbox', { skip, timeout: 120_000 }, async (t) => {
+t.test('the life of a sandbox', { skip }, async (t) => {
   await down(config, { purge: true })
   t.teardown(() => down(config, { purge: true }))
   t.strictSame(leftovers(config), [])

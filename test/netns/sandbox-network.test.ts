@@ -19,9 +19,9 @@ import {
 } from '../../sandbox/net/index.ts'
 import { removeOrphans } from '../../sandbox/node/runtime/pod-sandbox.ts'
 
-t.setTimeout(120_000) // the machine may be busy; each takes a few seconds on an idle one
+t.setTimeout(300_000) // the machine may be busy; each takes a few seconds on an idle one
 const config = sandboxConfig('sbnet', 2)
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(300_000)
 const skip = process.getuid?.() !== 0 && 'needs root'
 
 /** Everything of the machine's own network that somebody could change. */
@@ -54,7 +54,7 @@ const attachment = (id: string, ports: Parameters<typeof cniAdd>[1]['portMapping
   portMappings: ports,
 })
 
-t.test('the network of a sandbox', { skip, timeout: 60_000 }, async (t) => {
+t.test('the network of a sandbox', { skip }, async (t) => {
   await sweep(config)
   t.teardown(() => sweep(config))
   const before = rootNetwork()

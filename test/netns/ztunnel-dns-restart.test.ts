@@ -8,7 +8,7 @@ import { ControlPlane, NodeOfProcesses } from '../fakes/ztunnel-process.ts'
 import { question, read } from '../ztunnel/dns/kit.ts'
 import { type Asked, askTcpIn, askUdpIn, nameserverIn } from './dns-world.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 /** Restarts of the node's ztunnel; more by hand: RESTARTS=50. */
 const rounds = Number(process.env['RESTARTS'] ?? 2)

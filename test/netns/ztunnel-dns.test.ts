@@ -14,7 +14,7 @@ import { question, read, response } from '../ztunnel/dns/kit.ts'
 import { root, World } from './cni-world.ts'
 import { type Asked, askTcpIn, askUdpIn, nameserverIn, udpIn } from './dns-world.ts'
 
-t.setTimeout(120_000) // many short programs, on machines that do other things too
+t.setTimeout(300_000) // many short programs, on machines that do other things too
 
 const skip = !root && 'needs root'
 const backends: Record<string, Backend> = {
@@ -29,7 +29,7 @@ const rules: PodRules = {
   virtualInterfaces: [],
   phase: 'capture',
 }
-const signal = AbortSignal.timeout(120_000)
+const signal = AbortSignal.timeout(300_000)
 const pod = { name: 'client', namespace: 'demo', serviceAccount: 'client', uid: 'uid' }
 const at53 = (address: string): SocketAddress => ({ address: ip(address), port: 53 })
 

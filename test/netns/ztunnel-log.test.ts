@@ -6,7 +6,7 @@ import { until } from '../fakes/until.ts'
 import { ControlPlane, NodeOfProcesses, type ZtunnelProcess } from '../fakes/ztunnel-process.ts'
 
 const skip = needsRoot
-t.setTimeout(60_000)
+t.setTimeout(300_000)
 
 /** Two nodes whose ztunnels log a lot. */
 async function setting(test: { teardown(fn: () => unknown): unknown }, prefix: string) {

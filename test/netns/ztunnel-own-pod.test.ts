@@ -8,7 +8,7 @@ import { echoIn, needsRoot, resourcesOf } from '../fakes/two-nodes.ts'
 import { ControlPlane, NodeOfProcesses, type ZtunnelProcess } from '../fakes/ztunnel-process.ts'
 
 const skip = needsRoot
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const identityOf = (name: string) => `spiffe://cluster.local/ns/demo/sa/${name}`
 

@@ -9,7 +9,7 @@ import { connectIn, listenIn, talk } from '../fakes/pod-net.ts'
 import { echoIn, needsRoot, resourcesOf, twoNodes } from '../fakes/two-nodes.ts'
 
 const skip = needsRoot
-t.setTimeout(90_000)
+t.setTimeout(300_000)
 
 t.test(
   'a pod is acked only when its listeners are bound, and retried until they are',

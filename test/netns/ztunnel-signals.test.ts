@@ -7,7 +7,7 @@ import { needsRoot, resourcesOf } from '../fakes/two-nodes.ts'
 import { ControlPlane, NodeOfProcesses } from '../fakes/ztunnel-process.ts'
 
 const skip = needsRoot
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 /** One node with a captured server, and a stranger who calls it. */
 async function setting(

@@ -10,7 +10,7 @@ import { connectIn, listenIn, type PodNet, talk } from '../fakes/pod-net.ts'
 import { needsRoot, resourcesOf } from '../fakes/two-nodes.ts'
 
 const skip = needsRoot
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 /** Threads as in production, and a hand on each of them. */
 function threads() {

@@ -27,7 +27,7 @@ const expected = [
   'lateen_log_lines_dropped counter',
 ]
 
-t.test('a ztunnel in a process of its own, with two data workers', { timeout: 60_000 }, async (t) => {
+t.test('a ztunnel in a process of its own, with two data workers', async (t) => {
   using plane = await ControlPlane.start()
   plane.resources = workloadResource({ name: 'server', node: 'n1', addresses: ['10.0.0.2'] })
   await using node = new NodeOfProcesses(plane, 'n1', { ISTIO_META_ISTIO_VERSION: '1.30.0-test' })

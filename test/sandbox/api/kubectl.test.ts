@@ -80,7 +80,7 @@ t.test('unmodified kubectl', { skip: missing }, async (t) => {
         ...line.split(' '),
         ...more,
       ]
-      execFile(kubectl, args, { timeout: 20_000 }, (error, stdout, stderr) => {
+      execFile(kubectl, args, { timeout: 100_000 }, (error, stdout, stderr) => {
         const code = typeof error?.code === 'number' ? error.code : error === null ? 0 : 1
         resolve({ code, out: stdout + stderr })
       })

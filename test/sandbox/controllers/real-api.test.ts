@@ -11,7 +11,7 @@ import { eventually as soon, temporaryConfig } from '../api/harness.ts'
 /** Long enough for a busy machine; what does happen takes well under a second. */
 const eventually = <T>(check: () => Promise<T | undefined>) => soon(check, 25_000)
 // Starting a server takes seconds where many tests share the processors.
-t.setTimeout(110_000)
+t.setTimeout(300_000)
 const forever = new AbortController()
 t.teardown(() => forever.abort())
 

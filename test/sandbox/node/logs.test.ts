@@ -6,7 +6,7 @@ import { criLine, cutLines, logTime, maxLineBytes, parseCriLine } from '../../..
 import { LogPump } from '../../../sandbox/node/logs/pump.ts'
 import { type LogQuery, readLog } from '../../../sandbox/node/logs/read.ts'
 
-const signal = AbortSignal.timeout(20_000)
+const signal = AbortSignal.timeout(100_000)
 const all: LogQuery = {
   follow: false,
   timestamps: false,

@@ -8,7 +8,7 @@ import { emptyTally, judge } from '../../../sandbox/node/probes/judge.ts'
 import { type ProbeNews, runProbes } from '../../../sandbox/node/probes/prober.ts'
 import { podOf } from './pods.ts'
 
-const signal = AbortSignal.timeout(20_000)
+const signal = AbortSignal.timeout(100_000)
 const containerOf = (parts: Record<string, unknown>): PodContainer => {
   const [container] = podOf({ containers: [{ name: 'a', ...parts }] }).spec.containers
   if (!container) throw new Error('one container')

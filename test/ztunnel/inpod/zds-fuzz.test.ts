@@ -18,7 +18,7 @@ const count = Number(process.env.FUZZ_COUNT ?? 200)
 const agents = 16
 /** What a packet holds. */
 const maxBytes = 1024
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 t.comment(`FUZZ_SEED=${seed}`)
 
 const openFiles = () => readdirSync('/proc/self/fd').length
