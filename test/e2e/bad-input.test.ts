@@ -21,13 +21,27 @@ type Conditioned = {
 
 t.test(
   'bad objects are answered with a reason and harm nobody else',
-  { skip, timeout: 240_000 },
+  { skip, timeout: 380_000 },
   async (t) => {
     const nodes = await twoNodes()
     const ns = await namespace(t, 'bad-input', { 'istio.io/dataplane-mode': 'ambient' })
     const { order } = await openShop(ns, nodes)
     await eventually('every pod is captured', async () => (await pods(ns, '')).every(isCaptured))
     await flowing(order, 'payment')
+
+    await t.test('what the webhook cannot be asked about is refused, once it is known to work', async (t) => {
+      for (const name of ['istio-validator-istio-system', 'istiod-default-validator'])
+        await eventually(`${name} fails closed`, async () => {
+          const found = await read(
+            'admissionregistration.k8s.io/v1',
+            'ValidatingWebhookConfiguration',
+            '',
+            name,
+          )
+          const { webhooks } = found as { webhooks?: { failurePolicy?: string }[] }
+          return webhooks?.every(({ failurePolicy }) => failurePolicy === 'Fail')
+        })
+    })
 
     await t.test('a policy with an address that is none: refused when it is written, and why', async (t) => {
       const policy = (block: string) => `
