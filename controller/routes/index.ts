@@ -1,0 +1,102 @@
+import { type Collection, type Custom, derive, join } from '#kube'
+import type { ServiceRoutes } from '#routes'
+import type { Inputs, MeshResource, Settings } from '../collections/index.ts'
+import { serviceRoutes } from './compile.ts'
+import { attachments, byObject } from './gateway-api-attach.ts'
+import { readHttpRoute } from './gateway-api-http.ts'
+import { readL4Route } from './gateway-api-l4.ts'
+import type { RouteKind } from './gateway-api-object.ts'
+import { gatewayApiRules, type GatewayApiTables } from './gateway-api-rules.ts'
+import { routeStatuses, type RouteStatus } from './gateway-api-status.ts'
+import { referenceGrants } from './grants.ts'
+import { routeResources } from './resource.ts'
+import { type MeshTables, type RoutedService, routedServices } from './routed-service.ts'
+import type { PolicySource, ServiceRules } from './sources.ts'
+
+export { routeStatusWriter } from './status-writer.ts'
+export type { RouteStatus } from './gateway-api-status.ts'
+export type { RouteKind } from './gateway-api-object.ts'
+
+/** The Kubernetes objects that routes are made of. */
+export type RouteInputs = Readonly<{
+  httpRoutes: Collection<Custom>
+  grpcRoutes: Collection<Custom>
+  tlsRoutes: Collection<Custom>
+  tcpRoutes: Collection<Custom>
+  referenceGrants: Collection<Custom>
+}>
+
+/** Everything that is derived from routes. */
+export type Routes = Readonly<{
+  services: Collection<RoutedService>
+  routes: Collection<ServiceRoutes>
+  /** As xDS resources. */
+  resources: Collection<MeshResource>
+  /** By `namespace/name`. */
+  statuses: Readonly<Record<RouteKind, Collection<RouteStatus>>>
+}>
+
+/** A further front end: what it says of services, and how it says that destinations are called. */
+export type FrontEnd = Readonly<{
+  rules: Collection<ServiceRules>
+  policies: PolicySource
+}>
+
+/** Routes and what they refer to → what waypoints obey, and what their owners are told. Pure rows; nothing writes. */
+export function routesFrom(
+  objects: RouteInputs,
+  inputs: Inputs,
+  mesh: MeshTables,
+  settings: Settings,
+  others: (services: Collection<RoutedService>) => readonly FrontEnd[] = () => [],
+): Routes {
+  const services = routedServices(inputs, mesh, settings)
+  const tables = gatewayApiTables(objects, services)
+  const own = gatewayApiRules(services, tables)
+  const frontEnds = others(services)
+  const routes = serviceRoutes({
+    services,
+    rules: [own, ...frontEnds.map(({ rules }) => rules)],
+    policies: frontEnds.map(({ policies }) => policies),
+  })
+  const { gateways, gatewayClasses: classes } = inputs
+  const status = { ...tables, own, others: frontEnds.map(({ rules }) => rules), gateways, classes }
+  return {
+    services,
+    routes,
+    resources: routeResources(routes, services),
+    statuses: {
+      HTTPRoute: routeStatuses('HTTPRouteStatuses', tables.http.HTTPRoute, status),
+      GRPCRoute: routeStatuses('GRPCRouteStatuses', tables.http.GRPCRoute, status),
+      TLSRoute: routeStatuses('TLSRouteStatuses', tables.l4.TLSRoute, status),
+      TCPRoute: routeStatuses('TCPRouteStatuses', tables.l4.TCPRoute, status),
+    },
+  }
+}
+
+function gatewayApiTables(objects: RouteInputs, services: Collection<RoutedService>): GatewayApiTables {
+  const http = {
+    HTTPRoute: derive('HTTPRoutes', objects.httpRoutes, (object) => readHttpRoute('HTTPRoute', object)),
+    GRPCRoute: derive('GRPCRoutes', objects.grpcRoutes, (object) => readHttpRoute('GRPCRoute', object)),
+  }
+  const l4 = {
+    TLSRoute: derive('TLSRoutes', objects.tlsRoutes, (object) => readL4Route('TLSRoute', object)),
+    TCPRoute: derive('TCPRoutes', objects.tcpRoutes, (object) => readL4Route('TCPRoute', object)),
+  }
+  const objectIndex = { byObject: byObject(services) }
+  const attached = join('RouteAttachments', [
+    attachments('HTTPRoute', http.HTTPRoute, objectIndex),
+    attachments('GRPCRoute', http.GRPCRoute, objectIndex),
+    attachments('TLSRoute', l4.TLSRoute, objectIndex),
+    attachments('TCPRoute', l4.TCPRoute, objectIndex),
+  ])
+  return {
+    services,
+    ...objectIndex,
+    byHostname: services.indexBy(({ hostname }) => [hostname]),
+    grants: referenceGrants(objects.referenceGrants),
+    http,
+    l4,
+    attached: attached.indexBy(({ service }) => [service]),
+  }
+}
