@@ -1,6 +1,6 @@
 import { MeshError } from '#base'
 import { errorCode } from './frames.ts'
-import type { Response } from './fields.ts'
+import { headersOf, type Message } from './fields.ts'
 import type { Session } from './session.ts'
 import type { OutboundTunnel } from './tunnel.ts'
 import { TunnelStream } from './tunnel-stream.ts'
@@ -24,14 +24,15 @@ export async function openTunnel(
   const tunnel = new Outbound(session, session.connection.open(fields))
   session.flush()
   try {
-    const { status, headers: answered } = await answerOf(tunnel, answerMs, signal)
+    const answered = await answerOf(tunnel, answerMs, signal)
+    const status = Number(answered.status)
     if (status !== 200)
       throw new MeshError('http-status', {
         message: `http status: ${status}`,
         cause: { status },
         unsent: true,
       })
-    tunnel.responseHeaders = answered
+    tunnel.responseHeaders = headersOf(answered)
     return tunnel
   } catch (error) {
     // Whoever has answered has looked at it.
@@ -44,7 +45,7 @@ export async function openTunnel(
   }
 }
 
-function answerOf(tunnel: TunnelStream, answerMs: number, signal: AbortSignal): Promise<Response> {
+function answerOf(tunnel: TunnelStream, answerMs: number, signal: AbortSignal): Promise<Message> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(
       () => settle(new MeshError('timeout', { message: 'no answer to CONNECT', unsent: true })),
@@ -52,7 +53,7 @@ function answerOf(tunnel: TunnelStream, answerMs: number, signal: AbortSignal): 
     )
     const onAbort = () => reject(signal.reason)
     if (signal.aborted) onAbort()
-    const settle = (answer: Response | MeshError) => {
+    const settle = (answer: Message | MeshError) => {
       clearTimeout(timer)
       tunnel.onResponse = undefined
       signal.removeEventListener('abort', onAbort)

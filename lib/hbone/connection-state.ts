@@ -1,4 +1,4 @@
-import type { Request } from './fields.ts'
+import { type Dialect, type Message, tunnelDialect } from './fields.ts'
 import { ReceiveWindow } from './flow.ts'
 import {
   defaultMaxFrame,
@@ -18,7 +18,7 @@ import { Stream, StreamTable } from './stream.ts'
 
 export type ConnectionEvents = {
   /** Server: a peer opened a stream; its listener has to be set during the call. */
-  request(stream: Stream, request: Request): void
+  request(stream: Stream, request: Message): void
   /** The peer's settings are known. */
   ready(): void
   pong(payload: Buffer): void
@@ -39,6 +39,7 @@ const earned = 1 / 8
 /** What sending and receiving share: windows, streams, output, and the ways in which all of it ends. */
 export class ConnectionState {
   readonly role: Role
+  readonly dialect: Dialect
   readonly limits: HboneLimits
   readonly events: ConnectionEvents
   readonly glitches: Glitches
@@ -49,6 +50,8 @@ export class ConnectionState {
   peerMaxFrame = defaultMaxFrame
   /** Unlimited until the peer says otherwise (RFC 9113 §6.5.2). */
   peerMaxStreams = Number.POSITIVE_INFINITY
+  /** The peer takes CONNECT with a protocol (RFC 8441). */
+  peerConnectProtocol = false
   settingsAcked = false
   /** PINGs of ours that have not been answered. */
   pings = 0
@@ -77,8 +80,10 @@ export class ConnectionState {
     events: ConnectionEvents,
     now: () => number,
     ample: () => boolean,
+    dialect: Dialect = tunnelDialect,
   ) {
     this.#ample = ample
+    this.dialect = dialect
     this.role = role
     this.limits = limits
     this.events = events

@@ -9,6 +9,7 @@ import {
   settingsFrame,
   windowFrame,
 } from './frames.ts'
+import type { Dialect } from './fields.ts'
 import type { Field } from './hpack/decode.ts'
 import { hpackEncode } from './hpack/encode.ts'
 import type { HboneLimits } from './limits.ts'
@@ -17,8 +18,10 @@ import type { Stream } from './stream.ts'
 
 export type { ConnectionEvents } from './connection-state.ts'
 
+const connectProtocol = [setting.enableConnectProtocol, 1] as const
+
 /**
- * HTTP/2 for CONNECT tunnels without I/O: bytes go in through `receive`, come out of `takeOutput`, and DATA is framed
+ * HTTP/2 without I/O, for CONNECT tunnels unless told otherwise: bytes go in through `receive`, come out of `takeOutput`, and DATA is framed
  * by whoever holds the bytes, after `claim`. Nothing a peer sends makes it throw.
  */
 export class Connection {
@@ -32,8 +35,9 @@ export class Connection {
     events: ConnectionEvents,
     now: () => number = () => performance.now(),
     ample: () => boolean = () => true,
+    dialect?: Dialect,
   ) {
-    this.#state = new ConnectionState(role, limits, events, now, ample)
+    this.#state = new ConnectionState(role, limits, events, now, ample, dialect)
     this.#receiver = new Receiver(this.#state)
     this.#begin(role, limits)
   }
@@ -46,6 +50,7 @@ export class Connection {
         [setting.initialWindowSize, this.#state.firstWindow],
         [setting.maxFrameSize, maxFrameBytes],
         [setting.maxHeaderListSize, maxHeaderBytes],
+        ...(role === 'server' && this.#state.dialect.general ? [connectProtocol] : []),
       ]),
     )
     const more = this.#state.receiveWindow.open()
@@ -73,6 +78,10 @@ export class Connection {
   get peerMaxStreams(): number {
     return this.#state.peerMaxStreams
   }
+  /** The peer takes CONNECT with a protocol (RFC 8441). */
+  get peerConnectProtocol(): boolean {
+    return this.#state.peerConnectProtocol
+  }
   get failed(): boolean {
     return this.#state.failed
   }
@@ -92,11 +101,12 @@ export class Connection {
   }
 
   /** Client: opens a stream. */
-  open(fields: readonly Field[]): Stream {
+  open(fields: readonly Field[], endStream = false): Stream {
     const state = this.#state
     const stream = state.newStream(state.table.nextId)
     state.table.add(stream)
-    state.say(stream, hpackEncode(fields), false)
+    state.say(stream, hpackEncode(fields), endStream)
+    if (endStream) state.localEnd(stream)
     return stream
   }
 
@@ -111,6 +121,19 @@ export class Connection {
     stream.answered = true
     this.#state.say(stream, hpackEncode(fields), endStream)
     if (endStream) this.#state.localEnd(stream)
+  }
+
+  /** Server: an answer before the answer. */
+  inform(stream: Stream, fields: readonly Field[]): void {
+    if (stream.closed || stream.answered) return
+    this.#state.say(stream, hpackEncode(fields), false)
+  }
+
+  /** Ends our direction of a stream with these fields. */
+  trail(stream: Stream, fields: readonly Field[]): void {
+    if (stream.closed || stream.localEnded) return
+    this.#state.say(stream, hpackEncode(fields), true)
+    this.#state.localEnd(stream)
   }
 
   /** How many bytes of DATA may be sent now. */
@@ -131,6 +154,11 @@ export class Connection {
     if (stream.closed || stream.localEnded) return
     this.#state.write(endFrame(stream.id))
     this.#state.localEnd(stream)
+  }
+
+  /** The DATA that was claimed last says itself that it is the end of our direction. */
+  ended(stream: Stream): void {
+    if (!stream.closed && !stream.localEnded) this.#state.localEnd(stream)
   }
 
   /** Ends both directions of a stream. The listener is not called. */

@@ -1,8 +1,27 @@
 import type { Field } from './hpack/decode.ts'
 
-export type Request = Readonly<{ method: string; authority: string; headers: ReadonlyMap<string, string> }>
-export type Response = Readonly<{ status: number; headers: ReadonlyMap<string, string> }>
-type Malformed = { malformed: string }
+/** The fields of one header block: pseudo fields by name, the others as name, value, name, value … in their order. */
+export type Message = {
+  method: string | undefined
+  scheme: string | undefined
+  authority: string | undefined
+  path: string | undefined
+  /** Of an extended CONNECT (RFC 8441). */
+  protocol: string | undefined
+  status: string | undefined
+  flat: string[]
+  /** Nothing follows it on its stream. */
+  ended: boolean
+}
+export type Malformed = { malformed: string }
+
+/** What a connection is for, as far as messages differ by it. Each verdict is why a message is malformed, if it is. */
+export type Dialect = Readonly<{
+  request(message: Message): string | undefined
+  response(message: Message): string | undefined
+  /** Whether trailers and interim answers mean anything, and CONNECT may name a protocol. */
+  general: boolean
+}>
 
 /** RFC 9110 token characters without capitals, as HTTP/2 demands. */
 const namePattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/
@@ -18,61 +37,101 @@ const connectionFields = new Set([
   'upgrade',
 ])
 
-type Parsed = { pseudo: Map<string, string>; headers: Map<string, string> }
+export type MessageKind = 'request' | 'response' | 'trailers'
+type PseudoName = 'method' | 'scheme' | 'authority' | 'path' | 'protocol' | 'status'
 
-function parse(fields: readonly Field[], allowed: readonly string[]): Parsed | Malformed {
-  const pseudo = new Map<string, string>()
-  const headers = new Map<string, string>()
+const pseudoNames: Readonly<Record<MessageKind, ReadonlyMap<string, PseudoName>>> = {
+  request: new Map([
+    [':method', 'method'],
+    [':scheme', 'scheme'],
+    [':authority', 'authority'],
+    [':path', 'path'],
+    [':protocol', 'protocol'],
+  ]),
+  response: new Map([[':status', 'status']]),
+  trailers: new Map(),
+}
+
+/** Takes a header block apart by what holds for every message (RFC 9113 §8.2, §8.3). */
+export function parseMessage(
+  fields: readonly Field[],
+  kind: MessageKind,
+  ended: boolean,
+): Message | Malformed {
+  const message = emptyMessage(ended)
+  const { flat } = message
   for (const [name, value] of fields) {
     if (!valuePattern.test(value)) return { malformed: 'value with forbidden characters' }
     if (name.startsWith(':')) {
-      if (headers.size > 0) return { malformed: 'pseudo field after a header' }
-      if (!allowed.includes(name) || pseudo.has(name))
+      if (flat.length > 0) return { malformed: 'pseudo field after a header' }
+      const pseudo = pseudoNames[kind].get(name)
+      if (pseudo === undefined || message[pseudo] !== undefined)
         return { malformed: 'unknown or repeated pseudo field' }
-      pseudo.set(name, value)
+      message[pseudo] = value
       continue
     }
     if (!namePattern.test(name)) return { malformed: 'name with forbidden characters' }
     if (connectionFields.has(name) || (name === 'te' && value !== 'trailers')) {
       return { malformed: 'connection-specific field' }
     }
+    flat.push(name, value)
+  }
+  return message
+}
+
+const emptyMessage = (ended: boolean): Message => ({
+  method: undefined,
+  scheme: undefined,
+  authority: undefined,
+  path: undefined,
+  protocol: undefined,
+  status: undefined,
+  flat: [],
+  ended,
+})
+
+/** The headers by name; several lines of one name are joined by commas. */
+export function headersOf({ flat }: Message): ReadonlyMap<string, string> {
+  const headers = new Map<string, string>()
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] ?? ''
     const before = headers.get(name)
-    headers.set(name, before === undefined ? value : `${before},${value}`)
+    headers.set(name, before === undefined ? (flat[i + 1] ?? '') : `${before},${flat[i + 1]}`)
   }
-  return { pseudo, headers }
+  return headers
 }
 
-/** A request as RFC 9113 §8.3.1 and §8.5 allow it. Other methods than CONNECT pass: refusing them is an answer. */
-export function parseRequest(fields: readonly Field[], ended: boolean): Request | Malformed {
-  const parsed = parse(fields, [':method', ':scheme', ':authority', ':path'])
-  if ('malformed' in parsed) return parsed
-  const { pseudo, headers } = parsed
-  const method = pseudo.get(':method')
-  const authority = pseudo.get(':authority')
-  if (method === undefined || !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method))
-    return { malformed: 'no method' }
-  const full = Boolean(pseudo.get(':scheme')) && Boolean(pseudo.get(':path'))
-  if (method === 'CONNECT' && (!authority || pseudo.has(':scheme') || pseudo.has(':path'))) {
-    return { malformed: 'CONNECT takes exactly an authority' }
-  }
-  if (method !== 'CONNECT' && !full) return { malformed: 'request without scheme or path' }
-  const host = headers.get('host')
-  if (host !== undefined && host !== (authority ?? host)) return { malformed: 'two different authorities' }
-  // A tunnel has no content (RFC 9110 §9.3.6), and what has ended has none left to come.
-  const content = headers.get('content-length')
-  if (content !== undefined && content !== '0' && (ended || method === 'CONNECT')) {
-    return { malformed: 'content-length without content' }
-  }
-  return { method, authority: authority ?? '', headers }
-}
+const methodPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 
-/** An answer to CONNECT; its content-length, if it has one, means nothing. */
-export function parseResponse(fields: readonly Field[], ended: boolean): Response | Malformed {
-  const parsed = parse(fields, [':status'])
-  if ('malformed' in parsed) return parsed
-  const status = parsed.pseudo.get(':status') ?? ''
-  if (!/^[1-5]\d\d$/.test(status)) return { malformed: 'no status' }
-  if (status === '101') return { malformed: 'HTTP/2 switches no protocols' }
-  if (ended && status < '200') return { malformed: 'interim answer that ends its stream' }
-  return { status: Number(status), headers: parsed.headers }
+/**
+ * A connection of tunnels: requests as RFC 9113 §8.3.1 and §8.5 allow them. Other methods than CONNECT pass: refusing
+ * them is an answer.
+ */
+export const tunnelDialect: Dialect = {
+  request(message) {
+    const { method, authority, scheme, path, ended } = message
+    if (method === undefined || !methodPattern.test(method)) return 'no method'
+    if (message.protocol !== undefined) return 'unknown or repeated pseudo field'
+    if (method === 'CONNECT' && (!authority || scheme !== undefined || path !== undefined)) {
+      return 'CONNECT takes exactly an authority'
+    }
+    if (method !== 'CONNECT' && !(scheme && path)) return 'request without scheme or path'
+    const headers = headersOf(message)
+    const host = headers.get('host')
+    if (host !== undefined && host !== (authority ?? host)) return 'two different authorities'
+    // A tunnel has no content (RFC 9110 §9.3.6), and what has ended has none left to come.
+    const content = headers.get('content-length')
+    if (content !== undefined && content !== '0' && (ended || method === 'CONNECT')) {
+      return 'content-length without content'
+    }
+    return undefined
+  },
+  /** An answer to CONNECT; its content-length, if it has one, means nothing. */
+  response({ status = '', ended }) {
+    if (!/^[1-5]\d\d$/.test(status)) return 'no status'
+    if (status === '101') return 'HTTP/2 switches no protocols'
+    if (ended && status < '200') return 'interim answer that ends its stream'
+    return undefined
+  },
+  general: false,
 }

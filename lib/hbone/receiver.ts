@@ -1,4 +1,4 @@
-import { parseRequest, parseResponse } from './fields.ts'
+import { type Malformed, type Message, type MessageKind, parseMessage } from './fields.ts'
 import type { ConnectionState } from './connection-state.ts'
 import { type FrameHeader, FrameReader, type FrameSink, type Handling } from './frame-reader.ts'
 import {
@@ -199,6 +199,7 @@ export class Receiver implements FrameSink {
     if ('code' in answer) return this.#state.fail(answer.code, answer.reason)
     this.#state.peerMaxFrame = answer.maxFrame ?? this.#state.peerMaxFrame
     this.#state.peerMaxStreams = answer.maxStreams ?? this.#state.peerMaxStreams
+    this.#state.peerConnectProtocol = answer.connectProtocol ?? this.#state.peerConnectProtocol
     if (answer.initialWindow !== undefined && !this.#resizeWindows(answer.initialWindow)) return false
     this.#state.write(settingsAck())
     if (!this.#sawSettings) {
@@ -306,8 +307,7 @@ export class Receiver implements FrameSink {
   }
 
   #onRequest(id: number, decoded: Decoded, endStream: boolean): boolean {
-    const request =
-      decoded.kind === 'fields' ? parseRequest(decoded.fields, endStream) : { malformed: 'too many fields' }
+    const request = this.#message(decoded, 'request', endStream)
     const malformed = 'malformed' in request
     const { limits, table, draining } = this.#state
     const stream = this.#state.newStream(id, decoded.kind === 'fields' ? decoded.bytes : 0)
@@ -327,13 +327,26 @@ export class Receiver implements FrameSink {
     return !this.#state.failed
   }
 
-  /** An answer, or trailers, which a tunnel must not have (RFC 9113 §8.5). */
+  #message(decoded: Decoded, kind: MessageKind, ended: boolean): Message | Malformed {
+    if (decoded.kind !== 'fields') return { malformed: 'too many fields' }
+    const message = parseMessage(decoded.fields, kind, ended)
+    if ('malformed' in message) return message
+    const malformed = kind === 'trailers' ? undefined : this.#state.dialect[kind](message)
+    return malformed === undefined ? message : { malformed }
+  }
+
+  /** Trailers, which a tunnel must not have (RFC 9113 §8.5), end their stream. */
+  #trailers(decoded: Decoded, ended: boolean): Message | Malformed {
+    if (!this.#state.dialect.general || !ended) return { malformed: 'unexpected HEADERS' }
+    return this.#message(decoded, 'trailers', ended)
+  }
+
   #onStreamHeaders(stream: Stream, decoded: Decoded, endStream: boolean): boolean {
-    const answer =
-      decoded.kind === 'fields' && this.#state.role === 'client' && !stream.answered
-        ? parseResponse(decoded.fields, endStream)
-        : { malformed: 'unexpected HEADERS' }
-    if ('malformed' in answer) {
+    const isAnswer = this.#state.role === 'client' && !stream.answered
+    const message = isAnswer
+      ? this.#message(decoded, 'response', endStream)
+      : this.#trailers(decoded, endStream)
+    if ('malformed' in message) {
       this.#state.reset(stream, errorCode.protocolError)
       stream.listener?.reset(errorCode.protocolError, false)
       return (
@@ -341,9 +354,14 @@ export class Receiver implements FrameSink {
         this.#state.fail(errorCode.enhanceYourCalm, 'too many malformed streams')
       )
     }
-    if (answer.status < 200) return this.#calm('informational answers')
-    stream.answered = true
-    stream.listener?.response(answer)
+    if (!isAnswer) stream.listener?.trailers?.(message)
+    else if (Number(message.status) < 200) {
+      stream.listener?.interim?.(message)
+      return this.#calm('informational answers')
+    } else {
+      stream.answered = true
+      stream.listener?.response(message)
+    }
     if (endStream && !stream.closed) this.#state.remoteEnd(stream)
     return !this.#state.failed
   }

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
-import type { Request } from './fields.ts'
+import { headersOf, type Message } from './fields.ts'
 import { remoteOf, secureServer } from './handshake.ts'
 import { type HboneLimits, limitsOf } from './limits.ts'
 import { Session } from './session.ts'
@@ -95,11 +95,11 @@ class Inbound extends TunnelStream implements InboundTunnel {
   readonly authority: string
   readonly headers: ReadonlyMap<string, string>
 
-  constructor(session: Session, stream: Stream, request: Request) {
+  constructor(session: Session, stream: Stream, request: Message) {
     super(session, stream)
-    this.method = request.method
-    this.authority = request.authority
-    this.headers = request.headers
+    this.method = request.method ?? ''
+    this.authority = request.authority ?? ''
+    this.headers = headersOf(request)
   }
 
   accept(headers: Readonly<Record<string, string>> = {}): void {
@@ -120,5 +120,5 @@ class Inbound extends TunnelStream implements InboundTunnel {
   }
 }
 
-const inbound = (session: Session, stream: Stream, request: Request): InboundTunnel =>
+const inbound = (session: Session, stream: Stream, request: Message): InboundTunnel =>
   new Inbound(session, stream, request)

@@ -1,9 +1,13 @@
-import type { Response } from './fields.ts'
+import type { Message } from './fields.ts'
 import type { ReceiveWindow } from './flow.ts'
 
 /** Whoever uses a stream. Buffers are valid only during the call. */
 export type StreamListener = {
-  response(answer: Response): void
+  response(answer: Message): void
+  /** An answer before the answer. */
+  interim?(answer: Message): void
+  /** The last fields of a message; its end follows. */
+  trailers?(fields: Message): void
   bytes(buffer: Buffer, start: number, end: number): void
   /** The peer has sent all it wanted to. */
   ended(): void

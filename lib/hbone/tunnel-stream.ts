@@ -5,7 +5,7 @@ import type { SpiffeId } from '#identity'
 import { ByteQueue, type Batch } from './byte-queue.ts'
 import type { ByteStream } from './byte-stream.ts'
 import { tunnelDuplex } from './duplex.ts'
-import type { Response } from './fields.ts'
+import type { Message } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
 import { errorCode } from './frames.ts'
 import { readBytes } from './memory.ts'
@@ -34,7 +34,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   #isDirty = false
   /** Set once the stream has been reset by anybody. */
   resetCode: number | undefined
-  onResponse: ((answer: Response | MeshError) => void) | undefined
+  onResponse: ((answer: Message | MeshError) => void) | undefined
   #lost: AbortController | undefined
 
   constructor(session: Session, stream: Stream) {
@@ -48,7 +48,7 @@ export class TunnelStream implements StreamListener, Tunnel {
 
   // ---- from the connection ----
 
-  response(answer: Response): void {
+  response(answer: Message): void {
     this.onResponse?.(answer)
   }
 

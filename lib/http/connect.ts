@@ -1,6 +1,7 @@
 import type { ByteStream } from '#hbone'
-import type { HttpConnection } from './exchange.ts'
+import type { HttpConnection, HttpVersion } from './exchange.ts'
 import { H1Client } from './h1/client.ts'
+import { H2Client } from './h2/client.ts'
 import { type HttpLimits, httpLimitsOf } from './limits.ts'
 
 /** Whoever keeps a connection. */
@@ -12,7 +13,7 @@ export type ConnectionOwner = {
 }
 
 export type ConnectHttpOptions = Readonly<{
-  version: 'HTTP/1.1'
+  version: HttpVersion
   limits?: Partial<HttpLimits>
   /** Whether trailers are passed on to HTTP/1.1 servers. */
   trailers?: boolean
@@ -21,4 +22,6 @@ export type ConnectHttpOptions = Readonly<{
 
 /** Speaks HTTP to an upstream on a connection of which nothing has been read. */
 export const connectHttp = (stream: ByteStream, o: ConnectHttpOptions): HttpConnection =>
-  new H1Client(stream, httpLimitsOf(o.limits), o.owner)
+  o.version === 'HTTP/2'
+    ? new H2Client(stream, httpLimitsOf(o.limits), o.owner)
+    : new H1Client(stream, httpLimitsOf(o.limits), o.owner)

@@ -31,8 +31,8 @@ export {
   serveHttp,
   type ServeHttpOptions,
 } from './server.ts'
-/** Copies a body as fast as its writer takes it. */
-export { relay } from './relay.ts'
+/** Copies a body as fast as its writer takes it; answers with an upstream's response. */
+export { passOn, relay } from './relay.ts'
 /** HTTP on a connection to an upstream. */
 export { connectHttp, type ConnectHttpOptions, type ConnectionOwner } from './connect.ts'
 /** Connections to upstreams within a policy's limits. */

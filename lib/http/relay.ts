@@ -1,4 +1,12 @@
-import type { Body, BodyReader, BodyWriter, BodyWriterUser, ResetReason } from './exchange.ts'
+import type {
+  Body,
+  BodyReader,
+  BodyWriter,
+  BodyWriterUser,
+  Exchange,
+  ResetReason,
+  Response,
+} from './exchange.ts'
 import type { HeaderList } from './header-list.ts'
 
 /** Copies a body as it comes, as fast as its writer takes it; what breaks one side breaks the other. */
@@ -6,6 +14,15 @@ export function relay(body: Body, writer: BodyWriter): void {
   const one = new Relay(body, writer)
   writer.use(one)
   body.read(one)
+}
+
+/** Answers with an upstream's response. One without a body stays so: gRPC's errors are answers that end with their head. */
+export function passOn(response: Response, exchange: Exchange): void {
+  const { head, body } = response
+  if (body.length === 0) {
+    exchange.respond(head, 'none')
+    body.discard()
+  } else relay(body, exchange.respond(head, 'follows'))
 }
 
 class Relay implements BodyReader, BodyWriterUser {

@@ -1,6 +1,7 @@
 import type { ByteStream } from '#hbone'
 import type { Exchange, HttpVersion } from './exchange.ts'
 import { H1Server } from './h1/server.ts'
+import { H2Server } from './h2/server.ts'
 import { type HttpLimits, httpLimitsOf } from './limits.ts'
 
 /** What was wrong with what a client sent, and the status that it was answered with where it could be. */
@@ -21,7 +22,7 @@ export type HttpServerConnection = {
 }
 
 export type ServeHttpOptions = Readonly<{
-  version: 'HTTP/1.1'
+  version: HttpVersion
   /** What the connection is, where a request does not say: `http`, or `https` where a client's TLS ends here. */
   scheme: 'http' | 'https'
   limits?: Partial<HttpLimits>
@@ -37,5 +38,5 @@ export type ServeHttpOptions = Readonly<{
 export function serveHttp(stream: ByteStream, o: ServeHttpOptions): HttpServerConnection {
   const { scheme, onExchange, onFault, trailers = false } = o
   const options = { limits: httpLimitsOf(o.limits), scheme, trailers, onExchange, onFault }
-  return new H1Server(stream, options)
+  return o.version === 'HTTP/2' ? new H2Server(stream, options) : new H1Server(stream, options)
 }

@@ -13,8 +13,9 @@ import { relay } from '../relay.ts'
 import type { ConnectionOwner } from '../connect.ts'
 import { type BodyOwner, H1BodyWriter } from './body-writer.ts'
 import { chunked, type Framing, noBody, rawBytes } from './framing.ts'
-import { type BodySource, IncomingBody } from './incoming-body.ts'
+import { type BodySource, IncomingBody } from '../incoming-body.ts'
 import { ResponseParser } from './parser.ts'
+import { withKey } from './websocket.ts'
 import { requestText } from './write-head.ts'
 
 type Pending = {
@@ -65,12 +66,17 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
       if (!this.available || options.signal.aborted) {
         body?.discard()
         const reason = options.signal.aborted ? 'local-reset' : 'connection-termination'
-        return settle({ kind: 'failure', reason, sent: false, error: options.signal.reason })
+        settle({ kind: 'failure', reason, sent: false, error: options.signal.reason })
+        return this.#refused()
       }
       const onAbort = () => this.#break('local-reset', options.signal.reason)
       const rest = { writer: undefined, response: undefined, interims: 0, keepAlive: true, raw: false }
       this.#start({ request, body, options, settle, onAbort, ...rest })
     })
+  }
+
+  #refused(): void {
+    queueMicrotask(() => this.#owner?.requestEnded())
   }
 
   #start(pending: Pending): void {
@@ -79,11 +85,11 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     const framing = tunnel ? noBody : framingOf(body)
     let text: string
     try {
-      text = requestText(request, framing)
+      text = requestText(withKey(request), framing)
     } catch (error) {
       body?.discard()
       pending.settle({ kind: 'failure', reason: 'local-reset', sent: false, error })
-      return
+      return this.#refused()
     }
     this.#pending = pending
     if (!tunnel) pending.writer = new H1BodyWriter(this.#stream, this, framing)

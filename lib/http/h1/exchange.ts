@@ -11,9 +11,10 @@ import { ExchangeOutcome } from '../exchange-end.ts'
 import type { HeaderList } from '../header-list.ts'
 import { type BodyOwner, H1BodyWriter } from './body-writer.ts'
 import { type Framing, noBody, rawBytes } from './framing.ts'
-import { type BodySource, IncomingBody } from './incoming-body.ts'
+import { type BodySource, IncomingBody } from '../incoming-body.ts'
 import type { ParsedRequest } from './request-head.ts'
 import type { H1Server } from './server.ts'
+import { withAccept } from './websocket.ts'
 import { framingFor, responseText } from './write-head.ts'
 
 /** One request over HTTP/1.1 and the answer to it. */
@@ -149,6 +150,7 @@ export class H1Exchange implements Exchange, BodySource, BodyOwner {
       writer.stop('connection-termination')
       return writer
     }
+    const { status } = head
     const raw = framing.kind === 'raw'
     // Bytes after a refused CONNECT are the tunnel's; those of a request that is answered already nobody waits for.
     const strays = this.request.method === 'CONNECT' || (!this.#requestEnded && writer.over)
@@ -158,7 +160,8 @@ export class H1Exchange implements Exchange, BodySource, BodyOwner {
       upgrade: this.request.upgrade,
       head: this.request.method === 'HEAD',
     }
-    this.#server.stream.text(responseText(head, framing, form))
+    const answer = status === 101 ? withAccept(this.request, head) : head
+    this.#server.stream.text(responseText(answer, framing, form))
     if (raw) this.#beginRaw()
     else if (this.#tunnel) this.#finishRequest(undefined)
     if (writer.over) this.bodyEnded()

@@ -10,10 +10,10 @@ import {
   HttpPool,
   type HttpServerConnection,
   type HttpServerEnd,
-  type ServeHttpOptions,
+  type HttpVersion,
+  passOn,
   type PoolDestination,
   type PoolPolicy,
-  relay,
   serveHttp,
 } from '#http'
 
@@ -69,7 +69,7 @@ export type Serving = Readonly<{
 /** Our server on a plain socket. */
 export async function serve(
   t: Test,
-  version: ServeHttpOptions['version'],
+  version: HttpVersion,
   onExchange: (exchange: Exchange) => void,
   limits: Partial<HttpLimits> = {},
 ): Promise<Serving> {
@@ -91,7 +91,7 @@ export async function serve(
 
 export const destinationOf = (
   port: number,
-  version: ServeHttpOptions['version'],
+  version: HttpVersion,
   changed: Partial<PoolPolicy> = {},
 ): PoolDestination => ({
   key: `${port}`,
@@ -105,7 +105,7 @@ export const destinationOf = (
 export async function proxyTo(
   t: Test,
   upstream: number,
-  versions: readonly [downstream: ServeHttpOptions['version'], upstream: ServeHttpOptions['version']],
+  versions: readonly [downstream: HttpVersion, upstream: HttpVersion],
   limits: Partial<HttpLimits> = {},
 ): Promise<Serving & { pool: HttpPool; exchanges: readonly Exchange[] }> {
   const pool = new HttpPool()
@@ -131,7 +131,7 @@ export async function forward(pool: HttpPool, destination: PoolDestination, exch
     onInform,
   })
   if (outcome.kind === 'response') {
-    relay(outcome.response.body, exchange.respond(outcome.response.head, 'follows'))
+    passOn(outcome.response, exchange)
     return
   }
   if (exchange.responded) return

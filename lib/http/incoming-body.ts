@@ -1,5 +1,5 @@
-import type { Body, BodyReader, ResetReason } from '../exchange.ts'
-import type { HeaderList } from '../header-list.ts'
+import type { Body, BodyReader, ResetReason } from './exchange.ts'
+import type { HeaderList } from './header-list.ts'
 
 /** Whose body it is: a connection that stands still while nobody takes it. */
 export type BodySource = {
@@ -9,7 +9,7 @@ export type BodySource = {
   bodyUnwanted(): void
 }
 
-/** The body of a message that arrives over HTTP/1.1. */
+/** The body of a message that arrives. */
 export class IncomingBody implements Body {
   readonly length: number | undefined
   readonly #source: BodySource
