@@ -235,12 +235,12 @@ t.test('when we drain, nothing is lost: open tunnels go on, new ones come anew',
 })
 
 t.test('PINGs are answered both ways while nothing else is said', { skip }, async (t) => {
-  const ours = await forwarding(t, await echoApp(t), { pingIdleMs: 200, pingTimeoutMs: 1_000 })
-  const keepalive = { connection_keepalive: { interval: '0.2s', timeout: '2s' } }
+  const ours = await forwarding(t, await echoApp(t), { pingIdleMs: 200, pingTimeoutMs: 5_000 })
+  const keepalive = { connection_keepalive: { interval: '0.2s', timeout: '5s' } }
   const envoy = await envoyTo(t, { way: { to: ours, http2: keepalive } })
   const app = await local(t, envoy, 'way')
   t.equal(await pingPong(app, 'before'), 'before')
-  await new Promise((done) => setTimeout(done, 3_000))
+  await new Promise((done) => setTimeout(done, 6_500))
   t.equal(await pingPong(app, 'after'), 'after')
   t.equal(ours.connections.length, 1)
   t.equal(await envoy.stat('cluster.way.http2.keepalive_timeout'), 0, 'as Envoy counts')

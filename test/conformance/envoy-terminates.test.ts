@@ -40,7 +40,7 @@ const envoy =
             listener('three', { maxTunnelsPerConnection: 3 }),
             listener('ten', { http2: { max_concurrent_streams: 10 } }),
             listener('strict', { peers: [idOf('somebody-else')] }),
-            listener('pings', { http2: { connection_keepalive: { interval: '0.2s', timeout: '2s' } } }),
+            listener('pings', { http2: { connection_keepalive: { interval: '0.2s', timeout: '5s' } } }),
           ],
           clusters: [byAuthority],
         }
@@ -239,10 +239,10 @@ t.test('IPv6', { skip }, async (t) => {
 
 t.test('PINGs are answered both ways while nothing else is said', { skip }, async (t) => {
   const authority = textOf(await echoApp(t))
-  const pool = poolOf(t, { pingIdleMs: 200, pingTimeoutMs: 1_000 })
+  const pool = poolOf(t, { pingIdleMs: 200, pingTimeoutMs: 5_000 })
   const { app } = await open(t, pool, at('pings'), authority)
   t.equal(await pingPong(app, 'before'), 'before')
-  await new Promise((done) => setTimeout(done, 3_000))
+  await new Promise((done) => setTimeout(done, 6_500))
   t.equal(await pingPong(app, 'after'), 'after')
   t.equal(pool.connections, 1)
   t.equal(await envoy?.stat('http2.keepalive_timeout'), 0, 'as Envoy counts')

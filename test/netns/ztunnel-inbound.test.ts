@@ -211,7 +211,7 @@ t.test('ENABLE_RESPONSE_BAGGAGE=false: nothing is told, nothing believed', { ski
 })
 
 t.test('CONNECTION_IDLE_TIMEOUT ends what stands still, and only that', { skip }, async (t) => {
-  const { world, n2, client, server } = await twoNodes('zit', { CONNECTION_IDLE_TIMEOUT: '500ms' })
+  const { world, n2, client, server } = await twoNodes('zit', { CONNECTION_IDLE_TIMEOUT: '3s' })
   const app = await echoIn(server)
   t.teardown(async () => {
     app.close()

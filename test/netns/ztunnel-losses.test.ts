@@ -17,7 +17,7 @@ t.test(
   'a node that is lost costs one connect timeout, and later connections nothing',
   { skip },
   async (t) => {
-    const { world, n1, client, server } = await twoNodes('ztq', { CONNECT_TIMEOUT: '500ms' })
+    const { world, n1, client, server } = await twoNodes('ztq', { CONNECT_TIMEOUT: '2s' })
     const gone = world.network.pod('gone', 4)
     const app = await echoIn(server)
     t.teardown(async () => {

@@ -1,9 +1,15 @@
 import t from 'tap'
-import { kinds, lease } from '#kube'
+import { KubeClient, kinds, lease } from '#kube'
+import { ApiFront, isLease } from '../../fakes/api-front.ts'
 import { FakeKube } from '../../fakes/fake-kube.ts'
 import { until } from '../../fakes/until.ts'
 
-const contender = (fake: FakeKube, identity: string, o: { leaseMs?: number } = {}) => {
+const contender = (
+  fake: Readonly<{ client: () => KubeClient }>,
+  identity: string,
+  o: Readonly<{ leaseMs?: number; retryMs?: number; events?: string[] }> = {},
+) => {
+  const { events = [], ...times } = o
   const stop = new AbortController()
   const state = { leading: false, terms: 0 }
   const done = lease(
@@ -15,13 +21,15 @@ const contender = (fake: FakeKube, identity: string, o: { leaseMs?: number } = {
       signal: stop.signal,
       leaseMs: 300,
       retryMs: 10,
-      ...o,
+      ...times,
     },
     async (signal) => {
       state.leading = true
       state.terms++
+      events.push(`${identity} starts`)
       await new Promise((resolve) => signal.addEventListener('abort', resolve))
       state.leading = false
+      events.push(`${identity} ends`)
     },
   )
   return {
@@ -64,7 +72,8 @@ t.test('a holder that renews no more is followed after its lease', async (t) => 
 
 t.test('who cannot renew stops in time, and leads again when it can', async (t) => {
   await using fake = await FakeKube.start()
-  const a = contender(fake, 'a')
+  // Long enough for a machine that stands still not to cost a term.
+  const a = contender(fake, 'a', { leaseMs: 2_000 })
   await until(() => a.state.leading, 'a leads')
   const down = fake.hook(() => ({ status: 500, body: {} }))
   await until(() => !a.state.leading, 'a stopped')
@@ -72,4 +81,24 @@ t.test('who cannot renew stops in time, and leads again when it can', async (t) 
   await until(() => a.state.leading, 'a leads again')
   t.equal(a.state.terms, 2)
   await a.stop()
+})
+
+t.test('an API server that does not answer ends a term before anybody else’s may begin', async (t) => {
+  await using fake = await FakeKube.start()
+  await using front = await ApiFront.start(fake.cluster)
+  using client = new KubeClient(front.cluster)
+  const events: string[] = []
+  const times = { leaseMs: 1_500, retryMs: 50, events }
+  const a = contender({ client: () => client }, 'a', times)
+  await until(() => a.state.leading, 'a leads')
+  const b = contender(fake, 'b', times)
+  front.fate = () => 'hang'
+  await until(() => b.state.leading, 'b leads')
+  t.strictSame(events, ['a starts', 'a ends', 'b starts'])
+  front.fate = () => 'pass'
+  const seen = front.calls.length
+  await until(() => front.calls.length > seen + 4, 'a asks again')
+  t.ok(front.calls.slice(seen).every(isLease))
+  t.equal(a.state.terms, 1, 'a does not lead while b does')
+  await Promise.all([a.stop(), b.stop()])
 })

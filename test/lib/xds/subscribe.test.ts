@@ -28,9 +28,17 @@ type World = {
   token?: () => string
   rootPem?: () => string
   registry?: Registry
+  connectMs?: number
 }
 const start = (
-  { fake, types, token = () => 'secret', rootPem = () => ca.rootPem, registry = new Registry() }: World,
+  {
+    fake,
+    types,
+    token = () => 'secret',
+    rootPem = () => ca.rootPem,
+    registry = new Registry(),
+    connectMs = 20_000,
+  }: World,
   test: { teardown(fn: () => Promise<void>): unknown },
 ) => {
   const abort = new AbortController()
@@ -40,7 +48,7 @@ const start = (
     tls: { minVersion: 'TLSv1.3', ecdhCurve: 'X25519MLKEM768' },
     token,
     clusterId: 'Kubernetes',
-    connectMs: 1_000,
+    connectMs,
     node: {
       id: 'ztunnel~10.0.0.1~z.istio-system~istio-system.svc.cluster.local',
       metadata: { NODE_NAME: 'n1' },
@@ -187,7 +195,7 @@ t.test('what could not be removed is reported as held, so that it is removed lat
 t.test('a server whose certificate is not from our root is never spoken to', async (t) => {
   const fake = await FakeXds.start(createTestCa())
   const registry = new Registry()
-  start({ fake, types: { [addressTypeUrl]: recorder().handler }, registry }, t)
+  start({ fake, types: { [addressTypeUrl]: recorder().handler }, registry, connectMs: 1_000 }, t)
   const deadline = Date.now() + 20_000
   while (!(await registry.metrics()).includes('reason="ConnectionError"')) {
     if (Date.now() > deadline) break
@@ -202,7 +210,7 @@ t.test('a root that comes into the file later is believed from the next connecti
   const fake = await FakeXds.start(next)
   let reads = 0
   const rootPem = () => (++reads > 2 ? ca.rootPem + next.rootPem : ca.rootPem)
-  start({ fake, types: { [addressTypeUrl]: recorder().handler }, rootPem }, t)
+  start({ fake, types: { [addressTypeUrl]: recorder().handler }, rootPem, connectMs: 3_000 }, t)
   await fake.stream()
   t.equal(reads, 3)
 })
