@@ -28,7 +28,9 @@ import {
   listenHbone,
   type ProxyContext,
 } from './proxy/index.ts'
-import { tcpMetrics } from './telemetry/index.ts'
+import { accessLog, requestMetrics, tcpMetrics } from './telemetry/index.ts'
+import { HttpPool } from '#http'
+import { Routes } from './route/index.ts'
 import { Clusters, type NewSocket, ordinarySocket } from './upstream/index.ts'
 
 /** What a test may put in the place of the real thing. */
@@ -93,7 +95,20 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
-  const ctx = contextOf({ config, parts, sockets, logs, registry, state, certificates, trust, stop, leaving })
+  const routes = new Routes()
+  const ctx = contextOf({
+    routes,
+    config,
+    parts,
+    sockets,
+    logs,
+    registry,
+    state,
+    certificates,
+    trust,
+    stop,
+    leaving,
+  })
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, config })
@@ -140,6 +155,7 @@ type ContextParts = Readonly<{
   logs: LogControl
   registry: Registry
   state: MeshState
+  routes: Routes
   certificates: Certificates
   trust: Trust
   stop: AbortController
@@ -155,6 +171,19 @@ function contextOf(o: ContextParts): ProxyContext {
   const pool = new HbonePool({ trust, signal: stop.signal })
   const random = o.parts.random ?? Math.random
   const now = () => performance.now()
+  const clusters = new Clusters(state, { local, network, random, now })
+  const leavingBy = {
+    identity,
+    address,
+    network,
+    pool,
+    local,
+    certificate: () => certificate(stop.signal),
+    newSocket: o.sockets.newSocket,
+  }
+  const log = logs.root('waypoint').child('proxy')
+  const requests = new HttpPool()
+  stop.signal.addEventListener('abort', () => requests.close(), { once: true })
   return {
     identity,
     address,
@@ -164,20 +193,23 @@ function contextOf(o: ContextParts): ProxyContext {
     local,
     certificate,
     trust,
-    clusters: new Clusters(state, { local, network, random, now }),
-    leaving: {
-      identity,
-      address,
-      network,
-      pool,
-      local,
-      certificate: () => certificate(stop.signal),
-      newSocket: o.sockets.newSocket,
-    },
+    clusters,
+    leaving: leavingBy,
     connections: new Connections(),
     tcp: tcpMetrics(o.registry),
+    routes: o.routes,
+    http: {
+      pool: requests,
+      clusters,
+      leaving: leavingBy,
+      metrics: requestMetrics(o.registry),
+      accessLog: accessLog(config.accessLog, logs.lines('access')),
+      log,
+      random,
+    },
+    refusedBy: () => undefined,
     access: logs.root('access'),
-    log: logs.root('waypoint').child('proxy'),
+    log,
     detectionMs: config.detectionMs,
     signal: stop.signal,
     draining: leaving.signal,

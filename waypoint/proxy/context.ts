@@ -1,7 +1,11 @@
 import { type Ip, MeshError, type SocketAddress } from '#base'
+import type { InboundTunnel } from '#hbone'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { MeshState, Workload } from '#mesh'
 import type { Logger } from '#telemetry'
+import type { HttpParts } from '../phase/call.ts'
+import type { Routes } from '../route/index.ts'
+import type { Accepted } from '../target/index.ts'
 import type { TcpMetrics } from '../telemetry/index.ts'
 import type { Clusters, Leaving } from '../upstream/index.ts'
 import type { Connections } from './connections.ts'
@@ -21,6 +25,10 @@ export type ProxyContext = Readonly<{
   leaving: Leaving
   connections: Connections
   tcp: TcpMetrics
+  routes: Routes
+  http: HttpParts
+  /** The policy that forbids a peer what it asks for; undefined: nobody does. */
+  refusedBy: (target: Accepted, tunnel: InboundTunnel) => string | undefined
   /** One line per connection or request. */
   access: Logger
   log: Logger

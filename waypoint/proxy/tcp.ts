@@ -1,5 +1,8 @@
 import { facts, isRetryable, MeshError } from '#base'
 import type { ByteStream, InboundTunnel } from '#hbone'
+import { partsOf } from '#identity'
+import { chooseL4 } from '#routes'
+import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import { bytesOf, type Cluster, type Host, type Link, type Outcome, reach } from '../upstream/index.ts'
 import type { ProxyContext } from './context.ts'
@@ -21,13 +24,13 @@ type Begun = Readonly<{ stream: ByteStream }>
 /** A connection as it is: to an endpoint of the service, under our identity, its bytes untouched. Never rejects. */
 export async function proxyTcp(
   tunnel: InboundTunnel,
-  target: Accepted,
+  { target, plan }: Readonly<{ target: Accepted; plan: PortPlan }>,
   ctx: ProxyContext,
   begun?: Begun,
 ): Promise<void> {
   const started = performance.now()
   const finish = recordTcp(ctx, tunnel, target, started)
-  const found = await reachTarget(tunnel, target, ctx, begun)
+  const found = await reachTarget(tunnel, target, plan, ctx, begun)
   if ('failure' in found) {
     finish(undefined, { sent: 0, received: 0, error: found.failure })
     if (begun) begun.stream.destroy()
@@ -51,6 +54,7 @@ type Found = Reached | Readonly<{ failure: unknown }>
 async function reachTarget(
   tunnel: InboundTunnel,
   target: Accepted,
+  plan: PortPlan,
   ctx: ProxyContext,
   begun: Begun | undefined,
 ): Promise<Found> {
@@ -65,9 +69,11 @@ async function reachTarget(
     const link = reach(endpoint, ctx.leaving, { service: undefined, client, connectTimeoutMs, signal })
     return link.then((open) => ({ link: open, workload }), failed)
   }
-  const { service, port } = target
-  const cluster = ctx.clusters.of({ kind: 'service', service: service.key, port })
-  if (!cluster) return { failure: noEndpoint(service.hostname, port) }
+  const caller = { principal: tunnel.peer, namespace: partsOf(tunnel.peer).namespace }
+  const choice = chooseL4(plan.routes, undefined, caller, ctx.http.random)
+  if (choice.kind === 'refuse') return { failure: new MeshError('no-upstream', { message: choice.reason }) }
+  const cluster = ctx.clusters.of(choice.to, plan.policyOf(choice.to))
+  if (!cluster) return { failure: noEndpoint(choice.to.service, choice.to.port) }
   return reachOne(cluster, ctx, client, signal)
 }
 

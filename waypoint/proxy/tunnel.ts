@@ -1,7 +1,10 @@
 import { formatAddress, MeshError, messageOf } from '#base'
 import type { InboundTunnel } from '#hbone'
-import { resolveTarget } from '../target/index.ts'
+import { plainPlan, type PortPlan } from '../route/index.ts'
+import { type Accepted, resolveTarget } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
+import { proxyHttp } from './http.ts'
+import { PeekedStream } from './peek.ts'
 import { refuse } from './refuse.ts'
 import { proxyTcp } from './tcp.ts'
 
@@ -26,12 +29,55 @@ export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Pr
       authority: tunnel.authority.slice(0, maxLoggedAuthority),
       protocol: 'unknown',
     })
-    tracked.as('tcp')
-    await proxyTcp(tunnel, target, ctx)
+    await serveTarget(tunnel, target, ctx, tracked)
   } catch (error) {
     logRefused(ctx, tunnel, messageOf(error), error instanceof MeshError ? error.code : 'io')
     refuse(tunnel, error)
   }
+}
+
+type Tracked = Readonly<{ as(protocol: 'tcp' | 'http'): void }>
+
+/** What the owner of a port has declared comes first; otherwise the client's first bytes tell. */
+async function serveTarget(
+  tunnel: InboundTunnel,
+  target: Accepted,
+  ctx: ProxyContext,
+  tracked: Tracked,
+): Promise<void> {
+  const plan = planOf(target, ctx)
+  if (plan === 'unreadable')
+    throw new MeshError('stale-state', { message: `the routes for ${tunnel.authority} cannot be read` })
+  const { protocol } = plan.routes
+  const isTcp = protocol === 'tcp' || protocol === 'tls'
+  const refusedBy = isTcp ? ctx.refusedBy(target, tunnel) : undefined
+  if (refusedBy !== undefined) throw denied(refusedBy)
+  tracked.as('tcp')
+  if (isTcp) return proxyTcp(tunnel, { target, plan }, ctx)
+  tunnel.accept()
+  const stream = new PeekedStream(tunnel.byteStream())
+  const found = await stream.sniff(ctx.detectionMs)
+  // A client that is told to speak HTTP and does not is answered as HTTP does.
+  const isHttp = protocol === 'http' || found === 'http1' || found === 'http2'
+  if (isHttp) {
+    tracked.as('http')
+    return proxyHttp(tunnel, stream, found === 'http2' ? 'HTTP/2' : 'HTTP/1.1', { target, plan }, ctx)
+  }
+  const late = ctx.refusedBy(target, tunnel)
+  if (late === undefined) return proxyTcp(tunnel, { target, plan }, ctx, { stream })
+  stream.destroy()
+  logRefused(ctx, tunnel, denied(late).message, 'policy-denied')
+}
+
+const denied = (by: string) => new MeshError('policy-denied', { message: `policy rejection: ${by}` })
+
+/** Routes are for what is attached; what is not goes straight on. */
+function planOf(target: Accepted, { routes }: ProxyContext): PortPlan | 'unreadable' {
+  if (target.kind === 'workload') return plainPlan(target.workload.uid, target.to.port)
+  const { service, port } = target
+  const known = target.reason === 'attached' ? routes.of(service.key, port) : undefined
+  if (known?.kind === 'plan') return known.plan
+  return known?.kind === 'unreadable' ? 'unreadable' : plainPlan(service.key, port)
 }
 
 function logRefused({ access }: ProxyContext, tunnel: InboundTunnel, error: string, reason: string): void {

@@ -14,3 +14,7 @@ export {
   reach,
   type ReachOptions,
 } from './reach.ts'
+export { newHost } from './host.ts'
+export { hashOf } from './hash-of.ts'
+export { ReplayBody } from './replay-body.ts'
+export { defaultPolicy } from './default-policy.ts'

@@ -1,0 +1,71 @@
+import type { SocketAddress } from '#base'
+import type { Exchange, HeaderList, HttpPool, RequestHead, Response } from '#http'
+import type { SpiffeId } from '#identity'
+import type { Service, Workload } from '#mesh'
+import type { Caller, RouteChoice } from '#routes'
+import type { Logger } from '#telemetry'
+import type { PortPlan } from '../route/index.ts'
+import type { Accepted } from '../target/index.ts'
+import type { Cluster, Clusters, Host, Leaving } from '../upstream/index.ts'
+import type { AccessLog, RequestMetrics } from '../telemetry/index.ts'
+
+/** What all requests of the process share. */
+export type HttpParts = Readonly<{
+  pool: HttpPool
+  clusters: Clusters
+  leaving: Leaving
+  metrics: RequestMetrics
+  accessLog: AccessLog
+  log: Logger
+  random: () => number
+}>
+
+/** What the requests of one connection share: who sends them, and what it asked for. */
+export type HttpFacts = Readonly<{
+  peer: SpiffeId
+  client: SocketAddress
+  /** Where the connection came in. */
+  local: SocketAddress
+  source: Workload | undefined
+  caller: Caller
+  target: Accepted
+  service: Service | undefined
+  plan: PortPlan
+  /** Who may call it at all, by the policies of now; undefined: everybody. */
+  refusedBy: () => string | undefined
+}>
+
+/** Where a request was sent. */
+export type Sent = Readonly<{ cluster: Cluster | undefined; host: Host; to: SocketAddress | undefined }>
+
+/** One request on its way through the phases, which change it as they go. */
+export type Call = {
+  readonly exchange: Exchange
+  readonly facts: HttpFacts
+  readonly parts: HttpParts
+  /** As it is now: normalised, rewritten, its own copy of the headers. */
+  request: RequestHead & { headers: HeaderList }
+  route: RouteChoice | undefined
+  /** Envoy's response flags, in the order in which they were earned. */
+  readonly flags: string[]
+  details: string
+  /** To be set by the answer. */
+  readonly cookies: string[]
+  sent: Sent | undefined
+  tries: number
+  /** Of the upstream: milliseconds from the request to its headers. */
+  serviceMs: number | undefined
+  transportFailure: string | undefined
+  status: number
+  grpcStatus: string | undefined
+}
+
+/** What a request is answered with. */
+export type Answer =
+  | Readonly<{ kind: 'local'; status: number; headers: HeaderList; body: string | Buffer }>
+  | Readonly<{ kind: 'upstream'; status: number; headers: HeaderList; response: Response }>
+  /** Nobody is there any more to be answered, or the answer is to be broken off. */
+  | Readonly<{ kind: 'gone' }>
+
+/** One step of a request: it answers, or lets the next ones answer and looks at what they say. */
+export type Phase = (call: Call, next: () => Promise<Answer>) => Promise<Answer>

@@ -1,0 +1,43 @@
+import { maxTimerMs } from '#base'
+
+/** The time that one request has, and whether its client is still there. */
+export class Deadline {
+  readonly #ms: number
+  readonly #abort = new AbortController()
+  readonly #gone: AbortSignal
+  readonly #onGone = () => this.#abort.abort(this.#gone.reason)
+  #timer: NodeJS.Timeout | undefined
+  #isOver = false
+  expired = false
+
+  /** `ms` of 0: no limit. */
+  constructor(ms: number, gone: AbortSignal) {
+    this.#ms = ms
+    this.#gone = gone
+    if (gone.aborted) this.#onGone()
+    else gone.addEventListener('abort', this.#onGone, { once: true })
+  }
+
+  /** Fires when the time is over or the client has gone. */
+  get signal(): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** The clock starts now. */
+  start(): void {
+    if (this.#ms === 0 || this.#timer || this.#isOver) return
+    this.#timer = setTimeout(
+      () => {
+        this.expired = true
+        this.#abort.abort(new Error('the time of the request is over'))
+      },
+      Math.min(this.#ms, maxTimerMs),
+    )
+  }
+
+  stop(): void {
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#gone.removeEventListener('abort', this.#onGone)
+  }
+}

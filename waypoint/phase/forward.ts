@@ -1,0 +1,153 @@
+import { sleep } from '#base'
+import type { Body, SendOutcome } from '#http'
+import {
+  backoffMs,
+  type DestinationPolicy,
+  type RetryPolicy,
+  retryRoom,
+  shouldRetry,
+  type TryOutcome,
+  withAskedRetries,
+  withAskedTimeouts,
+} from '#routes'
+import { type Cluster, defaultPolicy, type Host, newHost, ReplayBody } from '../upstream/index.ts'
+import type { Answer, Call } from './call.ts'
+import { localReply, upstreamFailure } from './local-reply.ts'
+import { mirrorTo } from './mirror.ts'
+import { hashFor } from './request-hash.ts'
+import { dropSteering } from './transform.ts'
+import { type Attempt, failureWords, tryOnce, tryOutcome } from './try.ts'
+import { Deadline } from './deadline.ts'
+
+type Choice = Extract<Call['route'], { kind: 'forward' }>
+
+/** Where the tries of one request go, and by what rules. */
+type Sending = Readonly<{
+  call: Call
+  policy: DestinationPolicy
+  /** Undefined where the address of a workload was asked for. */
+  cluster: Cluster | undefined
+  choose(tried: ReadonlySet<Host>): Host | undefined
+  retry: RetryPolicy
+  perTryMs: number
+  body: ReplayBody | undefined
+  deadline: Deadline
+}>
+
+/** Sends the request on, as often as its rule allows, within the time that it allows. */
+export async function forward(call: Call, choice: Choice): Promise<Answer> {
+  const { exchange, facts, parts } = call
+  const policy = facts.plan.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
+  const { target } = facts
+  const cluster = target.kind === 'workload' ? undefined : parts.clusters.of(choice.to, policy)
+  if (target.kind === 'service' && !cluster)
+    return localReply(call, { status: 503, flag: 'NC', details: 'cluster_not_found' })
+  const retry = withAskedRetries(choice.action.retry, call.request)
+  const { timeoutMs, perTryTimeoutMs: perTryMs } = withAskedTimeouts(choice.action, call.request)
+  dropSteering(call)
+  const hasBody = exchange.body.length !== 0
+  const mirrors = choice.action.mirrors.length > 0
+  const body = hasBody ? new ReplayBody(exchange.body, retry.attempts > 0 || mirrors) : undefined
+  const deadline = new Deadline(timeoutMs, exchange.gone)
+  // The clock starts when the whole request is here (facts: l7.md §3.2).
+  if (body) body.onWhole(() => deadline.start())
+  else deadline.start()
+  if (mirrors) mirrorTo(call, choice, body)
+  const fixed = target.kind === 'workload' ? newHost(target.workload, target.to.port, 0) : undefined
+  const hash = cluster && hashFor(call, policy)
+  const choose = (tried: ReadonlySet<Host>) =>
+    fixed ?? cluster?.choose({ hash, tried: retry.avoidPreviousHosts ? tried : none })
+  void exchange.ended.then(() => {
+    deadline.stop()
+    body?.finish()
+  })
+  if (timeoutMs > 0) call.request.headers.set('x-envoy-expected-rq-timeout-ms', `${timeoutMs}`)
+  return tries({ call, policy, cluster, choose, retry, perTryMs, body, deadline })
+}
+
+const none: ReadonlySet<Host> = new Set()
+
+async function tries(sending: Sending): Promise<Answer> {
+  const { call, cluster, choose, retry, body, deadline, policy } = sending
+  const tried = new Set<Host>()
+  for (;;) {
+    const host = choose(tried)
+    if (!host)
+      return localReply(call, {
+        status: 503,
+        body: 'no healthy upstream',
+        flag: 'UH',
+        details: 'no_healthy_upstream',
+      })
+    call.tries++
+    const attempt = await attemptOn(sending, host)
+    if (call.exchange.gone.aborted) return gone(attempt.outcome)
+    const ending = tryOutcome(attempt)
+    const room = !cluster || retryRoom(policy, cluster)
+    const decision = shouldRetry(retry, ending, {
+      tries: call.tries,
+      replayable: body?.replayable !== false,
+      responded: call.exchange.responded,
+      room,
+    })
+    if (!decision.retry) {
+      if (decision.why === 'exhausted') call.flags.push('URX')
+      return answerOf(call, attempt, ending)
+    }
+    drop(attempt.outcome)
+    tried.add(host)
+    if (cluster) cluster.retries++
+    const waitMs = backoffMs(retry, call.tries, call.parts.random)
+    await sleep(waitMs, deadline.signal).catch(() => undefined)
+    if (cluster) cluster.retries--
+    if (call.exchange.gone.aborted) return { kind: 'gone' }
+    if (deadline.expired) return timedOut(call, 'response_timeout')
+    call.request.headers.set('x-envoy-is-timeout-retry', `${ending.kind === 'per-try-timeout'}`)
+  }
+}
+
+/** One try: counted on its host, and told to outlier detection. */
+async function attemptOn(sending: Sending, host: Host): Promise<Attempt> {
+  const { call, cluster, policy, body, deadline, perTryMs } = sending
+  const next: Body | undefined = body?.next()
+  host.active++
+  if (cluster) cluster.requests++
+  const attempt = await tryOnce({ call, host, cluster, policy, body: next, deadline, perTryMs })
+  const over = () => {
+    host.active--
+    if (cluster) cluster.requests--
+  }
+  const { outcome } = attempt
+  if (outcome.kind === 'response') {
+    cluster?.report(host, { kind: 'response', status: outcome.response.head.status })
+    void call.exchange.ended.then(over)
+  } else {
+    over()
+    const isHosts = outcome.reason !== 'pool-overflow' && outcome.reason !== 'local-reset'
+    if (isHosts || attempt.cause === 'per-try-timeout') cluster?.report(host, { kind: 'local-failure' })
+  }
+  return attempt
+}
+
+const gone = (outcome: SendOutcome): Answer => {
+  drop(outcome)
+  return { kind: 'gone' }
+}
+
+function drop(outcome: SendOutcome): void {
+  if (outcome.kind === 'response') outcome.response.reset('local-reset')
+}
+
+function answerOf(call: Call, { outcome }: Attempt, ending: TryOutcome): Answer {
+  if (outcome.kind === 'response') {
+    call.details = 'via_upstream'
+    const { response } = outcome
+    return { kind: 'upstream', status: response.head.status, headers: response.head.headers.copy(), response }
+  }
+  if (ending.kind === 'timeout') return timedOut(call, 'response_timeout')
+  if (ending.kind === 'per-try-timeout') return timedOut(call, 'upstream_per_try_timeout')
+  return upstreamFailure(call, failureWords(outcome.reason))
+}
+
+const timedOut = (call: Call, details: string): Answer =>
+  localReply(call, { status: 504, body: 'upstream request timeout', flag: 'UT', details })

@@ -1,0 +1,75 @@
+import type { Body } from '#http'
+import { drawMirrors, splitAuthority } from '#routes'
+import { defaultPolicy, type ReplayBody } from '../upstream/index.ts'
+import type { Call } from './call.ts'
+import { Deadline } from './deadline.ts'
+import { tryOnce } from './try.ts'
+
+/** A copy that nobody waits for must end all the same. */
+const mirrorMs = 60_000
+
+type Choice = Extract<Call['route'], { kind: 'forward' }>
+
+/**
+ * Sends copies to those that are drawn, once the request is here as a whole; whatever they answer is thrown away. A
+ * request with more body than is kept is not copied, and that is counted.
+ */
+export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | undefined): void {
+  const mirrors = drawMirrors(action, call.parts.random)
+  if (mirrors.length === 0) return
+  const send = () => {
+    for (const to of mirrors) {
+      const copy = body?.copy()
+      if (body && !copy) call.parts.metrics.mirrorSkipped()
+      else void mirror(call, to, copy, action.timeoutMs)
+    }
+  }
+  if (body) body.onWhole(send)
+  else send()
+}
+
+async function mirror(
+  call: Call,
+  to: Parameters<Call['facts']['plan']['policyOf']>[0],
+  body: Body | undefined,
+  timeoutMs: number,
+): Promise<void> {
+  const { parts, facts, request } = call
+  const policy = facts.plan.policyOf(to) ?? defaultPolicy(to.service, to.port)
+  const cluster = parts.clusters.of(to, policy)
+  const host = cluster?.choose()
+  if (!cluster || !host) return
+  const headers = request.headers.copy()
+  headers.set('x-envoy-internal', 'true')
+  const authority = shadowOf(request.authority)
+  const gone = new AbortController()
+  const deadline = new Deadline(timeoutMs || mirrorMs, gone.signal)
+  deadline.start()
+  const copied: Call = {
+    ...call,
+    request: { ...request, authority, headers },
+    flags: [],
+    cookies: [],
+    tries: 1,
+  }
+  host.active++
+  const { outcome } = await tryOnce({
+    call: copied,
+    host,
+    cluster,
+    policy,
+    body,
+    deadline,
+    perTryMs: 0,
+    quiet: true,
+  })
+  host.active--
+  if (outcome.kind === 'response') outcome.response.body.discard()
+  deadline.stop()
+}
+
+/** The host gets `-shadow` before its port (facts: l7.md §3.7). */
+export function shadowOf(authority: string): string {
+  const { host, port } = splitAuthority(authority)
+  return port === undefined ? `${host}-shadow` : `${host}-shadow:${port}`
+}

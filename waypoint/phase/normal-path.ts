@@ -1,0 +1,43 @@
+const unreserved = /^[A-Za-z0-9\-._~]$/
+
+/**
+ * Path and query with the path in its one spelling, as Istio's BASE has it (facts: l7.md §3.7): `\` is a slash, escapes
+ * of plain characters are those characters, other escapes are in capitals, dot segments are walked, a fragment is cut
+ * off. Slashes that are escaped stay so. Undefined for what is no path.
+ */
+export function normalPath(target: string): string | undefined {
+  const whole = cutAt(target, '#')
+  const path = cutAt(whole, '?')
+  const query = whole.slice(path.length)
+  if (isPlain(path)) return path + query
+  if (!path.startsWith('/') && !path.startsWith('\\')) return undefined
+  const spelled = path.replaceAll('\\', '/').replaceAll(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
+    const char = String.fromCharCode(Number.parseInt(hex, 16))
+    return unreserved.test(char) ? char : escape.toUpperCase()
+  })
+  // An escape of nothing, or of the byte that ends strings elsewhere.
+  if (/%(?![0-9A-F]{2})|%00/.test(spelled)) return undefined
+  return withoutDots(spelled) + query
+}
+
+const cutAt = (text: string, mark: string): string => {
+  const at = text.indexOf(mark)
+  return at < 0 ? text : text.slice(0, at)
+}
+
+/** Most paths: nothing in them has two spellings. */
+const isPlain = (path: string): boolean =>
+  path.startsWith('/') && !path.includes('%') && !path.includes('\\') && !path.includes('/.')
+
+function withoutDots(path: string): string {
+  const kept: string[] = []
+  const segments = path.split('/').slice(1)
+  for (const [i, segment] of segments.entries()) {
+    const isLast = i === segments.length - 1
+    if (segment === '..') kept.pop()
+    if (segment === '.' || segment === '..') {
+      if (isLast) kept.push('')
+    } else kept.push(segment)
+  }
+  return `/${kept.join('/')}`
+}

@@ -1,0 +1,100 @@
+import { formatAddress } from '#base'
+import type { ExchangeEnd, HeaderList } from '#http'
+import type { AccessFacts } from '../telemetry/index.ts'
+import type { Answer, Call, Phase } from './call.ts'
+import { isGrpc } from './local-reply.ts'
+
+/** Counts and logs the request when it is over; whatever became of it, it is told once. */
+export const record: Phase = async (call, next) => {
+  const startTime = new Date()
+  const answer = await next()
+  const end = await call.exchange.ended
+  noteEnd(call, answer, end)
+  count(call, answer)
+  call.parts.accessLog(lineOf(call, startTime))
+  return answer
+}
+
+/** An answer that was broken off has its reason in the flags (facts: l7.md §3.3). */
+function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
+  if (end.kind === 'complete') return
+  if (end.by === 'downstream' || answer.kind === 'gone') {
+    call.flags.push('DC')
+    call.details = 'downstream_remote_disconnect'
+    return
+  }
+  const [flag, details] =
+    end.reason === 'connection-termination'
+      ? ['UC', 'upstream_reset_after_response_started{connection_termination}']
+      : end.reason === 'remote-reset'
+        ? ['UR', 'upstream_reset_after_response_started{remote_reset}']
+        : end.reason === 'timeout' || end.reason === 'local-reset'
+          ? ['UT', 'response_timeout']
+          : ['UPE', 'upstream_reset_after_response_started{protocol_error}']
+  call.flags.push(flag)
+  call.details = details
+}
+
+/** Of HTTP/1.1 on the wire, without the line before them. */
+const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)
+
+function count(call: Call, answer: Answer): void {
+  const { exchange, facts, parts, sent } = call
+  const destination = sent?.host.workload
+  parts.metrics.record({
+    source: facts.source,
+    sourceId: facts.peer,
+    destination,
+    destinationId: destination?.protocol === 'HBONE' ? destination.identity : undefined,
+    service: sent?.cluster?.service ?? facts.service,
+    protocol: isGrpc(call) ? 'grpc' : 'http',
+    status: call.status,
+    flags: flagsOf(call),
+    grpcStatus: isGrpc(call) ? (call.grpcStatus ?? '') : '',
+    durationMs: durationOf(call),
+    requestBytes: headerBytes(exchange.request.headers) + exchange.receivedBytes,
+    responseBytes: (answer.kind === 'gone' ? 0 : headerBytes(answer.headers)) + exchange.sentBytes,
+  })
+}
+
+const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '-' : [...new Set(flags)].join(','))
+
+const durationOf = ({ exchange: { marks } }: Call) =>
+  Math.round(Math.max(0, (marks.endedAt || performance.now()) - marks.startedAt))
+
+function lineOf(call: Call, startTime: Date): AccessFacts {
+  const { exchange, facts, request, sent, route } = call
+  const { headers } = exchange.request
+  const rule = route && 'rule' in route ? route.rule : undefined
+  return {
+    startTime,
+    method: exchange.request.method,
+    path: exchange.request.path,
+    protocol: exchange.version,
+    responseCode: call.status,
+    responseFlags: flagsOf(call),
+    responseCodeDetails: call.details,
+    upstreamTransportFailureReason: call.transportFailure,
+    bytesReceived: exchange.receivedBytes,
+    bytesSent: exchange.sentBytes,
+    durationMs: durationOf(call),
+    upstreamServiceTime: call.serviceMs,
+    xForwardedFor: headers.joined('x-forwarded-for'),
+    userAgent: headers.get('user-agent'),
+    requestId: request.headers.get('x-request-id'),
+    authority: exchange.request.authority,
+    upstreamHost: sent?.to && formatAddress(sent.to),
+    upstreamCluster: clusterName(call),
+    downstreamLocalAddress: formatAddress(facts.local),
+    downstreamRemoteAddress: formatAddress(facts.client),
+    routeName: rule?.name ?? '',
+  }
+}
+
+/** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */
+function clusterName({ sent, facts }: Call): string | undefined {
+  const cluster = sent?.cluster
+  if (!cluster) return facts.target.kind === 'workload' ? 'inbound-vip|0|http|direct' : undefined
+  const { port, subset } = cluster.policy.destination
+  return `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${cluster.service.hostname}`
+}

@@ -1,0 +1,68 @@
+import { messageOf } from '#base'
+import { type HeaderList, relay } from '#http'
+import type { Answer, Call, Phase } from './call.ts'
+import { grpcMessage, grpcStatusOf, isGrpc, localReply } from './local-reply.ts'
+
+/** Says what the others have decided on; whatever they fail on is an answer too. */
+export const respond: Phase = async (call, next) => {
+  const answer = await next().catch((error: unknown) => {
+    call.parts.log.error('bug: a request failed', {
+      error: error instanceof Error ? error.stack : messageOf(error),
+    })
+    return localReply(call, { status: 500, details: 'internal_error' })
+  })
+  write(call, answer)
+  return answer
+}
+
+const hasNoBody = (call: Call, status: number) =>
+  call.exchange.request.method === 'HEAD' || status === 204 || status === 304
+
+function write(call: Call, answer: Answer): void {
+  const { exchange } = call
+  if (exchange.responded) return
+  if (answer.kind === 'gone') return exchange.reset('local-reset')
+  call.status = answer.status
+  const { headers } = answer
+  // Istio's proxies call themselves so, whatever the upstream says (facts: l7.md §2.9).
+  headers.set('server', 'istio-envoy')
+  if (!headers.has('date')) headers.set('date', new Date().toUTCString())
+  for (const cookie of call.cookies) headers.add('set-cookie', cookie)
+  if (answer.kind === 'local') return writeLocal(call, answer)
+  const { response, status } = answer
+  call.grpcStatus = headers.get('grpc-status')
+  if (call.serviceMs !== undefined) headers.set('x-envoy-upstream-service-time', `${call.serviceMs}`)
+  if (response.body.length === 0 || hasNoBody(call, status)) {
+    exchange.respond({ status, headers }, 'none')
+    return response.body.discard()
+  }
+  relay(response.body, exchange.respond({ status, headers }, 'follows'))
+}
+
+function writeLocal(call: Call, { status, headers, body }: Extract<Answer, { kind: 'local' }>): void {
+  const { exchange } = call
+  const bytes = typeof body === 'string' ? Buffer.from(body) : body
+  // Nobody reads what else the client sends.
+  if (!exchange.body.received && exchange.body.length !== 0) exchange.body.discard()
+  if (isGrpc(call)) return writeGrpc(call, status, headers, bytes)
+  if (bytes.length > 0 && !headers.has('content-type')) headers.set('content-type', 'text/plain')
+  headers.set('content-length', `${bytes.length}`)
+  if (bytes.length === 0 || hasNoBody(call, status)) {
+    exchange.respond({ status, headers }, 'none')
+    return
+  }
+  const writer = exchange.respond({ status, headers }, 'follows')
+  writer.write(bytes, 0, bytes.length)
+  writer.end()
+}
+
+/** Trailers alone: a gRPC caller wants 200 and finds the outcome beside it. */
+function writeGrpc(call: Call, status: number, headers: HeaderList, body: Buffer): void {
+  const grpcStatus = `${grpcStatusOf(status)}`
+  headers.set('content-type', 'application/grpc')
+  headers.set('grpc-status', grpcStatus)
+  if (body.length > 0) headers.set('grpc-message', grpcMessage(body.toString()))
+  call.grpcStatus = grpcStatus
+  call.status = 200
+  call.exchange.respond({ status: 200, headers }, 'none')
+}

@@ -1,0 +1,54 @@
+import { applyHeaderOps, changedTarget, type HeaderOps } from '#routes'
+import type { Call, Phase } from './call.ts'
+import { renderTemplate } from './template.ts'
+
+/** Clients steer retries and timeouts with these; the upstream is none of them (facts: l7.md §3.1). */
+const steering = [
+  'x-envoy-retry-on',
+  'x-envoy-retry-grpc-on',
+  'x-envoy-max-retries',
+  'x-envoy-retriable-status-codes',
+  'x-envoy-retriable-header-names',
+  'x-envoy-upstream-rq-timeout-ms',
+  'x-envoy-upstream-rq-per-try-timeout-ms',
+  'x-envoy-upstream-rq-timeout-alt-response',
+  'x-envoy-hedge-on-per-try-timeout',
+]
+
+/** What the rule and its destination change of the request, and then of the answer. */
+export const transform: Phase = async (call, next) => {
+  const { route } = call
+  if (!route || !('rule' in route) || !route.rule) return next()
+  const { rule } = route
+  const destination = 'destination' in route ? route.destination : undefined
+  const ops = (list: readonly (HeaderOps | undefined)[]) => list.filter((one) => one !== undefined)
+  const render = (template: string) => renderTemplate(template, call)
+  if (route.kind === 'forward') {
+    rewrite(call, route)
+    for (const one of ops([rule.requestHeaders, destination?.requestHeaders]))
+      applyHeaderOps(call.request.headers, one, render)
+  }
+  const answer = await next()
+  if (answer.kind === 'gone') return answer
+  for (const one of ops([rule.responseHeaders, destination?.responseHeaders]))
+    applyHeaderOps(answer.headers, one, render)
+  return answer
+}
+
+function rewrite(call: Call, { authority, path }: Extract<Call['route'], { kind: 'forward' }>): void {
+  const { request } = call
+  const { headers } = request
+  if (path) {
+    headers.set('x-envoy-original-path', request.path)
+    call.request = { ...call.request, path: changedTarget(request.path, path) }
+  }
+  if (authority !== undefined) {
+    headers.set('x-envoy-original-host', request.authority)
+    call.request = { ...call.request, authority }
+  }
+}
+
+/** Taken off once they have been read. */
+export function dropSteering({ request }: Call): void {
+  for (const name of steering) request.headers.delete(name)
+}

@@ -1,0 +1,142 @@
+import { MeshError } from '#base'
+import {
+  type Body,
+  type HttpVersion,
+  type PoolDestination,
+  type SendFailureReason,
+  type SendOutcome,
+} from '#http'
+import type { DestinationPolicy, TryOutcome } from '#routes'
+import { bytesOf, type Cluster, endpointAddress, type Host, reach } from '../upstream/index.ts'
+import type { Call } from './call.ts'
+import type { Deadline } from './deadline.ts'
+import type { ResetWords } from './local-reply.ts'
+
+/** What came of a try, and whether we ended it ourselves. */
+export type Attempt = Readonly<{ outcome: SendOutcome; cause?: 'per-try-timeout' | 'timeout' | 'gone' }>
+
+type Try = Readonly<{
+  call: Call
+  host: Host
+  cluster: Cluster | undefined
+  policy: DestinationPolicy
+  body: Body | undefined
+  deadline: Deadline
+  perTryMs: number
+  /** Nobody hears of interim answers. */
+  quiet?: boolean
+}>
+
+/** Sends the request to one host. */
+export async function tryOnce(o: Try): Promise<Attempt> {
+  const { call, host, cluster, deadline, perTryMs } = o
+  const { request, exchange, parts } = call
+  request.headers.set('x-envoy-attempt-count', `${call.tries}`)
+  call.sent = { cluster, host, to: endpointAddress(host, cluster?.service, parts.leaving.address) }
+  call.transportFailure = undefined
+  let cause: Attempt['cause']
+  const abort = new AbortController()
+  const onDeadline = () => {
+    cause ??= deadline.expired ? 'timeout' : 'gone'
+    abort.abort(deadline.signal.reason)
+  }
+  if (deadline.signal.aborted) onDeadline()
+  else deadline.signal.addEventListener('abort', onDeadline, { once: true })
+  const timer =
+    perTryMs > 0
+      ? setTimeout(() => {
+          cause ??= 'per-try-timeout'
+          abort.abort(new Error('the try took too long'))
+        }, perTryMs)
+      : undefined
+  const started = performance.now()
+  const sent = { ...request, headers: request.headers.copy() }
+  const outcome = await parts.pool.send(destinationOf(o), sent, o.body, {
+    signal: abort.signal,
+    ...(o.quiet ? {} : { onInform: (head) => exchange.inform(head) }),
+  })
+  clearTimeout(timer)
+  // A response that is on its way still ends with the request's time.
+  if (outcome.kind === 'failure') deadline.signal.removeEventListener('abort', onDeadline)
+  else call.serviceMs = Math.round(performance.now() - started)
+  if (outcome.kind === 'failure' && outcome.error instanceof MeshError)
+    call.transportFailure = outcome.error.message
+  return { outcome, ...(cause ? { cause } : {}) }
+}
+
+/** The pool keeps connections apart by host and by the service whose identities may answer. */
+function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
+  const { leaving } = call.parts
+  const { connections } = policy
+  const service = cluster?.service
+  const group = cluster
+    ? `${policy.destination.service}|${policy.destination.port}|${policy.destination.subset ?? ''}`
+    : host.uid
+  const version = versionFor(call, policy)
+  return {
+    key: `${version}|${group}|${host.uid}|${host.workload.addresses.join()}|${host.port}`,
+    group,
+    version,
+    policy: {
+      maxConnections: connections.maxConnections,
+      maxPending: connections.maxPending,
+      maxRequests: connections.maxRequests,
+      maxRequestsPerConnection: connections.maxRequestsPerConnection,
+      maxConcurrentStreams: connections.maxConcurrentStreams,
+      connectMs: connections.connectTimeoutMs,
+      idleMs: connections.httpIdleTimeoutMs,
+    },
+    dial: async (signal) => {
+      const { connectTimeoutMs } = connections
+      return bytesOf(await reach(host, leaving, { service, client: undefined, connectTimeoutMs, signal }))
+    },
+  }
+}
+
+/** What the upstream is spoken to in. */
+const versionFor = ({ exchange }: Call, { http }: DestinationPolicy): HttpVersion =>
+  http === 'client' ? exchange.version : http === 'http2' ? 'HTTP/2' : 'HTTP/1.1'
+
+/** How a try ended, as retries see it. */
+export function tryOutcome({ outcome, cause }: Attempt): TryOutcome {
+  if (outcome.kind === 'response') {
+    const { status, headers } = outcome.response.head
+    const grpc = headers.get('grpc-status')
+    return {
+      kind: 'response',
+      status,
+      grpcStatus: grpc === undefined ? undefined : Number(grpc),
+      rateLimited: headers.has('x-envoy-ratelimited'),
+    }
+  }
+  if (cause === 'timeout' || cause === 'per-try-timeout') return { kind: cause }
+  switch (outcome.reason) {
+    case 'connect-failure':
+    case 'connect-timeout':
+      return { kind: 'connect-failure' }
+    case 'refused-stream':
+      return { kind: 'refused-stream' }
+    case 'pool-overflow':
+    case 'overflow':
+      return { kind: 'overflow' }
+    default:
+      return { kind: 'reset', sent: outcome.sent }
+  }
+}
+
+/** Envoy's words for it, and its flag (facts: l7.md §3.3). */
+export function failureWords(reason: SendFailureReason): ResetWords {
+  return words[reason]
+}
+const words: Readonly<Record<SendFailureReason, ResetWords>> = {
+  'connect-failure': { reason: 'remote connection failure', flag: 'UF' },
+  'connect-timeout': { reason: 'connection timeout', flag: 'UF' },
+  'connection-termination': { reason: 'connection termination', flag: 'UC' },
+  'remote-reset': { reason: 'remote reset', flag: 'UR' },
+  'refused-stream': { reason: 'remote refused stream reset', flag: 'UR' },
+  'protocol-error': { reason: 'protocol error', flag: 'UPE', status: 502 },
+  timeout: { reason: 'connection timeout', flag: 'UF' },
+  overflow: { reason: 'overflow', flag: 'UO' },
+  'pool-overflow': { reason: 'overflow', flag: 'UO' },
+  'local-reset': { reason: 'local reset', flag: 'LR' },
+}

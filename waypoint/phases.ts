@@ -1,0 +1,58 @@
+import type { Exchange } from '#http'
+import { authenticate } from './phase/authenticate.ts'
+import { authorise } from './phase/authorise.ts'
+import type { Answer, Call, HttpFacts, HttpParts, Phase } from './phase/call.ts'
+import { route } from './phase/choose-route.ts'
+import { cors } from './phase/cors.ts'
+import { fault } from './phase/fault.ts'
+import { normalise } from './phase/normalise.ts'
+import { record } from './phase/record.ts'
+import { respond } from './phase/respond.ts'
+import { transform } from './phase/transform.ts'
+import { upstream } from './phase/upstream.ts'
+
+/**
+ * What a request goes through, in this order; each may answer, and those before it see the answer. A route is chosen
+ * before faults, because they are its rule's; what it says is done at the end.
+ */
+const phases: readonly Phase[] = [
+  record,
+  respond,
+  normalise,
+  authenticate,
+  authorise,
+  route,
+  fault,
+  cors,
+  transform,
+  upstream,
+]
+
+/** Answers one request. Never rejects. */
+export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts: HttpParts): Promise<void> {
+  const { request } = exchange
+  const call: Call = {
+    exchange,
+    facts,
+    parts,
+    request: { ...request, headers: request.headers.copy() },
+    route: undefined,
+    flags: [],
+    details: '',
+    cookies: [],
+    sent: undefined,
+    tries: 0,
+    serviceMs: undefined,
+    transportFailure: undefined,
+    status: 0,
+    grpcStatus: undefined,
+  }
+  const run = (i: number): Promise<Answer> => {
+    const phase = phases[i]
+    return phase ? phase(call, () => run(i + 1)) : Promise.resolve({ kind: 'gone' })
+  }
+  await run(0).catch((error: unknown) => {
+    parts.log.error('bug: a request could not be recorded', { error })
+    if (!exchange.responded) exchange.reset('local-reset')
+  })
+}

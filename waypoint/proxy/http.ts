@@ -1,0 +1,50 @@
+import type { ByteStream, InboundTunnel } from '#hbone'
+import { type HttpVersion, serveHttp } from '#http'
+import { partsOf } from '#identity'
+import { handleRequest } from '../phases.ts'
+import type { HttpFacts } from '../phase/call.ts'
+import type { PortPlan } from '../route/index.ts'
+import type { Accepted } from '../target/index.ts'
+import type { ProxyContext } from './context.ts'
+
+/** The requests of one connection. Resolves when it is over; never rejects. */
+export async function proxyHttp(
+  tunnel: InboundTunnel,
+  stream: ByteStream,
+  version: HttpVersion,
+  { target, plan }: Readonly<{ target: Accepted; plan: PortPlan }>,
+  ctx: ProxyContext,
+): Promise<void> {
+  const facts = factsOf(tunnel, target, plan, ctx)
+  const connection = serveHttp(stream, {
+    version,
+    scheme: 'http',
+    onExchange: (exchange) => void handleRequest(exchange, facts, ctx.http),
+    onFault: ({ status, reason }) =>
+      ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer }),
+  })
+  const leave = () => connection.drain()
+  const end = () => connection.destroy()
+  if (ctx.draining.aborted) leave()
+  ctx.draining.addEventListener('abort', leave)
+  ctx.signal.addEventListener('abort', end)
+  await connection.done
+  ctx.draining.removeEventListener('abort', leave)
+  ctx.signal.removeEventListener('abort', end)
+}
+
+function factsOf(tunnel: InboundTunnel, target: Accepted, plan: PortPlan, ctx: ProxyContext): HttpFacts {
+  const source = ctx.state.workloadAt(ctx.network, tunnel.remote.address)
+  const { namespace } = partsOf(tunnel.peer)
+  return {
+    peer: tunnel.peer,
+    client: tunnel.remote,
+    local: target.judged,
+    source,
+    caller: { principal: tunnel.peer, namespace },
+    target,
+    service: target.kind === 'service' ? target.service : undefined,
+    plan,
+    refusedBy: () => ctx.refusedBy(target, tunnel),
+  }
+}
