@@ -4,6 +4,7 @@ import type { Custom } from '#kube'
 import { workload } from '#wire'
 import { readServiceEntry } from '../../../controller/collections/index.ts'
 import { meshOf } from './world.ts'
+import '../../fakes/seed.ts'
 
 const fields = [
   'hosts',

@@ -9,6 +9,7 @@ import {
   type Subscription,
 } from '../../../controller/xds/delta.ts'
 import { type Resource, Snapshot } from '../../../controller/xds/snapshot.ts'
+import '../../fakes/seed.ts'
 
 /**
  * Scenarios as text. `set a@1 b@1` publishes exactly that; `name(key,key)@version` answers to keys too. `>` is a request

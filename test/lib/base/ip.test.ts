@@ -11,6 +11,7 @@ import {
   parseCidr,
   parseIp,
 } from '#base'
+import '../../fakes/seed.ts'
 
 const texts: [string, string | undefined][] = [
   ['10.0.0.1', '10.0.0.1'],

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { ByteQueue } from '../../../lib/hbone/byte-queue.ts'
 import { MemoryBudget } from '../../../lib/hbone/memory.ts'
+import '../../fakes/seed.ts'
 
 t.test('bytes come out as they went in, whatever the pieces', async () => {
   const step = fc.oneof(fc.integer({ min: 1, max: 20_000 }), fc.constant('take' as const))

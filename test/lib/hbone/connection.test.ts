@@ -20,6 +20,7 @@ import {
   wants,
   windowUpdate,
 } from './frames.ts'
+import '../../fakes/seed.ts'
 
 const { protocolError, flowControlError, enhanceYourCalm } = errorCode
 t.test('credit that follows DATA of ours is no flood, in whatever slices', async (t) => {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { checkPeer, createRoot, generateKeyPair, issueCertificate } from '#identity'
 import { derOf, ext, oddLeaf } from './odd-certificates.ts'
+import '../../fakes/seed.ts'
 
 const root = createRoot({ organization: 'test', validityMs: 3_600_000 })
 const { publicKey } = generateKeyPair()

@@ -8,6 +8,7 @@ import { firstDer } from '../../../lib/identity/pem.ts'
 import { RevocationLists } from '../../../lib/identity/revocations.ts'
 import { spiffeId, type WorkloadCertificate } from '#identity'
 import { type Authority, certificate, crl, ext, rootOf, serial, under } from './certificate-kit.ts'
+import '../../fakes/seed.ts'
 
 const id = spiffeId({ trustDomain: 'cluster.local', namespace: 'shop', serviceAccount: 'cart' })
 const root = rootOf()

@@ -10,6 +10,7 @@ import {
   join,
   Table,
 } from '#kube'
+import '../../fakes/seed.ts'
 
 type Pod = { name: string; labels: string; node: string }
 type Service = { name: string; selects: string }

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { startLogging } from '#telemetry'
+import '../../fakes/seed.ts'
 
 const runs = 50_000
 /** Bytes of a peer as they arrive in a field: any, read as UTF-8 or Latin-1, biased to what breaks lines and terminals. */

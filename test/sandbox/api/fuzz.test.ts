@@ -4,6 +4,7 @@ import { isRecord } from '#base'
 import { builtinKinds } from '../../../sandbox/api/types/index.ts'
 import { apiVersionOf } from '../../../sandbox/api/rest/object.ts'
 import { startServer } from './harness.ts'
+import '../../fakes/seed.ts'
 
 /** As many as a few seconds allow; a failing body is shown as it is. */
 const bounds = { numRuns: 300, interruptAfterTimeLimit: 4_000, endOnFailure: true }

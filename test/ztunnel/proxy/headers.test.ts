@@ -4,6 +4,7 @@ import { formatAddress, ip } from '#base'
 import { baggageOf, forwardedHost, isFromElsewhere, partyOf, requestHeaders, traceOf } from '#mesh'
 import { parseService, parseWorkload } from '../../../ztunnel/state/index.ts'
 import { serviceWire, workloadWire } from '../../fakes/mesh.ts'
+import '../../fakes/seed.ts'
 
 t.test('baggage says who the source is, in order, and never breaks its own list', async (t) => {
   const draft = { name: 'order', workloadName: 'order-v1', canonicalRevision: 'v1' }

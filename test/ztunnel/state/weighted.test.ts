@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import type { WorkloadUid } from '../../../ztunnel/state/index.ts'
 import { WeightedSet } from '../../../ztunnel/state/weighted.ts'
+import '../../fakes/seed.ts'
 
 type Item = { uid: WorkloadUid; weight: number }
 const items = (weights: readonly number[]): Item[] =>

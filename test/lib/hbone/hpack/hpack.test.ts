@@ -3,6 +3,7 @@ import t from 'tap'
 import { type Field, HpackDecoder } from '../../../../lib/hbone/hpack/decode.ts'
 import { hpackEncode } from '../../../../lib/hbone/hpack/encode.ts'
 import { huffmanDecode } from '../../../../lib/hbone/hpack/huffman.ts'
+import '../../../fakes/seed.ts'
 
 const hex = (text: string) => Buffer.from(text.replace(/\s/g, ''), 'hex')
 const decodeWith = (decoder: HpackDecoder, text: string) => decoder.decode(hex(text), 65_536, 100)

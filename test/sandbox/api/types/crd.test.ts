@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type JsonObject, kindsOfCrd, prepare } from '../../../../sandbox/api/types/index.ts'
 import { bean, crd, customKind, kindNamed, nested } from './samples.ts'
+import '../../../fakes/seed.ts'
 
 const causesOf = (made: ReturnType<typeof kindsOfCrd>) =>
   'reject' in made ? made.reject.map((error) => `${error.field}: ${error.message}`) : []

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type JsonObject, jsonPatch, mergePatch } from '../../../../sandbox/api/types/index.ts'
 import { nested } from './samples.ts'
+import '../../../fakes/seed.ts'
 
 const live = (): JsonObject => ({ metadata: { labels: { 'a/b': '1', c: '2' } }, list: ['x', 'y'] })
 

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { configMap, nested } from './samples.ts'
 import { menu } from './tracked-object.ts'
+import '../../../fakes/seed.ts'
 
 t.test('hostile configurations and entries do no harm', async (t) => {
   const store = menu()

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { builtinKinds, type JsonObject, prepare } from '../../../../sandbox/api/types/index.ts'
 import { configMap, deployment, kindNamed, nested, pod } from './samples.ts'
+import '../../../fakes/seed.ts'
 
 const check = (kind: string, object: JsonObject, old?: JsonObject) => {
   const { errors, unknown } = prepare(kindNamed(kind), object, { fieldValidation: 'Strict', old })

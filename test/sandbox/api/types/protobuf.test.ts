@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { decodeProtobuf } from '../../../../sandbox/api/types/index.ts'
+import '../../../fakes/seed.ts'
 
 const folder = join(import.meta.dirname, 'testdata')
 const pairs = readdirSync(folder).filter((file) => file.endsWith('.pb'))

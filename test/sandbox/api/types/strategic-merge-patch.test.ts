@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import { type JsonObject, strategicMergePatch } from '../../../../sandbox/api/types/index.ts'
 import { bean, customKind, kindNamed, nested } from './samples.ts'
+import '../../../fakes/seed.ts'
 
 const patchSpec = (spec: JsonObject, patch: JsonObject) => {
   const result = strategicMergePatch(kindNamed('Pod'), { spec }, { spec: patch })
