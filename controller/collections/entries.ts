@@ -1,4 +1,12 @@
-import { type Collection, derive, deriveMany, type Fetch, type Index, type Service } from '#kube'
+import {
+  type Collection,
+  derive,
+  deriveMany,
+  type Fetch,
+  type Index,
+  type Service,
+  type Traceable,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
@@ -17,6 +25,8 @@ export type Entries = Readonly<{
   /** All of them, also those that are not ours: the addresses that they have are taken. */
   entries: Collection<ServiceEntry>
   claims: Collection<Claim>
+  /** These and what is between; for those who look into a running controller. */
+  steps: readonly Traceable[]
   /** By `namespace/host`, the xDS name of a service. */
   bySlot: Index<Claim>
   byHost: Index<Claim>
@@ -50,6 +60,7 @@ export function entriesFrom(inputs: Inputs, ours: OurObjects, log?: Logger): Ent
   return {
     entries,
     claims,
+    steps: [entries, visibilities, claims],
     visibilityOf,
     bySlot: claims.indexBy((claim) => [slotOf(claim)]),
     byHost: claims.indexBy(({ host }) => [host]),

@@ -10,6 +10,7 @@ import {
   type Index,
   join,
   type Pod,
+  type Traceable,
 } from '#kube'
 import type { Logger } from '#telemetry'
 import type { security } from '#wire'
@@ -41,6 +42,8 @@ export type Policies = Readonly<{
   peerConditions: Collection<readonly Condition[]>
   /** Keys of the policies that a pod must name, in order. */
   policiesOf: (pod: Pod, fetch: Fetch) => readonly string[]
+  /** All of these and what is between; for those who look into a running controller. */
+  steps: readonly Traceable[]
 }>
 
 type PeerLevels = Readonly<{ byNamespace: Index<PeerMode>; rootNamespace: string }>
@@ -76,42 +79,54 @@ export function policiesFrom(
     },
     { ...options, keyOf: nameOfPolicy },
   )
+  const ofSettings = fixed('Settings', { settings })
   const strict = deriveMany(
     'StaticStrict',
-    fixed('Settings', { settings }),
+    ofSettings,
     (s, fetch) => (fetch(peerModes).length > 0 ? [strictPolicy(s)] : []),
     { ...options, keyOf: nameOfPolicy },
   )
+  const allowances = waypointAllowances(inputs, waypoints, settings)
+  const parts = [written, converted, strict, allowances]
+  const authorizations = join('Authorizations', parts)
+  const conditions = conditionsOf(compiled, peerModes, levels, context, options)
   return {
-    authorizations: join('Authorizations', [
-      written,
-      converted,
-      strict,
-      waypointAllowances(inputs, waypoints, settings),
-    ]),
+    authorizations,
     compiled,
     peerModes,
-    policyConditions: derive<CompiledPolicy, readonly Condition[]>(
-      'PolicyConditions',
-      compiled,
-      ({ targets, condition }, fetch) =>
-        [condition, waypointCondition(targets, (target) => targetState(target, fetch, context))].filter(
-          (one) => one !== undefined,
-        ),
-      options,
-    ),
-    peerConditions: derive<PeerMode, readonly Condition[]>(
-      'PeerConditions',
-      peerModes,
-      (own, fetch) => [peerCondition(own, widePeers(own.namespace, fetch, levels), settings.rootNamespace)],
-      options,
-    ),
+    ...conditions,
+    steps: [ofSettings, compiled, peerModes, ...parts, authorizations, ...Object.values(conditions)],
     policiesOf: (pod, fetch) => {
       const named = selectedBy(pod, fetch, selecting, settings.rootNamespace)
       return [...named, ...peerPolicyOf(pod, fetch, levels)].sort()
     },
   }
 }
+
+/** What the status of each policy shall say. */
+const conditionsOf = (
+  compiled: Collection<CompiledPolicy>,
+  peerModes: Collection<PeerMode>,
+  levels: PeerLevels,
+  context: TargetContext,
+  options: Readonly<{ log?: Logger }>,
+) => ({
+  policyConditions: derive<CompiledPolicy, readonly Condition[]>(
+    'PolicyConditions',
+    compiled,
+    ({ targets, condition }, fetch) =>
+      [condition, waypointCondition(targets, (target) => targetState(target, fetch, context))].filter(
+        (one) => one !== undefined,
+      ),
+    options,
+  ),
+  peerConditions: derive<PeerMode, readonly Condition[]>(
+    'PeerConditions',
+    peerModes,
+    (own, fetch) => [peerCondition(own, widePeers(own.namespace, fetch, levels), levels.rootNamespace)],
+    options,
+  ),
+})
 
 const none: Requirement = { kind: 'none' }
 
