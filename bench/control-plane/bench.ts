@@ -80,8 +80,8 @@ async function meshRows(o: ControlPlaneOptions, wants: (row: Row) => boolean): P
     ['memory', () => memoryRow(scene)],
     ['latency', () => latencyRow(scene)],
     ['reconnect', () => reconnectRow(scene, o)],
-    ['churn', () => churnRow(scene)],
-    ['growth', () => growthRow(scene)],
+    ['churn', () => churnRow(scene, o)],
+    ['growth', () => growthRow(scene, o)],
   ]
   for (const [row, measure] of steps) if (wants(row)) figures.push(...(await measure()))
   return figures
@@ -154,11 +154,11 @@ async function reconnectRow(
   ]
 }
 
-async function churnRow(scene: Scene): Promise<readonly Figure[]> {
+async function churnRow(scene: Scene, { clients }: ControlPlaneOptions): Promise<readonly Figure[]> {
   const { churnPerSecond, churnSeconds } = floors
   const run = await churn(scene, churnPerSecond, churnSeconds)
   const cores = run.cpuSeconds / run.seconds
-  const freshMs = await untilFresh(scene, 60_000)
+  const freshMs = await untilFresh(scene, clients, 60_000)
   const half = run.samples.length >> 1
   const [first, second] = [run.samples.slice(0, half), run.samples.slice(half)]
   say(
@@ -183,11 +183,11 @@ async function churnRow(scene: Scene): Promise<readonly Figure[]> {
 }
 
 /** Twice the mesh: what a further pod costs, with the memory of the runtime in it. */
-async function growthRow(scene: Scene): Promise<readonly Figure[]> {
+async function growthRow(scene: Scene, { clients }: ControlPlaneOptions): Promise<readonly Figure[]> {
   const { size, api } = scene.world
   const before = await settledRss(scene)
   await api.order('grow', { to: 2 * size.pods })
-  const fresh = await untilFresh(scene, 120_000)
+  const fresh = await untilFresh(scene, clients, 180_000)
   const after = await settledRss(scene)
   const perPod = (after - before) / size.pods
   say(`growth: ${mib(before)} → ${mib(after)}${fresh === undefined ? ', and not all clients have it' : ''}`)

@@ -40,6 +40,12 @@ const digest = ({ held }: DeltaClient) =>
     )
     .digest('hex')
 
+const isSame = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean => {
+  if (a.size !== b.size) return false
+  for (const [name, version] of a) if (b.get(name) !== version) return false
+  return true
+}
+
 const untilSynced = async () => {
   await synced.promise
   const last = Math.max(...clients.map(({ syncedMs }) => syncedMs))
@@ -85,6 +91,11 @@ obey({
     responses: sum(({ responses }) => responses),
     bytes: sum((client) => client.receivedBytes),
   }),
-  digests: () => clients.map(digest),
-  held: () => clients.map(({ held }) => held.size),
+  /** Of what the first client holds, and how many hold the same. */
+  digest: () => {
+    const [first] = clients
+    if (!first) throw new Error('no clients')
+    return { digest: digest(first), same: clients.filter(({ held }) => isSame(held, first.held)).length }
+  },
+  ready: () => true,
 })

@@ -43,13 +43,19 @@ export async function freshDigest({ apiPort }: World): Promise<string> {
   return createHash('sha256').update(lines.join('')).digest('hex')
 }
 
+const Held = z.object({ digest: z.string(), same: z.number() })
+
 /** Milliseconds until every client holds what a fresh computation gives; undefined: not within the time. */
-export async function untilFresh({ world, clients }: Scene, withinMs: number): Promise<number | undefined> {
+export async function untilFresh(
+  { world, clients }: Scene,
+  count: number,
+  withinMs: number,
+): Promise<number | undefined> {
   const started = performance.now()
   const fresh = await freshDigest(world)
   while (performance.now() - started < withinMs) {
-    const held = z.array(z.string()).parse(await clients.order('digests'))
-    if (held.every((digest) => digest === fresh)) return performance.now() - started
+    const { digest, same } = Held.parse(await clients.order('digest'))
+    if (digest === fresh && same === count) return performance.now() - started
     await sleep(500, new AbortController().signal)
   }
   return undefined

@@ -45,7 +45,7 @@ export async function openScene(
   o: Readonly<{ clients: number; keys?: readonly string[]; env?: Readonly<Record<string, string>> }>,
 ): Promise<Scene> {
   const clients = crew('clients.ts')
-  await clients.order('held') // it is there
+  await clients.order('ready')
   const startedMs = nowMs()
   const controller = await startController(world.apiPort, { PILOT_DEBOUNCE_AFTER: '0ms', ...o.env })
   const { rootPem } = world

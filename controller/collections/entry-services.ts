@@ -1,9 +1,9 @@
 import type { Fetch } from '#kube'
 import { workload } from '#wire'
 import { type Claim, type EntryContext, holds, isCanonical } from './entries.ts'
+import { bytesOfIp } from './inputs.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import { networkOf, preferenceOf } from './services.ts'
-import { ipToBytes } from '#base'
 
 const { IPFamilies, LoadBalancing_HealthPolicy, LoadBalancing_Mode, Visibility } = workload
 
@@ -45,9 +45,7 @@ function addressesOf(entry: ServiceEntry, host: string): readonly { address: Buf
       address: masked(bytes, length),
       ...(length === bytes.length * 8 ? {} : { length }),
     }))
-  return entry.vips
-    .filter((vip) => vip.host === host)
-    .map(({ address }) => ({ address: Buffer.from(ipToBytes(address)) }))
+  return entry.vips.filter((vip) => vip.host === host).map(({ address }) => ({ address: bytesOfIp(address) }))
 }
 
 /** The first address of a block, which names it. */

@@ -1,8 +1,7 @@
-import { ipToBytes } from '#base'
 import type { Custom, Fetch, Pod } from '#kube'
 import { workload } from '#wire'
 import { type Claim, heldClaims, slotOf } from './entries.ts'
-import { nameOf, namespaceOf } from './inputs.ts'
+import { bytesOfIp, nameOf, namespaceOf } from './inputs.ts'
 import { entryPorts, type PortLists, servicesOfMachine } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf } from './names.ts'
 import type { ServiceEntry } from './service-entry.ts'
@@ -82,7 +81,7 @@ const machineWorkload = (
   uid,
   name: nameOf(machine),
   namespace: namespaceOf(machine),
-  addresses: ip === undefined ? [] : [Buffer.from(ipToBytes(ip))],
+  addresses: ip === undefined ? [] : [bytesOfIp(ip)],
   hostname: ip === undefined ? address : '',
   network: network || networkOf(fetch, context.inputs, context.settings),
   ...tunnelOf(machine),

@@ -9,7 +9,7 @@ import type {
   Pod,
   Service,
 } from '#kube'
-import { isRecord } from '#base'
+import { type Ip, ipToBytes, isRecord } from '#base'
 import { labels, type LiveSettings } from './settings.ts'
 
 /** The Kubernetes objects that everything is derived from. */
@@ -34,6 +34,14 @@ export type Indexes = Readonly<{
   /** By `namespace/pod` of the endpoints. */
   slicesByPod: Index<EndpointSlice>
 }>
+
+/** Four or sixteen bytes with memory of their own: Node's pool would keep 8 KiB for them as long as a row has them. */
+export function bytesOfIp(ip: Ip): Buffer {
+  const bytes = ipToBytes(ip)
+  const own = Buffer.alloc(bytes.length)
+  own.set(bytes)
+  return own
+}
 
 export const namespaceOf = ({ metadata }: KubeObject): string => metadata.namespace ?? ''
 export const nameOf = ({ metadata }: KubeObject): string => metadata.name ?? ''

@@ -21,6 +21,10 @@ export const nodeKey = (node: string): string => `node:${node}`
 const versionOf = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex').slice(0, 16)
 const equal = (a: MeshResource, b: MeshResource) => a.version === b.version && a.name === b.name
 
+/** Of the same memory. Copied into Node's pool of buffers, a few bytes would keep 8 KiB for as long as the row lives. */
+const asBuffer = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength)
+
 /** `network/ip`, the other name of everything that has an address; `network/ip/length` for a block. */
 const aliasOf = (network: string, bytes: Uint8Array, length?: number): readonly string[] => {
   const ip = ipFromBytes(bytes)
@@ -35,7 +39,7 @@ export function addressOfWorkload(row: workload.Workload): MeshResource {
     version: versionOf(bytes),
     aliases,
     keys: [row.uid, ...aliases, ...Object.keys(row.services), nodeKey(row.node)],
-    any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
+    any: { typeUrl: addressTypeUrl, value: asBuffer(bytes) },
   }
 }
 
@@ -48,7 +52,7 @@ export function addressOfService(row: workload.Service): MeshResource {
     version: versionOf(bytes),
     aliases,
     keys: [name, ...aliases],
-    any: { typeUrl: addressTypeUrl, value: Buffer.from(bytes) },
+    any: { typeUrl: addressTypeUrl, value: asBuffer(bytes) },
   }
 }
 
@@ -60,7 +64,7 @@ export function authorizationResource(row: security.Authorization): MeshResource
     version: versionOf(bytes),
     aliases: [],
     keys: [name],
-    any: { typeUrl: authorizationTypeUrl, value: Buffer.from(bytes) },
+    any: { typeUrl: authorizationTypeUrl, value: asBuffer(bytes) },
   }
 }
 

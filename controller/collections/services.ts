@@ -1,7 +1,7 @@
-import { parseIp, ipToBytes } from '#base'
+import { parseIp } from '#base'
 import type { Fetch, Service, ServicePort } from '#kube'
 import { workload } from '#wire'
-import { type Inputs, listIn, nameOf, namespaceOf } from './inputs.ts'
+import { bytesOfIp, type Inputs, listIn, nameOf, namespaceOf } from './inputs.ts'
 import { annotations, labels, type Settings } from './settings.ts'
 
 const {
@@ -66,7 +66,7 @@ function vips({ spec = {} }: Service): Buffer[] {
   return texts
     .map(parseIp)
     .filter((ip) => ip !== undefined)
-    .map((ip) => Buffer.from(ipToBytes(ip)))
+    .map((ip) => bytesOfIp(ip))
 }
 
 // Maps, because users choose the words and `constructor` is a member of every object.

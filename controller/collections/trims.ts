@@ -46,7 +46,9 @@ function trimMetadata(metadata: Metadata): Metadata {
 }
 
 const controllersOf = (references: NonNullable<Metadata['ownerReferences']>) =>
-  Array.isArray(references) ? references.filter((reference) => reference?.controller === true) : references
+  Array.isArray(references)
+    ? references.filter((reference) => reference?.controller === true).slice()
+    : references
 
 const specFields = ['nodeName', 'hostNetwork', 'serviceAccountName', 'hostname', 'subdomain'] as const
 

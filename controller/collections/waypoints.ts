@@ -1,8 +1,8 @@
-import { ipToBytes, parseIp } from '#base'
+import { parseIp } from '#base'
 import { type Collection, type Custom, derive } from '#kube'
 import { workload } from '#wire'
 import { type AllowedNamespaces, type Gateway, readGateway } from './gateway.ts'
-import type { Inputs } from './inputs.ts'
+import { bytesOfIp, type Inputs } from './inputs.ts'
 import { networkOf } from './services.ts'
 import { annotations, type Settings } from './settings.ts'
 
@@ -81,6 +81,6 @@ function destinationOf(
     return { destination: { $case: 'hostname', value: { namespace, hostname } }, hboneMtlsPort: hbonePort }
   const ip = published.map(({ value }) => parseIp(value)).find((address) => address !== undefined)
   if (ip === undefined) return undefined
-  const value = { network: network(), address: Buffer.from(ipToBytes(ip)) }
+  const value = { network: network(), address: bytesOfIp(ip) }
   return { destination: { $case: 'address', value }, hboneMtlsPort: hbonePort }
 }

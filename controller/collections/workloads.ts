@@ -1,8 +1,8 @@
-import { ipToBytes, parseIp } from '#base'
+import { parseIp } from '#base'
 import type { Collection, EndpointSlice, Fetch, KubeNode, KubeObject, Pod } from '#kube'
 import { workload } from '#wire'
 import type { Entries } from './entries.ts'
-import { type Indexes, type Inputs, listIn, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
+import { bytesOfIp, type Indexes, type Inputs, listIn, nameOf, namespaceOf, serviceKeyOf } from './inputs.ts'
 import { servicesOf, slicePorts } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf, workloadNameOf } from './names.ts'
 import { networkOf, serviceNameOf } from './services.ts'
@@ -81,7 +81,7 @@ function addressesOf({ status = {} }: Pod): Buffer[] {
   return texts
     .map(parseIp)
     .filter((ip) => ip !== undefined)
-    .map((ip) => Buffer.from(ipToBytes(ip)))
+    .map((ip) => bytesOfIp(ip))
 }
 
 /** HBONE only where the CNI agent says that the pod is captured, or where the pod itself speaks it. */
@@ -132,7 +132,7 @@ export function endpointWorkloads(
         uid,
         name: nameOf(slice),
         namespace: namespaceOf(slice),
-        addresses: [Buffer.from(ipToBytes(ip))],
+        addresses: [bytesOfIp(ip)],
         network: networkOf(fetch, inputs, settings),
         tunnelProtocol: TunnelProtocol.NONE,
         nativeTunnel: false,

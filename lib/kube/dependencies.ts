@@ -57,7 +57,7 @@ export class Dependencies {
       return compute(Object.assign(all, { one, by }))
     } finally {
       // Also of one that failed: what it asked until then may be what failed it.
-      if (questions.length > 0) this.#questions.set(dependent, [...new Set(questions)])
+      if (questions.length > 0) this.#questions.set(dependent, [...new Set(questions)].slice()) // as long as it is
     }
   }
 
