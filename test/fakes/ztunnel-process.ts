@@ -111,16 +111,19 @@ export class ControlPlane {
   }
 }
 
+/** Where ztunnels find a control plane, and room for their sockets. */
+type Plane = Readonly<Pick<ControlPlane, 'env' | 'directory'>>
+
 /** A node agent and the ztunnels of its node, of which there may be two at a time. */
 export class NodeOfProcesses {
-  readonly #plane: ControlPlane
+  readonly #plane: Plane
   readonly #name: string
   readonly #env: Readonly<Record<string, string>>
   readonly #zds: ZdsServer
   readonly #pods: Announcement[] = []
   readonly #all = new Set<ZtunnelProcess>()
 
-  constructor(plane: ControlPlane, name: string, env: Readonly<Record<string, string>> = {}) {
+  constructor(plane: Plane, name: string, env: Readonly<Record<string, string>> = {}) {
     this.#plane = plane
     this.#name = name
     this.#env = env
