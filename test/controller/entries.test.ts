@@ -80,6 +80,74 @@ t.test('a ServiceEntry reaches ztunnel with its allocated addresses; MeshConfig 
   await servicesOn(stream, (rows) => !rows.has(api) && !rows.has('shop/late.example.com'), held)
 })
 
+t.test(
+  'the owners of ServiceEntries and WorkloadEntries are told of their waypoints, of ours only',
+  async (t) => {
+    const labels = { 'istio.io/use-waypoint': 'wp' }
+    const labelled = (object: ReturnType<typeof entry>, more: object = {}) => ({
+      ...object,
+      metadata: { ...object.metadata, labels: { ...labels, ...more } },
+    })
+    const machine = (name: string, more: object = {}) => ({
+      ...labelled(entry(name), more),
+      kind: 'WorkloadEntry',
+      spec: { address: '198.51.100.7' },
+    })
+    const gateway = {
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'Gateway',
+      metadata: { name: 'wp', namespace: 'shop', labels: { 'istio.io/waypoint-for': 'all' } },
+      // Somebody else's class, so that its status is not ours to write.
+      spec: { gatewayClassName: 'other', listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }] },
+      status: { addresses: [{ type: 'Hostname', value: 'wp.shop.svc.cluster.local' }] },
+    }
+    const wild = { hosts: ['*.example.com'], resolution: 'DYNAMIC_DNS' }
+    await using kube = await FakeKube.start(
+      namespace('istio-system'),
+      namespace('shop'),
+      labelled(entry('api')),
+      labelled(entry('wild', wild)),
+      machine('vm'),
+      labelled(entry('foreign'), { 'istio.io/rev': 'canary' }),
+      machine('foreign', { 'istio.io/rev': 'canary' }),
+    )
+    acceptTokens(kube)
+    await using running = await controllerFor(kube)
+    const said = (kind: typeof kinds.ServiceEntry, name: string): string => {
+      const status = kube.read<Custom>(kind, name, 'shop')?.status
+      const list: unknown = isRecord(status) ? status['conditions'] : undefined
+      return (Array.isArray(list) ? list : [])
+        .map((c: unknown) => (isRecord(c) ? `${String(c['type'])} ${String(c['reason'])}` : ''))
+        .sort()
+        .join(', ')
+    }
+    const bound = (reason: string) => `istio.io/WaypointBound ${reason}`
+    const isSaid = (kind: typeof kinds.ServiceEntry, name: string, want: string) =>
+      until(() => said(kind, name) === want, `${name}: ${want}`)
+    await isSaid(kinds.WorkloadEntry, 'vm', bound('WaypointIsNotReady'))
+    await isSaid(
+      kinds.ServiceEntry,
+      'api',
+      `istio.io/VisibilityApplied Public, ${bound('WaypointIsNotReady')}`,
+    )
+    await isSaid(
+      kinds.ServiceEntry,
+      'wild',
+      `istio.io/VisibilityApplied Public, ${bound('WaypointIsNotReady')}, istio.io/WaypointMissing NoWaypointForWildcardService`,
+    )
+    kube.put(gateway)
+    const good = `istio.io/VisibilityApplied Public, ${bound('WaypointAccepted')}`
+    await isSaid(kinds.WorkloadEntry, 'vm', bound('WaypointAccepted'))
+    await isSaid(kinds.ServiceEntry, 'api', good)
+    await isSaid(kinds.ServiceEntry, 'wild', good) // what was missing is missing no more
+    kube.put({ ...machine('vm'), metadata: { name: 'vm', namespace: 'shop' } })
+    await isSaid(kinds.WorkloadEntry, 'vm', '')
+    t.equal(said(kinds.ServiceEntry, 'foreign'), '', 'another revision’s')
+    t.equal(said(kinds.WorkloadEntry, 'foreign'), '')
+    t.equal((await running.get(running.app.ports.readiness, '/ready')).status, 200)
+  },
+)
+
 t.test('the CRDs of the networking group are accepted, and take and refuse what they should', async (t) => {
   await using api = await startServer()
   for (const name of ['service-entry', 'workload-entry', 'workload-group']) {
