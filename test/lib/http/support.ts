@@ -169,13 +169,17 @@ export function ask(port: number, o: http.RequestOptions & { body?: Buffer | str
 }
 
 /** Sends bytes and gives back all that comes until the other end closes. */
-export async function raw(port: number, bytes: string | Buffer, end = false): Promise<string> {
+export async function raw(port: number, bytes: string | Buffer): Promise<string> {
   const socket = await dial(port)
   const parts: Buffer[] = []
   socket.on('data', (part: Buffer) => parts.push(part))
-  socket.on('error', () => undefined)
+  const over = new Promise((resolve) => {
+    socket.on('error', resolve)
+    socket.on('end', resolve)
+    socket.on('close', resolve)
+  })
   socket.write(bytes)
-  if (end) socket.end()
-  await once(socket, 'close').catch(() => undefined)
+  await over
+  socket.destroy()
   return Buffer.concat(parts).toString('latin1')
 }
