@@ -10,6 +10,7 @@ import {
   type Route,
   serveHttp,
 } from '#telemetry'
+import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import {
@@ -26,6 +27,7 @@ import { type Mesh, nodeKey, type Settings } from './collections/index.ts'
 import { validate } from './collections/validate.ts'
 import type { Config } from './config.ts'
 import { followMesh } from './follow-mesh.ts'
+import type { FollowedRoutes } from './follow-routes.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { debugRoutes, debugStream } from './debug/index.ts'
 import { fleetMetrics } from './fleet-metrics.ts'
@@ -80,7 +82,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   showExpiry(registry, authority.current)
   readiness.done('ca')
 
-  const { inputs, mesh } = stack.use(await followMesh({ client, config, settings, signal, log }))
+  const followed = stack.use(await followMesh({ client, config, settings, signal, log }))
   readiness.done('objects')
 
   const credentials = servingCredentials(authority, config, signal, log.child('ca'))
@@ -92,8 +94,8 @@ export async function startController(config: Config, client: KubeClient, log: L
     settings,
     authority,
     caMetrics: ofCa,
-    mesh,
-    pods: inputs.pods,
+    ...followed,
+    pods: followed.inputs.pods,
     registry,
     log,
     signal,
@@ -105,8 +107,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   const jobs = jobsOf({
     client,
     namespace: config.namespace,
-    inputs,
-    mesh,
+    ...followed,
     authority,
     vipRanges: config.vipRanges,
     gateway: gatewayOptions(config, settings),
@@ -120,8 +121,8 @@ export async function startController(config: Config, client: KubeClient, log: L
   log.info('ready', {
     version,
     ...served.ports,
-    workloads: mesh.workloads.size(),
-    services: mesh.services.size(),
+    workloads: followed.mesh.workloads.size(),
+    services: followed.mesh.services.size(),
   })
   const ports = { ...served.ports, webhook: webhook.port, monitoring: monitoring.port, readiness: http.port }
   const open = stack.move()
@@ -188,6 +189,7 @@ type GrpcOptions = Readonly<{
   credentials: RenewableCredentials
   caMetrics: CaMetrics
   mesh: Mesh
+  routes: FollowedRoutes
   pods: Collection<Pod>
   registry: Registry
   log: Logger
@@ -205,7 +207,11 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
   const certificates = { authenticate, mayAsk, log: quietAboutPeers(log.child('ca')), metrics: o.caMetrics }
   const server = newGrpcServer([callersFirst(certificates)])
   const deltas = serveDeltas({
-    types: { [addressTypeUrl]: mesh.addresses, [authorizationTypeUrl]: mesh.authorizations },
+    types: {
+      [addressTypeUrl]: mesh.addresses,
+      [authorizationTypeUrl]: mesh.authorizations,
+      [serviceRoutesTypeUrl]: o.routes.resources,
+    },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
     referredTo: [authorizationTypeUrl],
     authenticate,
@@ -220,7 +226,15 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
   const world = impersonationWorld(o.pods, settings.trustDomain, config.trustedAccounts, recheck)
   fleetMetrics(registry, mesh.services.size)
   const { clients } = deltas
-  const debug = debugging({ config, settings, mesh, authenticate, clients, log: log.child('debug') })
+  const debug = debugging({
+    config,
+    settings,
+    mesh,
+    routes: o.routes,
+    authenticate,
+    clients,
+    log: log.child('debug'),
+  })
   const handlers = {
     deltaAggregatedResources: deltas.deltaAggregatedResources,
     streamAggregatedResources: debugStream(debug),

@@ -3,6 +3,7 @@ import type { Logger } from '#telemetry'
 import { type Inputs, type Mesh, meshFrom, type Settings } from './collections/index.ts'
 import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
+import { type FollowedRoutes, followRoutes } from './follow-routes.ts'
 import { logFindings } from './findings.ts'
 import { liveSettings, warnOfRestart } from './mesh-config.ts'
 
@@ -17,7 +18,7 @@ type FollowOptions = Readonly<{
 /** The objects and what is derived from them, once all of it is there. */
 export async function followMesh(
   o: FollowOptions,
-): Promise<Disposable & Readonly<{ inputs: Inputs; mesh: Mesh }>> {
+): Promise<Disposable & Readonly<{ inputs: Inputs; mesh: Mesh; routes: FollowedRoutes }>> {
   using stack = new DisposableStack()
   const { client, config, settings, signal, log } = o
   const maps = meshConfigMaps(client, config.namespace, signal, log)
@@ -25,9 +26,10 @@ export async function followMesh(
   const inputs = inputsFrom(client, maps, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'))
   await allSynced(mesh, inputs)
+  const routes = await followRoutes({ client, settings, inputs, mesh, signal, log })
   stack.use(logFindings(inputs, mesh, settings, log.child('collections')))
   const open = stack.move()
-  return { inputs, mesh, [Symbol.dispose]: () => open.dispose() }
+  return { inputs, mesh, routes, [Symbol.dispose]: () => open.dispose() }
 }
 
 const meshConfigMaps = (client: KubeClient, namespace: string, signal: AbortSignal, log: Logger) =>

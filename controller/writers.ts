@@ -5,6 +5,8 @@ import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
 import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
+import { routeWriters } from './route-writers.ts'
+import type { FollowedRoutes } from './follow-routes.ts'
 import { conditionWriter, lead, type VipRanges, webhookBundleWriter, type Writer } from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
@@ -13,6 +15,7 @@ export type WriterOptions = Readonly<{
   namespace: string
   inputs: Inputs
   mesh: Mesh
+  routes: FollowedRoutes
   authority: LiveAuthority
   vipRanges: VipRanges
   gateway: GatewayOptions
@@ -39,11 +42,14 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
   const everybodys: Scope = (object) => revisionOf(object) === undefined
   const ours: Scope = (object) => revisionOf(object) === revision
   const { status, addresses } = { status: 'istio-status-leader', addresses: 'istio-ip-autoallocate' }
+  const ofRoutes = 'istio-gateway-status-leader'
   return [
     { lease: 'istio-namespace-controller-election', lead: bundleJob(options) },
     job(`istio-gateway-deployment-${revision}`, gatewayWriters(options)),
     job(status, [...statusWriters(options, everybodys), serviceWriter(options)]),
     job(`${status}-${revision}`, statusWriters(options, ours)),
+    job(ofRoutes, routeWriters(options, everybodys)),
+    job(`${ofRoutes}-${revision}`, routeWriters(options, ours)),
     job(addresses, entryWriters(options, everybodys)),
     job(`${addresses}-${revision}`, entryWriters(options, ours)),
   ]

@@ -1,4 +1,4 @@
-import { type Collection, type Custom, derive, join } from '#kube'
+import { type Collection, type Custom, derive, join, type Traceable } from '#kube'
 import type { ServiceRoutes } from '#routes'
 import type { Inputs, MeshResource, Settings } from '../collections/index.ts'
 import { serviceRoutes } from './compile.ts'
@@ -34,6 +34,8 @@ export type Routes = Readonly<{
   resources: Collection<MeshResource>
   /** By `namespace/name`. */
   statuses: Readonly<Record<RouteKind, Collection<RouteStatus>>>
+  /** For those who look into a running controller. */
+  collections: readonly Traceable[]
 }>
 
 /** A further front end: what it says of services, and how it says that destinations are called. */
@@ -61,16 +63,26 @@ export function routesFrom(
   })
   const { gateways, gatewayClasses: classes } = inputs
   const status = { ...tables, own, others: frontEnds.map(({ rules }) => rules), gateways, classes }
+  const statuses = {
+    HTTPRoute: routeStatuses('HTTPRouteStatuses', tables.http.HTTPRoute, status),
+    GRPCRoute: routeStatuses('GRPCRouteStatuses', tables.http.GRPCRoute, status),
+    TLSRoute: routeStatuses('TLSRouteStatuses', tables.l4.TLSRoute, status),
+    TCPRoute: routeStatuses('TCPRouteStatuses', tables.l4.TCPRoute, status),
+  }
+  const rules = [own, ...frontEnds.map((one) => one.rules)]
   return {
     services,
     routes,
     resources: routeResources(routes, services),
-    statuses: {
-      HTTPRoute: routeStatuses('HTTPRouteStatuses', tables.http.HTTPRoute, status),
-      GRPCRoute: routeStatuses('GRPCRouteStatuses', tables.http.GRPCRoute, status),
-      TLSRoute: routeStatuses('TLSRouteStatuses', tables.l4.TLSRoute, status),
-      TCPRoute: routeStatuses('TCPRouteStatuses', tables.l4.TCPRoute, status),
-    },
+    statuses,
+    collections: [
+      services,
+      ...Object.values(tables.http),
+      ...Object.values(tables.l4),
+      ...rules,
+      routes,
+      ...Object.values(statuses),
+    ],
   }
 }
 

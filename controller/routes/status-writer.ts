@@ -1,4 +1,13 @@
-import { type Collection, type Custom, isStatus, keyOf, type Kind, type KubeClient, workQueue } from '#kube'
+import {
+  type Collection,
+  type Custom,
+  isStatus,
+  keyOf,
+  type Kind,
+  type KubeClient,
+  type KubeObject,
+  workQueue,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import type { Writer } from '../reconcile/index.ts'
 import type { RouteStatus } from './gateway-api-status.ts'
@@ -9,6 +18,8 @@ export type RouteStatusWriterOptions = Readonly<{
   kind: Kind<Custom>
   objects: Collection<Custom>
   statuses: Collection<RouteStatus>
+  /** Which of them are ours to write to. */
+  scope: (object: KubeObject) => boolean
   log: Logger
   now?: () => Date
 }>
@@ -17,7 +28,15 @@ const fieldManager = 'istio-gateway-status'
 
 /** Keeps our entries among the parents of the routes of one kind. */
 export const routeStatusWriter =
-  ({ client, kind, objects, statuses, log, now = () => new Date() }: RouteStatusWriterOptions): Writer =>
+  ({
+    client,
+    kind,
+    objects,
+    statuses,
+    scope,
+    log,
+    now = () => new Date(),
+  }: RouteStatusWriterOptions): Writer =>
   async (signal) => {
     await using queue = workQueue({
       name: `${kind.kind} parents`,
@@ -25,7 +44,7 @@ export const routeStatusWriter =
       log,
       reconcile: async (key, stop) => {
         const object = objects.get(key)
-        if (object === undefined || object.metadata.deletionTimestamp !== undefined) return
+        if (object === undefined || object.metadata.deletionTimestamp !== undefined || !scope(object)) return
         const { name = '', namespace = '', generation, resourceVersion } = object.metadata
         const at = now()
           .toISOString()

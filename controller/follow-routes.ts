@@ -1,0 +1,31 @@
+import { type KubeClient, kinds, reflect } from '#kube'
+import type { Logger } from '#telemetry'
+import type { Inputs, Mesh, Settings } from './collections/index.ts'
+import { type RouteInputs, type Routes, routesFrom } from './routes/index.ts'
+
+type FollowOptions = Readonly<{
+  client: KubeClient
+  settings: Settings
+  inputs: Inputs
+  mesh: Mesh
+  signal: AbortSignal
+  log: Logger
+}>
+
+/** The routes and what is derived from them, once all of it is there. */
+export type FollowedRoutes = Routes & Readonly<{ objects: RouteInputs }>
+
+export async function followRoutes(o: FollowOptions): Promise<FollowedRoutes> {
+  const { client, settings, inputs, mesh, signal, log } = o
+  const all = { signal, log: log.child('kube'), optional: true } // clusters without the Gateway API have none
+  const objects = {
+    httpRoutes: reflect(client, kinds.HTTPRoute, all),
+    grpcRoutes: reflect(client, kinds.GRPCRoute, all),
+    tlsRoutes: reflect(client, kinds.TLSRoute, all),
+    tcpRoutes: reflect(client, kinds.TCPRoute, all),
+    referenceGrants: reflect(client, kinds.ReferenceGrant, all),
+  }
+  const routes = routesFrom(objects, inputs, mesh, settings)
+  await Promise.all([...Object.values(objects), routes.resources].map(({ synced }) => synced))
+  return { ...routes, objects }
+}
