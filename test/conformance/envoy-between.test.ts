@@ -1,9 +1,9 @@
 import { once } from 'node:events'
-import { createServer } from 'node:net'
 import t from 'tap'
 import { ip, type SocketAddress } from '#base'
 import type { InboundTunnel, Transferred } from '#hbone'
 import { spiffeId } from '#identity'
+import { freePort } from '../fakes/free-port.ts'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { completed, eventually, MeshWorld } from '../fakes/mesh-world.ts'
 import { connectIn, listenIn, talk } from '../fakes/pod-net.ts'
@@ -30,16 +30,6 @@ const found = await findEnvoy()
 const skip = 'missing' in found && found.missing
 const path = 'binary' in found ? found.binary : ''
 
-/** A port that was free a moment ago; Envoy's inner hop must be known before it starts. */
-async function freePort(): Promise<number> {
-  const probe = createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const bound = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return typeof bound === 'object' && bound !== null ? bound.port : 0
-}
-
 t.test('HbonePool, Envoy, serveHbone', { skip }, async (t) => {
   const waypoint = certificateOf(idOf('waypoint'))
   const done: Promise<Transferred>[] = []
@@ -50,6 +40,7 @@ t.test('HbonePool, Envoy, serveHbone', { skip }, async (t) => {
       done.push(tunnel.forward(app, never))
     }
     const ours = await serve(t, (tunnel) => void forward(tunnel))
+    // Must be known before Envoy starts.
     const inner = await freePort()
     const envoy = await startEnvoy(path, ({ log }) => ({
       listeners: [

@@ -1,9 +1,8 @@
-import { createServer } from 'node:net'
-import { once } from 'node:events'
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { freePort } from '../fakes/free-port.ts'
 import { eventually } from '../fakes/mesh-world.ts'
 import { needsRoot } from '../fakes/two-nodes.ts'
 import { call, echoIn, FaultWorld, type NodeOptions, quantile, report, traffic } from './fault-world.ts'
@@ -22,17 +21,7 @@ const someCalls = 1_000
 t.setTimeout(300_000)
 
 async function freePorts() {
-  const ports = await Promise.all(
-    [0, 1, 2].map(async () => {
-      const probe = createServer().listen(0, '127.0.0.1')
-      await once(probe, 'listening')
-      const bound = probe.address()
-      return { probe, port: typeof bound === 'object' && bound !== null ? bound.port : 0 }
-    }),
-  )
-  await Promise.all(ports.map(({ probe }) => new Promise((done) => probe.close(done))))
-  const [admin = 0, stats = 0, readiness = 0] = ports.map(({ port }) => port)
-  return { admin, stats, readiness }
+  return { admin: await freePort(), stats: await freePort(), readiness: await freePort() }
 }
 
 async function start(t: Test, prefix: string, node: NodeOptions = {}): Promise<FaultWorld> {

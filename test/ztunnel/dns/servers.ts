@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo } from 'node:dgram'
 import { once } from 'node:events'
-import { connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Socket } from 'node:net'
 import { ip, type SocketAddress } from '#base'
 import { Registry, silent } from '#telemetry'
 import {
@@ -11,6 +11,7 @@ import {
   startDnsProxy,
 } from '../../../ztunnel/dns/index.ts'
 import { MeshState, parseService, parseWorkload } from '../../../ztunnel/state/index.ts'
+import { freePort } from '../../fakes/free-port.ts'
 import { type ServiceDraft, serviceWire, workloadWire } from '../../fakes/mesh.ts'
 
 export type Asked = Readonly<{ bytes: Buffer; transport: 'udp' | 'tcp' }>
@@ -39,10 +40,9 @@ export async function upstream(behaviour: Behaviour) {
       for (const each of answers({ bytes: bytes.subarray(2), transport: 'tcp' })) socket.write(framed(each))
     })
   })
-  // TCP first: its ports are the scarcer ones.
-  tcp.listen(0, '127.0.0.1')
+  const port = await freePort()
+  tcp.listen(port, '127.0.0.1')
   await once(tcp, 'listening')
-  const port = portOf(tcp)
   udp.bind(port, '127.0.0.1')
   await once(udp, 'listening')
   const address: SocketAddress = { address: ip('127.0.0.1'), port }
@@ -63,26 +63,6 @@ export async function upstream(behaviour: Behaviour) {
 
 export const framed = (bytes: Buffer): Buffer =>
   Buffer.concat([Buffer.of(bytes.length >> 8, bytes.length & 255), bytes])
-
-function portOf(server: Server): number {
-  const bound = server.address()
-  return typeof bound === 'object' && bound ? bound.port : 0
-}
-
-/** A port of loopback that is free for UDP and TCP now. */
-async function freePort(): Promise<number> {
-  const tcp = createServer().listen(0, '127.0.0.1')
-  await once(tcp, 'listening')
-  const port = portOf(tcp)
-  const udp = createSocket('udp4').bind(port, '127.0.0.1')
-  const isFree = await Promise.race([
-    once(udp, 'listening').then(() => true),
-    once(udp, 'error').then(() => false),
-  ])
-  if (isFree) udp.close()
-  await new Promise((done) => tcp.close(done))
-  return isFree ? port : freePort()
-}
 
 export const services: readonly ServiceDraft[] = [
   { name: 'web', vips: ['10.0.0.1'] },
