@@ -31,6 +31,8 @@ type Options = Readonly<{
   pod?: PodNet
   env?: Readonly<Record<string, string>>
   random?: () => number
+  /** Told of what is no log line of ours: requests. */
+  onLine?: (line: string) => void
 }>
 
 const socketsIn = ({ netns }: PodNet): Sockets => ({
@@ -44,7 +46,14 @@ const socketsIn = ({ netns }: PodNet): Sockets => ({
 })
 
 /** Starts a waypoint `waypoint` of namespace demo, whose service account is its name too. */
-export async function waypointIn({ ca, types, pod, env = {}, random }: Options): Promise<RunningWaypoint> {
+export async function waypointIn({
+  ca,
+  types,
+  pod,
+  env = {},
+  random,
+  onLine,
+}: Options): Promise<RunningWaypoint> {
   const directory = mkdtempSync(join(tmpdir(), 'lateen-waypoint-'))
   writeFileSync(join(directory, 'root.pem'), ca.rootPem)
   writeFileSync(join(directory, 'token'), 'token')
@@ -68,7 +77,10 @@ export async function waypointIn({ ca, types, pod, env = {}, random }: Options):
     ...env,
   })
   const lines: LogLine[] = []
-  const logs = startLogging({ format: 'json', write: (line) => lines.push(JSON.parse(line)) })
+  const logs = startLogging({
+    format: 'json',
+    write: (line) => (line.startsWith('{') ? lines.push(JSON.parse(line)) : onLine?.(line.trimEnd())),
+  })
   const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => ca.sign(csr, id)
   const waypoint = await startWaypoint(config, {
     logs,

@@ -1,0 +1,180 @@
+import { once } from 'node:events'
+import http from 'node:http'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import type { Test } from 'tap'
+import { ip } from '#base'
+import { HbonePool, type OutboundTunnel } from '#hbone'
+import { parseSpiffeId, type SpiffeId } from '#identity'
+import { addressTypeUrl, authorizationTypeUrl } from '#wire'
+import { serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
+import { createTestCa } from '../fakes/test-ca.ts'
+import { type RunningWaypoint, waypointIn } from '../fakes/waypoint-in.ts'
+
+export const idOf = (name: string): SpiffeId => {
+  const id = parseSpiffeId(`spiffe://cluster.local/ns/demo/sa/${name}`)
+  if (!id) throw new Error(name)
+  return id
+}
+
+/** What a client has got. */
+export type Got = Readonly<{ status: number; headers: http.IncomingHttpHeaders; body: string }>
+
+/** A waypoint of service `web` (10.96.0.10:80) on this machine, and a client that calls through it. */
+export type Scene = Readonly<{
+  running: RunningWaypoint
+  /** A port of this machine whose connections go through the waypoint. */
+  front(authority?: string): Promise<number>
+  /** Opens a tunnel as `client`. */
+  tunnel(authority?: string, as?: string): Promise<OutboundTunnel>
+  /** One request on a connection of its own. */
+  get(
+    path: string,
+    options?: http.RequestOptions & { authority?: string; send?: string | Buffer },
+  ): Promise<Got>
+  /** Lines of the access log. */
+  lines(): readonly string[]
+}>
+
+export const vip = '10.96.0.10'
+
+/** `endpoints`: addresses of this machine that serve the service's port 80 at a port. */
+export async function scene(
+  t: Test,
+  endpoints: Readonly<Record<string, Readonly<{ address: string; port: number } & Partial<WorkloadDraft>>>>,
+  env: Readonly<Record<string, string>> = {},
+  types: readonly string[] = [addressTypeUrl, authorizationTypeUrl],
+): Promise<Scene> {
+  const ca = createTestCa()
+  const written: string[] = []
+  const running = await waypointIn({ ca, types, env, onLine: (line) => written.push(line) })
+  t.teardown(() => running[Symbol.asyncDispose]())
+  const workloads = Object.entries(endpoints).map(([name, { address, port, ...draft }]) =>
+    workloadResource({
+      name,
+      node: 'n2',
+      addresses: [address],
+      tunnelProtocol: 0,
+      services: { 'demo/web.demo.svc.cluster.local': { 80: port } },
+      ...draft,
+    }),
+  )
+  await running.push(
+    addressTypeUrl,
+    Object.assign(
+      {},
+      ...workloads,
+      workloadResource({ name: 'client', node: 'n1', addresses: ['127.0.0.1'] }),
+      serviceResource({ name: 'web', vips: [vip], ports: { 80: 8080 }, waypoint: '127.0.0.1' }),
+    ),
+  )
+  const stop = new AbortController()
+  const pool = new HbonePool({ signal: stop.signal })
+  t.teardown(() => stop.abort())
+  const port = running.waypoint.ports.hbone
+  const tunnel = (authority = `${vip}:80`, as = 'client') =>
+    pool.connect({
+      key: {
+        source: idOf(as),
+        expected: [idOf('waypoint')],
+        to: { address: ip('127.0.0.1'), port },
+        sourceIp: '127.0.0.1',
+      },
+      certificate: async () => ca.workload(idOf(as)),
+      dial: async () => {
+        const socket = connect({ host: '127.0.0.1', port, allowHalfOpen: true })
+        await once(socket, 'connect')
+        return socket
+      },
+      authority,
+      headers: {},
+      signal: AbortSignal.timeout(20_000),
+    })
+  // What a ztunnel is to an app: a connection becomes a tunnel.
+  const front = async (authority = `${vip}:80`) => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.on('error', () => undefined)
+      tunnel(authority).then(
+        (open) => open.forward(socket, stop.signal),
+        () => socket.resetAndDestroy(),
+      )
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => server.close())
+    return (server.address() as AddressInfo).port
+  }
+  const fronts = new Map<string | undefined, Promise<number>>()
+  const frontOf = (authority?: string) => {
+    const known = fronts.get(authority) ?? front(authority)
+    fronts.set(authority, known)
+    return known
+  }
+  return {
+    running,
+    tunnel,
+    front: frontOf,
+    get: async (path, { authority, send, ...options } = {}) =>
+      ask(await frontOf(authority), path, options, send),
+    lines: () => written,
+  }
+}
+
+/** One request to a port of this machine, on a connection of its own. */
+export async function ask(
+  port: number,
+  path: string,
+  options: http.RequestOptions = {},
+  send?: string | Buffer,
+): Promise<Got> {
+  const request = http.request({
+    host: '127.0.0.1',
+    port,
+    path,
+    agent: false,
+    ...options,
+    headers: { host: 'web.demo', ...options.headers },
+  })
+  request.end(send)
+  const [response] = (await once(request, 'response', { signal: AbortSignal.timeout(20_000) })) as [
+    http.IncomingMessage,
+  ]
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  return {
+    status: response.statusCode ?? 0,
+    headers: response.headers,
+    body: Buffer.concat(parts).toString(),
+  }
+}
+
+/** An HTTP server of this machine. */
+export async function upstreamOf(
+  t: Test,
+  host: string,
+  answer: http.RequestListener,
+): Promise<{ address: string; port: number }> {
+  const server = http.createServer(answer)
+  server.listen(0, host)
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return { address: host, port: (server.address() as AddressInfo).port }
+}
+
+/** A TCP server of this machine. */
+export async function tcpUpstream(
+  t: Test,
+  host: string,
+  onSocket: (socket: Socket) => void,
+): Promise<{ address: string; port: number; server: Server }> {
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => undefined)
+    onSocket(socket)
+  })
+  server.listen(0, host)
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  return { address: host, port: (server.address() as AddressInfo).port, server }
+}
