@@ -31,7 +31,7 @@ export async function lease(
   lead: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const { signal, log, leaseMs = defaultLeaseMs, retryMs = defaultRetryMs } = options
-  const observed = { renewTime: '', atMs: performance.now() }
+  const observed = { renewTime: '', atMs: performance.now(), error: '' }
   while (!signal.aborted) {
     const held = await attempt(client, options, observed, within(leaseMs, signal))
     if (held.kind === 'ours') {
@@ -54,11 +54,20 @@ const attempt = (
   observed: Observed,
   signal: AbortSignal,
 ): Promise<Held> =>
-  take(client, { ...options, signal }, observed).catch((error: unknown): Held => {
-    if (!options.signal.aborted)
-      options.log?.warn('lease not reachable', { lease: options.name, error: messageOf(error) })
-    return { kind: 'other', holder: '' }
-  })
+  take(client, { ...options, signal }, observed).then(
+    (held) => {
+      observed.error = ''
+      return held
+    },
+    (error: unknown): Held => {
+      const message = messageOf(error)
+      // Tried again every few seconds, for as long as it takes: said once.
+      if (!options.signal.aborted && message !== observed.error)
+        options.log?.warn('lease not reachable', { lease: options.name, error: message })
+      observed.error = message
+      return { kind: 'other', holder: '' }
+    },
+  )
 
 /**
  * Renews while `lead` runs. A clock of its own ends it when renewals fail, also while one of them hangs: a third of the
@@ -100,7 +109,7 @@ async function hold(
 /** A courtesy; an API server that does not answer must not hold up the end. */
 const releaseMs = 2_000
 
-type Observed = { renewTime: string; atMs: number }
+type Observed = { renewTime: string; atMs: number; error: string }
 
 async function take(
   client: KubeClient,

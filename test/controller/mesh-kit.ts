@@ -95,7 +95,7 @@ export type Received = Readonly<{
 type RequestParts = Partial<ads.DeltaDiscoveryRequest>
 
 /** A delta ADS client that writes what a test tells it to. */
-export function adsStream(running: Running, token: string | undefined = ztunnelToken) {
+export function adsStream(running: Pick<Running, 'ads'>, token: string | undefined = ztunnelToken) {
   const client = running.ads()
   const call: ClientDuplexStream<ads.DeltaDiscoveryRequest, ads.DeltaDiscoveryResponse> =
     client.deltaAggregatedResources(bearer(token))
