@@ -247,7 +247,8 @@ t.test(
   'a label captures running pods live, and its removal lets them go without a trace',
   { skip },
   async (t) => {
-    const s = await setting(t, 'cnid')
+    // Connections that exist are spared for longer than it takes to look at what both pods got.
+    const s = await setting(t, 'cnid', { LATEEN_CNI_JOIN_MS: '8000' })
     const { kube, world, config } = s
     const { a, b } = world
     for (const [name, uid, pod] of [
