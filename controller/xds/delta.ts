@@ -6,8 +6,13 @@ export type Subscription = Readonly<{
   wildcard: boolean
   /** Keys asked for by name. */
   asked: ReadonlySet<string>
-  /** Without wildcard: names that the client holds because of us. */
-  held: ReadonlySet<string>
+  /**
+   * Without wildcard: names that the client holds because of us. The one part that `respond` edits in place: a copy would
+   * cost as much as the client has asked for, at every change of anything.
+   */
+  held: Set<string>
+  /** Without wildcard: what is asked for became less, so who still wants what has to be counted again. */
+  recount: boolean
   /** Names that changed since the last response. */
   dirty: ReadonlySet<string>
   /** Keys asked for that have not been answered yet. */
@@ -48,6 +53,7 @@ export function subscribed(request: Request, always: readonly string[] = []): Su
     wildcard,
     asked,
     held: new Set(wildcard ? [] : Object.keys(versions)),
+    recount: false,
     dirty: nothing,
     unanswered: asked,
     brought: new Map(Object.entries(versions)),
@@ -86,7 +92,8 @@ function resubscribed(state: Subscription, { subscribe, unsubscribe }: Request):
   const widened = !state.wildcard && subscribe.includes(all)
   const wildcard = (state.wildcard || widened) && !unsubscribe.includes(all)
   const brought = widened ? new Map<string, string>() : state.brought
-  return { ...state, wildcard, asked, unanswered, brought, owed: state.owed || widened }
+  const recount = state.recount || unsubscribe.length > 0
+  return { ...state, wildcard, asked, unanswered, brought, recount, owed: state.owed || widened }
 }
 
 /** Something was published. */
@@ -94,6 +101,12 @@ export const changed = (state: Subscription, names: readonly string[]): Subscrip
   ...state,
   dirty: new Set([...state.dirty, ...names]),
 })
+
+/** Does it ask for what it was answered already? Nothing that a client needs: what changes comes unasked. */
+export const isRepeated = (state: Subscription, { subscribe }: Request): boolean =>
+  subscribe.some((key) =>
+    key === all ? !state.wildcard : state.asked.has(key) && !state.unanswered.has(key),
+  )
 
 /** At most so many bytes has the next response; known without making it. */
 export function mostBytes({ wildcard, brought, dirty, unanswered }: Subscription, view: View): number {
@@ -110,14 +123,19 @@ export function respond(
   nonce: string,
 ): Readonly<{ state: Subscription; response: Response | undefined }> {
   if (state.awaiting !== undefined) return { state, response: undefined }
-  const { resources, removed, held } = state.wildcard ? wildcardDiff(state, view) : askedDiff(state, view)
-  const settled = { ...state, held, dirty: nothing, unanswered: nothing, brought: undefined }
+  const { resources, removed, held } = diffOf(state, view)
+  const settled = { ...state, held, dirty: nothing, unanswered: nothing, brought: undefined, recount: false }
   if (resources.length === 0 && removed.length === 0 && !state.owed)
     return { state: settled, response: undefined }
   return { state: { ...settled, owed: false, awaiting: nonce }, response: { resources, removed } }
 }
 
-type Diff = Response & Readonly<{ held: ReadonlySet<string> }>
+type Diff = Response & Readonly<{ held: Set<string> }>
+
+function diffOf(state: Subscription, view: View): Diff {
+  if (state.wildcard) return wildcardDiff(state, view)
+  return state.brought || state.recount ? countedDiff(state, view) : askedDiff(state, view)
+}
 
 const present = (resource: Published | undefined): resource is Published => resource !== undefined
 
@@ -130,21 +148,21 @@ function wildcardDiff({ brought, dirty, unanswered }: Subscription, view: View):
     return {
       resources: look([...names, ...again], view),
       removed: unique([...gone, ...unknown]),
-      held: nothing,
+      held: new Set(),
     }
   }
   const gone = [...dirty].filter((name) => !view.get(name))
   return {
     resources: look([...dirty, ...again], view),
     removed: unique([...gone, ...unknown]),
-    held: nothing,
+    held: new Set(),
   }
 }
 
-function askedDiff({ asked, brought, dirty, held, unanswered }: Subscription, view: View): Diff {
+/** By going through all that the client asks for and has. */
+function countedDiff({ asked, brought, dirty, held, unanswered }: Subscription, view: View): Diff {
   const wanted = new Set([...asked].flatMap((key) => view.answering(key)))
   const fresh = [...unanswered].flatMap((key) => view.answering(key))
-  const unknown = [...unanswered].filter((key) => view.answering(key).length === 0)
   const news = [...wanted].filter((name) => dirty.has(name) || !held.has(name))
   const send = unique([...news, ...fresh]).filter((name) => {
     const version = brought?.get(name)
@@ -154,10 +172,31 @@ function askedDiff({ asked, brought, dirty, held, unanswered }: Subscription, vi
   // What the client no longer asks for is its own to forget; we only stop telling it.
   return {
     resources: look(send, view),
-    removed: unique([...gone, ...unknown.filter((key) => !isServerKey(key))]),
+    removed: unique([...gone, ...unknownIn(unanswered, view)]),
     held: wanted,
   }
 }
+
+/** The same by looking only at what changed and at what was just asked for. */
+function askedDiff({ asked, dirty, held, unanswered }: Subscription, view: View): Diff {
+  const send = [...unanswered].flatMap((key) => view.answering(key))
+  const gone: string[] = []
+  for (const name of dirty) {
+    const now = view.get(name)
+    if (now?.keys.some((key) => asked.has(key))) send.push(name)
+    else if (held.delete(name) && !now) gone.push(name)
+  }
+  for (const name of send) held.add(name)
+  return {
+    resources: look(send, view),
+    removed: unique([...gone, ...unknownIn(unanswered, view)]),
+    held,
+  }
+}
+
+/** Keys asked for that nothing answers to; the client is to know that. */
+const unknownIn = (unanswered: ReadonlySet<string>, view: View): readonly string[] =>
+  [...unanswered].filter((key) => !isServerKey(key) && view.answering(key).length === 0)
 
 /** Keys that the server added are no business of the client's. */
 const isServerKey = (key: string) => key.startsWith('node:')

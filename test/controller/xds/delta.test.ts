@@ -5,6 +5,7 @@ import {
   type Request,
   requested,
   respond,
+  type Response,
   subscribed,
   type Subscription,
 } from '../../../controller/xds/delta.ts'
@@ -267,3 +268,66 @@ t.test(
     )
   },
 )
+
+t.test('what is told by looking at changes alone is what counting everything again would tell', async (t) => {
+  const name = fc.constantFrom('a', 'b', 'c', 'd', 'k1', 'k2')
+  const keys = fc.uniqueArray(fc.constantFrom('k1', 'k2', 'node:n1'), { maxLength: 2 })
+  const step = fc.oneof(
+    fc.record({
+      rows: fc.dictionary(
+        fc.constantFrom('a', 'b', 'c', 'd'),
+        fc.record({ version: fc.constantFrom('1', '2'), keys }),
+      ),
+    }),
+    fc.record({
+      sub: fc.uniqueArray(name, { maxLength: 2 }),
+      unsub: fc.uniqueArray(name, { maxLength: 1 }),
+      ack: fc.boolean(),
+    }),
+  )
+  let told = 0
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+      const first = requestOf(['sub:*', 'unsub:*'], 0)
+      const [view, nonces] = [new Snapshot(), [0, 0]]
+      let states = [subscribed(first, ['node:n1']), subscribed(first, ['node:n1'])]
+      const flush = () => {
+        const answers = states.map((state, i) => {
+          const how = i === 0 ? state : { ...state, recount: true }
+          const { state: next, response } = respond(how, view, String((nonces[i] ?? 0) + 1))
+          if (response) nonces[i] = (nonces[i] ?? 0) + 1
+          return { next, said: response && show(response) }
+        })
+        states = answers.map(({ next }) => next)
+        if (answers[0]?.said !== undefined) told++
+        return answers[0]?.said === answers[1]?.said
+      }
+      return (
+        flush() &&
+        steps.every((each) => {
+          if ('rows' in each) {
+            const rows = new Map(
+              Object.entries(each.rows).map(([n, row]) => [
+                n,
+                resource(`${n}(${row.keys.join()})@${row.version}`),
+              ]),
+            )
+            const names = view.publish([...view.names(), ...rows.keys()], (n) => rows.get(n))
+            states = states.map((state) => changed(state, names))
+          } else
+            states = states.map((state, i) => {
+              const nonce = each.ack && state.awaiting !== undefined ? String(nonces[i]) : ''
+              const request = { ...requestOf([], 0), subscribe: each.sub, unsubscribe: each.unsub, nonce }
+              return requested(state, request).state
+            })
+          return flush()
+        })
+      )
+    }),
+    { numRuns: 1_000 },
+  )
+  t.ok(told > 1_000, `something was told ${told} times`)
+})
+
+const show = ({ resources, removed }: Response): string =>
+  [...resources.map((r) => `+${r.name}@${r.version}`), ...removed.map((name) => `-${name}`)].join(' ')
