@@ -5,6 +5,7 @@ import { entriesFrom } from './entries.ts'
 import { entryConditions, machineConditions } from './entry-conditions.ts'
 import { indexesOf, type Inputs } from './inputs.ts'
 import { serviceRows, workloadRows } from './mesh-rows.ts'
+import { networkGateways } from './network-gateways.ts'
 import { type OurObjects, ourObjects } from './our-objects.ts'
 import { type Policies, policiesFrom } from './policies.ts'
 import {
@@ -89,7 +90,9 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const services = join('Services', ofServices)
   const waysIn = behind(services, waypoints, settings)
   const { policiesOf } = policies
-  const ofWorkloads = workloadRows({ ...bases, indexes, hidden, localities, policiesOf, waysIn }, options)
+  const gateways = networkGateways(ours)
+  const ofPods = { indexes, hidden, localities, policiesOf }
+  const ofWorkloads = workloadRows({ ...bases, ...ofPods, waysIn, gateways }, options)
   const workloads = join('Workloads', ofWorkloads)
   const encodedRows = [
     encoded('WorkloadAddresses', workloads, addressOfWorkload),
@@ -108,7 +111,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     addresses: join('Addresses', encodedRows),
     authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
   }
-  const roots = [...Object.values(inputs), ...Object.values(ours), localities]
+  const roots = [...Object.values(inputs), ...Object.values(ours), localities, gateways.rows]
   const steps = [...entries.steps, ...policies.steps, ...ofServices, ...ofWorkloads, ...encodedRows]
   const all: readonly Traceable[] = [...roots, ...steps, ...Object.values(tables)]
   const collections = new Map(all.map((collection) => [collection.name, collection]))

@@ -4,6 +4,7 @@ import type { workload } from '#wire'
 import type { EntryContext } from './entries.ts'
 import { entryService } from './entry-services.ts'
 import { entryWorkload, inlineWorkloads } from './entry-workloads.ts'
+import { gatewayWorkloads, type NetworkGateways, throughGateway } from './network-gateways.ts'
 import type { OurObjects } from './our-objects.ts'
 import { isForWaypoint } from './service-entry.ts'
 import { meshService } from './services.ts'
@@ -12,14 +13,18 @@ import { boundService, boundWorkload, type WithWaypoints } from './waypoint-fiel
 import { readMachine } from './workload-entry.ts'
 import { endpointWorkloads, podWorkload, type WorkloadContext } from './workloads.ts'
 
-/** Of pods, of endpoints without a pod, of WorkloadEntries, and of the endpoints that ServiceEntries list. */
+/** Of pods, of endpoints without a pod, of WorkloadEntries, of the endpoints that ServiceEntries list, and of the gateways of other networks. */
 export function workloadRows(
-  context: WorkloadContext & WithWaypoints & Readonly<{ ours: OurObjects; waysIn: Behind | undefined }>,
+  context: WorkloadContext &
+    WithWaypoints &
+    Readonly<{ ours: OurObjects; waysIn: Behind | undefined; gateways: NetworkGateways }>,
   log: Readonly<{ log?: Logger }>,
 ): readonly Collection<workload.Workload>[] {
   const { inputs, entries, waysIn } = context
   const bound = (row: workload.Workload | undefined, object: KubeObject, fetch: Fetch) =>
     row === undefined ? [] : [allowingWaypoints(boundWorkload(row, object, fetch, context), fetch, waysIn)]
+  const outside = (row: workload.Workload, object: KubeObject, fetch: Fetch) =>
+    bound(throughGateway(row, fetch, context), object, fetch)
   const uid = { ...log, keyOf: (row: workload.Workload) => row.uid }
   const pods = deriveMany(
     'PodWorkloads',
@@ -40,7 +45,7 @@ export function workloadRows(
       const machine = readMachine(entry)
       return machine === undefined
         ? []
-        : bound(entryWorkload(entry, machine, fetch, context), machine.pod, fetch)
+        : outside(entryWorkload(entry, machine, fetch, context), machine.pod, fetch)
     },
     uid,
   )
@@ -48,10 +53,10 @@ export function workloadRows(
     'ServiceEntryWorkloads',
     entries.entries,
     (entry, fetch) =>
-      inlineWorkloads(entry, fetch, context).flatMap(({ row, pod }) => bound(row, pod, fetch)),
+      inlineWorkloads(entry, fetch, context).flatMap(({ row, pod }) => outside(row, pod, fetch)),
     uid,
   )
-  return [pods, endpoints, machines, inline]
+  return [pods, endpoints, machines, inline, gatewayWorkloads(context.gateways, context.settings)]
 }
 
 /** Of Kubernetes Services and of ServiceEntries; a name that both have is the former's. */

@@ -157,6 +157,7 @@ export const variants: Record<keyof Inputs, readonly Custom[]> = {
     }),
     object('WorkloadEntry', ns, name, { spec: null }),
     labelled(object('WorkloadEntry', ns, name, { spec: { address: '198.51.100.2' } }), use),
+    object('WorkloadEntry', ns, name, { spec: { address: '198.51.100.3', network: 'net1' } }),
   ]),
   gateways: many(['wp'], (ns, name) => [
     gateway(ns, name, 'Same'),
@@ -164,6 +165,8 @@ export const variants: Record<keyof Inputs, readonly Custom[]> = {
     gateway(ns, 'new', 'All'),
     gateway(ns, name, 'Same', {}, { 'ambient.istio.io/waypoint-inbound-binding': 'PROXY/15088' }),
     object('Gateway', ns, name, { spec: { gatewayClassName: 'istio-waypoint' } }),
+    ...['peer', 'peer2'].map((peer) => remoteGateway(ns, peer)),
+    { ...gateway(ns, 'peer', 'Same'), status: {} },
   ]),
   gatewayClasses: [
     { metadata: { name: 'istio-waypoint' } },
@@ -183,6 +186,12 @@ function gateway(ns: string, name: string, from: string, labels: Words = {}, ann
     spec: { gatewayClassName: 'istio-waypoint', listeners },
     status: { addresses: [{ type: 'IPAddress', value: name === 'wp' ? '10.96.9.9' : '10.96.9.10' }] },
   }
+}
+/** Of several the first counts, and the next when it goes. */
+function remoteGateway(ns: string, name: string) {
+  const row = gateway(ns, name, 'Same', { 'topology.istio.io/network': 'net1' })
+  const status = { addresses: [{ type: 'IPAddress', value: '203.0.113.1' }] }
+  return { ...row, spec: { ...row.spec, gatewayClassName: 'istio-remote' }, status }
 }
 function slice(ns: string, name: string, of: string, endpoints: unknown[]) {
   const metadata = { name, namespace: ns, labels: { 'kubernetes.io/service-name': of } }
