@@ -1,7 +1,7 @@
 import { type ByteStream, type BytesUser, flushSoon, highWater, lowWater } from './byte-stream.ts'
 import type { Batch } from './byte-queue.ts'
 import { headerBytes } from './frames.ts'
-import { isPlainEnd } from './h2-error.ts'
+import { brokenCode, isPlainEnd } from './h2-error.ts'
 import { Outbox } from './outbox.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
 
@@ -210,7 +210,8 @@ class TunnelBytes implements ByteStream, TunnelUser {
     this.#paused = false
     this.#dropBatch()
     this.#tunnel.discard()
-    if (this.#gone === undefined) this.#tunnel.reset()
+    // Not as an end: the peer must not take what it has got for all there is.
+    if (this.#gone === undefined) this.#tunnel.reset(brokenCode)
     else this.#deliver()
   }
 
