@@ -9,6 +9,8 @@ export type Rejection = Readonly<{ name: string; reason: string }>
 export type Handler = Readonly<{
   /** Applies one response as a whole, removals first; the resources that it does not name are accepted. */
   apply(upserts: readonly Resource[], removed: readonly string[]): readonly Rejection[]
+  /** What to ask for; without it everything. */
+  names?: readonly string[]
 }>
 
 /** Who we are to the control plane. */
@@ -27,12 +29,13 @@ export class TypeState {
     this.#handler = handler
   }
 
-  /** The first request of a stream: everything, except for what we already have. */
+  /** The first request of a stream: everything, or what the handler names, except for what we already have. */
   firstRequest(node: Node): ads.DeltaDiscoveryRequest {
     return {
       ...emptyRequest,
       node: { id: node.id, cluster: '', metadata: { ...node.metadata }, buildVersion: '' },
       typeUrl: this.typeUrl,
+      resourceNamesSubscribe: [...(this.#handler.names ?? [])],
       initialResourceVersions: Object.fromEntries(this.#held),
     }
   }
