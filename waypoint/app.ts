@@ -114,7 +114,11 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const ending = endingOf({ listener, readiness, leaving, config })
   const admin = { config, state, connections: ctx.connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, config, registry, readiness, admin)
-  const options = { ...xdsOptions(config, state, registry), signal: stop.signal, log: log.child('xds') }
+  const options = {
+    ...xdsOptions(config, state, routes, registry),
+    signal: stop.signal,
+    log: log.child('xds'),
+  }
   const subscription = subscribe(options)
   void subscription.synced.then(() => readiness.done(stateTask))
   stack.defer(async () => {

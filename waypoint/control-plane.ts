@@ -1,9 +1,11 @@
 import { createCaClient, meshTls, rootsOf, tokenOf } from '#identity'
 import { addressHandler, authorizationHandler, type MeshState } from '#mesh'
+import { serviceRoutesTypeUrl, waypointKey } from '#routes'
 import type { Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { xdsMetrics } from '#xds'
 import type { Config } from './config.ts'
+import type { Routes } from './route/index.ts'
 
 /** The CA, as the configuration names it. It gives us our own identity and no other. */
 export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }: Config) =>
@@ -19,8 +21,9 @@ export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }
 
 /** The xDS subscription: the mesh, and what waypoints alone are told. */
 export const xdsOptions = (
-  { xds, ca, token, clusterId, node, keyExchange }: Config,
+  { xds, ca, token, clusterId, node, keyExchange, gateway }: Config,
   state: MeshState,
+  routes: Routes,
   registry: Registry,
 ) => ({
   address: xds.address,
@@ -34,6 +37,10 @@ export const xdsOptions = (
   types: {
     [addressTypeUrl]: addressHandler(state),
     [authorizationTypeUrl]: authorizationHandler(state),
+    [serviceRoutesTypeUrl]: {
+      ...routes.handler,
+      names: [waypointKey(gateway.namespace, gateway.name)],
+    },
   },
   metrics: xdsMetrics(registry),
 })

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:net'
 import t, { type Test } from 'tap'
+import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { completed, eventually, MeshWorld, type WorldNode } from '../fakes/mesh-world.ts'
@@ -32,7 +33,7 @@ async function scene(t: Test, prefix: string): Promise<Scene> {
   const server = world.network.pod('server', 2)
   const pod = world.network.pod('waypoint', 4)
   const [n1, n2] = [await world.node('n1'), await world.node('n2')]
-  const types = [addressTypeUrl, authorizationTypeUrl]
+  const types = [addressTypeUrl, authorizationTypeUrl, serviceRoutesTypeUrl]
   const waypoint = await waypointIn({ ca: world.ca, types, pod })
   t.teardown(() => waypoint[Symbol.asyncDispose]())
   const resources = {

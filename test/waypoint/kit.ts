@@ -5,6 +5,7 @@ import type { Test } from 'tap'
 import { ip } from '#base'
 import { HbonePool, type OutboundTunnel } from '#hbone'
 import { parseSpiffeId, type SpiffeId } from '#identity'
+import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
 import { createTestCa } from '../fakes/test-ca.ts'
@@ -42,7 +43,7 @@ export async function scene(
   t: Test,
   endpoints: Readonly<Record<string, Readonly<{ address: string; port: number } & Partial<WorkloadDraft>>>>,
   env: Readonly<Record<string, string>> = {},
-  types: readonly string[] = [addressTypeUrl, authorizationTypeUrl],
+  types: readonly string[] = [addressTypeUrl, authorizationTypeUrl, serviceRoutesTypeUrl],
 ): Promise<Scene> {
   const ca = createTestCa()
   const written: string[] = []
@@ -132,7 +133,7 @@ export async function ask(
     path,
     agent: false,
     ...options,
-    headers: { host: 'web.demo', ...options.headers },
+    headers: { host: 'web.demo', ...(options.headers as http.OutgoingHttpHeaders | undefined) },
   })
   request.end(send)
   const [response] = (await once(request, 'response', { signal: AbortSignal.timeout(20_000) })) as [
