@@ -23,7 +23,7 @@ async function hinting(t: Test, version: HttpVersion): Promise<number> {
     return listen(t, server)
   }
   const server = http2.createServer()
-  server.on('stream', (stream, headers) => {
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
     if (headers.expect === '100-continue') stream.additionalHeaders({ ':status': 100 })
     stream.additionalHeaders({ ':status': 103, link: '</a.css>; rel=preload' })
     let bytes = 0

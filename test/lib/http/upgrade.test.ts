@@ -22,10 +22,9 @@ async function echo(t: Test, version: HttpVersion): Promise<number> {
     return listen(t, server)
   }
   const server = http2.createServer({ settings: { enableConnectProtocol: true } })
-  server.on('stream', (stream, headers) => {
+  server.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
     stream.on('error', () => undefined)
-    if (headers[':protocol'] !== 'websocket')
-      return void stream.respond({ ':status': 403 }, { endStream: true })
+    if (headers[':protocol'] !== 'websocket') return stream.respond({ ':status': 403 }, { endStream: true })
     stream.respond({ ':status': 200, 'x-key': `${headers['sec-websocket-key']}` })
     stream.pipe(stream)
   })
