@@ -32,6 +32,8 @@ export type ReadFilters = Readonly<{
   rewrite?: Rewrite
   cors?: Cors
   mirrors: readonly ReadMirror[]
+  /** Two of them exclude each other. */
+  incompatible?: true
 }>
 
 type Changing = { -readonly [K in keyof ReadFilters]: ReadFilters[K] }
@@ -84,8 +86,10 @@ export function readFilters(field: Field | undefined, place: FilterPlace): ReadF
     if (seen.has(type) && type !== 'RequestMirror') problem(item, `a second ${type}`)
     seen.add(type)
   }
-  if (field && filters.redirect && filters.rewrite)
+  if (field && filters.redirect && filters.rewrite) {
     problem(field, 'RequestRedirect and URLRewrite exclude each other')
+    filters.incompatible = true
+  }
   return filters
 }
 

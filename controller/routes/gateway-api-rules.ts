@@ -11,7 +11,7 @@ import type {
   SourceMatch,
   WeightedTarget,
 } from '#routes'
-import { usualHttp, usualL4 } from './defaults.ts'
+import { noHeaders, usualHttp, usualL4 } from './defaults.ts'
 import {
   type Attachment,
   type AttachmentsOfService,
@@ -157,12 +157,18 @@ function byPrecedence(a: Entry, b: Entry): number {
 }
 
 function httpRule({ route, rule, ranked, nth }: Entry, audience: Audience, context: Context): HttpRule {
-  const { filters } = rule
-  const match: HttpMatch = sourced(ranked.match, audience)
-  return {
+  const { filters, problems } = rule
+  const told = {
     name: rule.name ?? `${route.namespace}.${route.name}.${rule.index}`,
     origin: { kind: route.kind, name: `${route.namespace}/${route.name}`, rule: rule.index, match: nth },
-    match,
+    match: sourced<HttpMatch>(ranked.match, audience),
+  }
+  if (problems.length > 0) {
+    const action = { kind: 'respond', status: 500, problem: problems.join('; ') } as const
+    return { ...told, action, requestHeaders: noHeaders, responseHeaders: noHeaders }
+  }
+  return {
+    ...told,
     action: actionOf(route, rule, context),
     requestHeaders: filters.requestHeaders,
     responseHeaders: filters.responseHeaders,
@@ -171,8 +177,7 @@ function httpRule({ route, rule, ranked, nth }: Entry, audience: Audience, conte
 }
 
 function actionOf(route: HttpRoute, rule: ReadRule, { port, fetch, tables }: Context): HttpAction {
-  const { filters, problems } = rule
-  if (problems.length > 0) return { kind: 'respond', status: 500, problem: problems.join('; ') }
+  const { filters } = rule
   if (filters.redirect) return redirectAt(filters.redirect, port)
   const leadsTo = (ref: BackendRef) => answering(resolveBackend(ref, route, fetch, tables).to, route.kind)
   return {

@@ -90,8 +90,13 @@ function acceptance(
   const conflict = conflictOf(route, key, verdict, fetch, tables)
   if (conflict !== undefined) return no('Accepted', 'Conflicted', conflict)
   const { bad, good } = problemsOf(route)
+  const incompatible = 'rules' in route && route.rules.some(({ filters }) => filters.incompatible === true)
   if (good === 0 && bad.length > 0)
-    return no('Accepted', 'UnsupportedValue', `every rule is refused: ${bad.join('; ')}`)
+    return no(
+      'Accepted',
+      incompatible ? 'IncompatibleFilters' : 'UnsupportedValue',
+      `every rule is refused: ${bad.join('; ')}`,
+    )
   return yes('Accepted', 'Accepted', 'the route counts for this parent')
 }
 

@@ -1,0 +1,51 @@
+/**
+ * Routes of the Gateway API in; what waypoints obey and what status says out. The cases are the files in golden/: read
+ * `usual.yaml` first. A case says all of it: ports and routes that it does not name are as without routes.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import {
+  answerTo,
+  asRead,
+  callsText,
+  type Case,
+  compiled,
+  messageOfCondition,
+  protocolsText,
+  ruleNames,
+  rulesText,
+  statusText,
+  type Usual,
+} from './render.ts'
+
+const folder = `${import.meta.dirname}/golden`
+const read = (file: string): unknown => parse(readFileSync(`${folder}/${file}`, 'utf8'), { merge: true })
+const usual = read('usual.yaml') as Usual
+let count = 0
+for (const file of readdirSync(folder).filter((name) => name !== 'usual.yaml')) {
+  for (const one of read(file) as readonly Case[]) {
+    count++
+    t.test(`${file}: ${one.title}`, async (t) => {
+      const all = compiled(one, usual)
+      if (one.http || !one.requests) t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
+      if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
+      if (one.status) t.strictSame(statusText(all), one.status, 'status')
+      for (const [asked, pattern] of Object.entries(one.says ?? {}))
+        t.match(messageOfCondition(all, asked), new RegExp(pattern), asked)
+      for (const [line, want] of Object.entries(one.requests ?? {}))
+        t.equal(answerTo(line, all, one.to ?? 'shop/order:80'), want, line)
+      for (const [port, want] of Object.entries(one.names ?? {}))
+        t.strictSame(ruleNames(all, port), want, `names of ${port}`)
+      for (const [name, want] of Object.entries(one.protocols ?? {}))
+        t.strictSame(protocolsText(all, name), want, `protocols of ${name}`)
+      for (const [name, want] of Object.entries(one.calls ?? {}))
+        t.strictSame(callsText(all, name), want, `calls of ${name}`)
+      for (const [name, want] of Object.entries(one.whole ?? {}))
+        t.strictSame(all.routes.get(name), want, name)
+      // Whatever is compiled is read by waypoints as it was meant.
+      for (const routes of all.routes.list()) t.strictSame(asRead(routes), routes, routes.service)
+    })
+  }
+}
+t.ok(count >= 60, `${count} cases`)
