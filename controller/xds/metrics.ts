@@ -3,7 +3,6 @@ import { Counter, Gauge, Histogram, type Registry } from '#telemetry'
 /** Names as Istio's. */
 export const xdsMetrics = (registry: Registry) => {
   const registers = [registry]
-  const seconds = [0.001, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 30]
   return {
     clients: new Gauge({
       name: 'pilot_xds',
@@ -47,18 +46,42 @@ export const xdsMetrics = (registry: Registry) => {
       help: 'Streams ended because the client did not read',
       registers,
     }),
-    debounce: new Histogram({
-      name: 'pilot_debounce_time',
-      help: 'Seconds from the first change to its publication',
-      buckets: seconds,
+    internalErrors: new Counter({
+      name: 'pilot_total_xds_internal_errors',
+      help: 'Requests that failed for no fault of the client',
       registers,
     }),
-    convergence: new Histogram({
-      name: 'pilot_proxy_convergence_time',
-      help: 'Seconds from publication to the acknowledgement of a client',
-      buckets: seconds,
+    ...xdsTimes(registry),
+  }
+}
+
+/** Where the time goes from a change to the clients that have it. */
+function xdsTimes(registry: Registry) {
+  const registers = [registry]
+  const buckets = [0.001, 0.01, 0.05, 0.1, 0.5, 1, 3, 5, 10, 30]
+  const seconds = (name: string, help: string) => new Histogram({ name, help, buckets, registers })
+  return {
+    debounce: seconds('pilot_debounce_time', 'Seconds from the first change to its publication'),
+    publishing: seconds('pilot_pushcontext_init_seconds', 'Seconds that a publication takes'),
+    queue: seconds(
+      'pilot_proxy_queue_time',
+      'Seconds from a publication until a client is served it, which may be busy with the one before',
+    ),
+    push: new Histogram({
+      name: 'pilot_xds_push_time',
+      help: 'Seconds that it takes to find out and hand over what a client lacks, by type',
+      labelNames: ['type'],
+      buckets,
       registers,
     }),
+    send: seconds(
+      'pilot_xds_send_time',
+      'Seconds until the transport has passed a response on, which it does as fast as the client reads',
+    ),
+    convergence: seconds(
+      'pilot_proxy_convergence_time',
+      'Seconds from publication to the acknowledgement of a client',
+    ),
   }
 }
 

@@ -48,6 +48,7 @@ export class Publisher implements Disposable {
   #publish(waitedMs: number): void {
     const { types, metrics } = this.#options
     metrics.debounce.observe(waitedMs / 1000)
+    const startedMs = performance.now()
     const { referredTo } = this.#options
     const urls = [...this.#pending.keys()]
     const referred = urls.filter((url) => referredTo.includes(url))
@@ -58,6 +59,7 @@ export class Publisher implements Disposable {
     for (const url of others) this.#take(url, names(url))
     for (const url of referred) this.#take(url, names(url)) // what is left is gone
     this.#pending.clear()
+    metrics.publishing.observe((performance.now() - startedMs) / 1000)
   }
 
   #take(url: string, names: readonly string[]): void {

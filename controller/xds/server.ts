@@ -1,8 +1,11 @@
 import { type Metadata, status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
+import type { Collection } from '#kube'
+import { Allowance } from './allowance.ts'
 import type { ClientStatus } from './client-status.ts'
 import { PodQuota } from './pod-quota.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
+import { type Rejection, Rejections } from './rejections.ts'
 import type { View } from './snapshot.ts'
 import { SendBudget } from './send-budget.ts'
 import type { Call } from './service.ts'
@@ -19,6 +22,8 @@ export type ServeOptions = PublisherOptions &
     >
     /** The key by which a client on a node is given that node's workloads without asking. */
     nodeKey: (node: string) => string
+    /** Whose word that a resource cannot be read counts for the resource: proxies of the mesh, not any workload. */
+    isProxy?: (caller: Caller) => boolean
     version: string
     /** For tests; see `sendBudgetBytes` and `sendTimeoutMs`. */
     limits?: Readonly<{ budgetBytes: number; timeoutMs: number }>
@@ -29,12 +34,17 @@ const sendBudgetBytes = 64 << 20
 /** Long for a client that is alive, and short enough for those that wait behind one that is not. */
 const sendTimeoutMs = 30_000
 
+/** An ACK for each of a hundred changes a second is a fifth of it; a node that starts asks for some hundred names. */
+const requests = { burst: 2_000, perSecond: 500 } as const
+
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
 export type DeltaServer = Disposable &
   Readonly<{
     deltaAggregatedResources: (call: Call) => void
     /** What clients see, by type URL. */
     views: ReadonlyMap<string, View>
+    /** Resources of a type that proxies reject, by name. */
+    rejections: (typeUrl: string) => Collection<Rejection> | undefined
     /** Who is connected, and how far each has come. */
     clients: () => readonly ClientStatus[]
   }>
@@ -44,9 +54,12 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   const { log, metrics, version } = options
   const streams = new Map<AdsStream, Readonly<{ peer: string; pod: string }>>()
   const counted = () => metrics.clients.set({ version }, streams.size)
+  let rejections: Rejections | undefined
   const publisher = new Publisher(options, (url, names) => {
+    rejections?.published(url, names)
     for (const stream of streams.keys()) stream.published(url, names)
   })
+  const held = (rejections = new Rejections(publisher.views))
   const limits = options.limits ?? { budgetBytes: sendBudgetBytes, timeoutMs: sendTimeoutMs }
   const budget = new SendBudget(limits.budgetBytes)
   const quota = new PodQuota()
@@ -56,15 +69,8 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   }
   const serve = async (call: Call) => {
     call.on('error', (error) => log.debug('stream failed', { error: messageOf(error) }))
-    const caller = await options.authenticate(call.metadata, call.getPeer())
-    if (call.cancelled) return
-    const reason =
-      caller.kind === 'refused' ? caller.reason : caller.pod ? undefined : 'token is bound to no pod'
-    if (caller.kind === 'refused' || reason !== undefined) {
-      log.warn('stream refused', { peer: call.getPeer(), reason })
-      const code = caller.kind === 'refused' && caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
-      return void call.emit('error', { code, details: 'authentication failure' })
-    }
+    const caller = await callerOf(call, options)
+    if (!caller || call.cancelled) return
     const pod = caller.pod?.uid ?? ''
     const full = quota.enter(pod)
     if (full !== undefined) {
@@ -74,21 +80,25 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
     const { views } = publisher
     const { nodeKey } = options
     const shared = { views, nodeKey, budget, sendTimeoutMs: limits.timeoutMs, log, metrics }
+    const rejected = (url: string, error: string) => {
+      if (options.isProxy?.(caller) === true) held.note(call, url, error)
+    }
     const stream = new AdsStream(
       outletOf(call, () => letGo(pod)),
-      { ...shared, caller },
+      { ...shared, caller, rejected },
     )
     streams.set(stream, { peer: call.getPeer(), pod })
     counted()
     const gone = () => {
       if (streams.delete(stream)) {
         quota.leave(pod)
+        held.left(call)
         counted()
       }
       stream.end()
     }
     for (const event of ['end', 'close', 'cancelled']) call.on(event, gone)
-    call.on('data', (request) => stream.take(request)) // from here on; until now requests waited unread
+    read(call, stream) // from here on; until now requests waited unread
   }
   return {
     deltaAggregatedResources: (call) => {
@@ -98,6 +108,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       })
     },
     views: publisher.views,
+    rejections: (typeUrl) => held.of(typeUrl),
     clients: () => [...streams].map(([stream, { peer }]) => stream.status(peer)),
     [Symbol.dispose]() {
       publisher[Symbol.dispose]()
@@ -107,8 +118,32 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
   }
 }
 
+/** Who opened the stream; undefined when it was refused. */
+async function callerOf(call: Call, { authenticate, log }: ServeOptions): Promise<Caller | undefined> {
+  const caller = await authenticate(call.metadata, call.getPeer())
+  if (call.cancelled) return undefined
+  const reason =
+    caller.kind === 'refused' ? caller.reason : caller.pod ? undefined : 'token is bound to no pod'
+  if (caller.kind === 'caller' && reason === undefined) return caller
+  log.warn('stream refused', { peer: call.getPeer(), reason })
+  const code = caller.kind === 'refused' && caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
+  call.emit('error', { code, details: 'authentication failure' })
+  return undefined
+}
+
+/** Gives a stream its requests; who asks too fast is read more slowly. */
+function read(call: Call, stream: AdsStream): void {
+  const pace = new Allowance(requests)
+  call.on('data', (request) => {
+    stream.take(request)
+    if (pace.take()) return
+    call.pause()
+    setTimeout(() => call.resume(), pace.waitMs)
+  })
+}
+
 const outletOf = (call: Call, letGo: () => void): Outlet => ({
-  write: (response, taken) => void call.write(response, taken),
+  write: (response, taken) => void call.write(response, (error?: Error | null) => taken(Boolean(error))),
   end: (refusal) => {
     if (refusal === notReading) letGo()
     if (refusal) call.emit('error', refusal)

@@ -2,10 +2,13 @@ import { status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import type { Logger } from '#telemetry'
 import type { ads } from '#wire'
+import { Allowance } from './allowance.ts'
 import { type ClientStatus, nodeFacts, type TypeStatus, unsent } from './client-status.ts'
 import {
   changed,
+  isRepeated,
   mostBytes,
+  type Note,
   type Request,
   requested,
   respond,
@@ -26,7 +29,7 @@ export type Caller = Readonly<{
 /** Where a stream's responses go. */
 export type Outlet = Readonly<{
   /** `taken` is called when the transport has passed it on, which it does as fast as the client reads. */
-  write(response: Outgoing, taken: () => void): void
+  write(response: Outgoing, taken: (failed?: boolean) => void): void
   end(refusal?: Refusal): void
 }>
 
@@ -39,6 +42,8 @@ export type StreamOptions = Readonly<{
   budget: SendBudget
   /** A client that does not read a response for so long is let go. */
   sendTimeoutMs: number
+  /** This client does not take resources of a type, and says which and why. */
+  rejected?: (typeUrl: string, error: string) => void
   log: Logger
   metrics: XdsMetrics
 }>
@@ -48,12 +53,15 @@ const maxNamesPerRequest = 10_000
 /** Names that one client may hold on to; beyond it the wildcard is cheaper for everybody. */
 const maxAsked = 100_000
 
-type Stage = Readonly<{ typeUrl: string; names: Set<string> }>
+type Stage = Readonly<{ typeUrl: string; names: Set<string>; sinceMs: number }>
 /** Publications that wait for a client in their order; a client slower than that gets the sum of them instead. */
 const maxStages = 16
 
 /** What a response may have at most to be sent without asking for room: two of them per stream are no danger. */
 const smallBytes = 64 << 10
+
+/** Answers to what was answered already: a hundred bytes of question may have the whole mesh as their answer. */
+const repeats = { burst: 10, perSecond: 1 } as const
 
 /** Why a stream is ended. */
 export type Refusal = Readonly<{ code: status; details: string }>
@@ -70,6 +78,9 @@ export class AdsStream {
   readonly #waiting = new Map<string, Disposable | undefined>()
   /** Responses that the transport has not passed on yet. */
   readonly #onTheirWay = new Set<Readonly<{ permit: Permit | undefined; timer: NodeJS.Timeout }>>()
+  /** Types that are not answered for a while, as the client asks for the same again and again. */
+  readonly #heldBack = new Map<string, NodeJS.Timeout>()
+  readonly #repeats = new Allowance(repeats)
   readonly #synced = new Map<string, TypeStatus>()
   readonly #connectedAt = new Date()
   #facts = { nodeId: '', cluster: '', namespace: '', version: '' }
@@ -90,6 +101,7 @@ export class AdsStream {
       const refusal = this.#identify(request) ?? this.#receive(request)
       if (refusal) this.end(refusal)
     } catch (error) {
+      this.#options.metrics.internalErrors.inc()
       this.#options.log.error('request failed', { error: messageOf(error) })
       this.end({ code: status.INTERNAL, details: 'request failed' })
     }
@@ -100,7 +112,7 @@ export class AdsStream {
     if (this.#ended || !this.#types.has(typeUrl)) return
     const last = this.#stages.at(-1)
     if (last?.typeUrl === typeUrl) for (const name of names) last.names.add(name)
-    else this.#stages.push({ typeUrl, names: new Set(names) })
+    else this.#stages.push({ typeUrl, names: new Set(names), sinceMs: performance.now() })
     this.#advance(this.#stages.length > maxStages)
   }
 
@@ -108,6 +120,7 @@ export class AdsStream {
     if (this.#ended) return
     this.#ended = true
     for (const waiting of this.#waiting.values()) waiting?.[Symbol.dispose]()
+    for (const timer of this.#heldBack.values()) clearTimeout(timer)
     const { caller, log } = this.#options
     if (refusal)
       log.warn('stream ended', {
@@ -131,8 +144,10 @@ export class AdsStream {
   #advance(all = false): void {
     for (let stage = this.#stages[0]; stage; stage = this.#stages[0]) {
       const state = this.#types.get(stage.typeUrl)
-      if ((state?.awaiting !== undefined || this.#waiting.size > 0) && !all) return
+      const isBusy = state?.awaiting !== undefined || this.#heldBack.has(stage.typeUrl)
+      if ((isBusy || this.#waiting.size > 0) && !all) return
       this.#stages.shift()
+      this.#options.metrics.queue.observe((performance.now() - stage.sinceMs) / 1000)
       if (state) this.#types.set(stage.typeUrl, changed(state, [...stage.names]))
       this.#send(stage.typeUrl)
     }
@@ -155,7 +170,7 @@ export class AdsStream {
 
   #receive(wire: ads.DeltaDiscoveryRequest): Refusal | undefined {
     const { typeUrl } = wire
-    const { views, log, metrics, caller, nodeKey } = this.#options
+    const { views, log, nodeKey } = this.#options
     if (!views.has(typeUrl))
       return { code: status.INVALID_ARGUMENT, details: `type not served: ${typeUrl.slice(0, 200)}` }
     const request = requestOf(wire)
@@ -174,22 +189,40 @@ export class AdsStream {
       const { state, note } = requested(before, request)
       if (state.asked.size > maxAsked) return { code: status.RESOURCE_EXHAUSTED, details: 'too many names' }
       this.#types.set(typeUrl, state)
-      if (note === 'stale') metrics.staleNonces.inc({ type: shortName(typeUrl) })
-      if (note === 'nack') {
-        this.#note(typeUrl, { lastError: request.error ?? '' })
-        metrics.rejects.inc({ type: shortName(typeUrl) })
-        // The client's message names the resources that it rejects and why.
-        log.warn('client rejected resources', {
-          type: shortName(typeUrl),
-          pod: caller.pod?.name,
-          error: request.error,
-        })
-      }
-      if (note === 'ack') this.#converged(typeUrl, request.nonce)
+      if (isRepeated(before, request)) this.#holdBack(typeUrl)
+      this.#heard(typeUrl, note, request)
     }
     this.#send(typeUrl)
     this.#advance()
     return undefined
+  }
+
+  /** What a request says about a response. */
+  #heard(typeUrl: string, note: Note, { nonce, error = '' }: Request): void {
+    const { metrics, log, caller, rejected } = this.#options
+    const type = shortName(typeUrl)
+    if (note === 'stale') metrics.staleNonces.inc({ type })
+    if (note === 'ack') this.#converged(typeUrl, nonce)
+    if (note !== 'nack') return
+    this.#note(typeUrl, { lastError: error })
+    metrics.rejects.inc({ type })
+    // The client's message names the resources that it rejects and why.
+    log.warn('client rejected resources', { type, pod: caller.pod?.name, error })
+    rejected?.(typeUrl, error)
+  }
+
+  /** It has what it asks for. A few times that is answered at once, then once a second. */
+  #holdBack(typeUrl: string): void {
+    if (this.#heldBack.has(typeUrl) || this.#repeats.take()) return
+    const { log, caller } = this.#options
+    log.warn('client asks for the same again and again', { type: shortName(typeUrl), pod: caller.pod?.name })
+    const goOn = () => {
+      this.#heldBack.delete(typeUrl)
+      this.#repeats.take()
+      this.#send(typeUrl)
+      this.#advance()
+    }
+    this.#heldBack.set(typeUrl, setTimeout(goOn, this.#repeats.waitMs))
   }
 
   #converged(typeUrl: string, nonce: string): void {
@@ -203,7 +236,8 @@ export class AdsStream {
   #send(typeUrl: string): void {
     const state = this.#types.get(typeUrl)
     const view = this.#options.views.get(typeUrl)
-    if (!state || !view || state.awaiting !== undefined || this.#waiting.has(typeUrl)) return
+    if (!state || !view || state.awaiting !== undefined) return
+    if (this.#waiting.has(typeUrl) || this.#heldBack.has(typeUrl)) return
     const bytes = mostBytes(state, view)
     if (bytes <= smallBytes) return this.#respond(typeUrl, view, undefined)
     const { budget, caller } = this.#options
@@ -219,22 +253,30 @@ export class AdsStream {
   #respond(typeUrl: string, view: View, permit: Permit | undefined): void {
     const before = this.#types.get(typeUrl)
     if (!before || this.#ended) return permit?.release()
+    const startedMs = performance.now()
     const nonce = String(this.#nonce + 1)
     const { state, response } = respond(before, view, nonce)
     this.#types.set(typeUrl, state)
     if (!response) return permit?.release()
     const { metrics, sendTimeoutMs } = this.#options
     this.#nonce++
-    this.#sentMs.set(typeUrl, performance.now())
+    this.#sentMs.set(typeUrl, startedMs)
     this.#note(typeUrl, { sent: nonce, sentAt: new Date() })
+    const type = shortName(typeUrl)
     const bytes = bytesOf(response)
-    metrics.pushes.inc({ type: shortName(typeUrl) })
-    metrics.bytes.observe({ type: shortName(typeUrl) }, bytes)
+    metrics.pushes.inc({ type })
+    metrics.bytes.observe({ type }, bytes)
     permit?.shrink(bytes)
     const sent = { permit, timer: setTimeout(() => this.#tooSlow(), sendTimeoutMs) }
     this.#onTheirWay.add(sent)
+    const writtenMs = performance.now()
     // At most one unacknowledged response per type is ever buffered here.
-    this.#outlet.write({ typeUrl, nonce, ...response }, () => this.#taken(sent))
+    this.#outlet.write({ typeUrl, nonce, ...response }, (failed) => {
+      metrics.send.observe((performance.now() - writtenMs) / 1000)
+      if (failed === true) metrics.pushes.inc({ type: `${type}_senderr` })
+      this.#taken(sent)
+    })
+    metrics.push.observe({ type }, (performance.now() - startedMs) / 1000)
   }
 
   #taken(sent: Readonly<{ permit: Permit | undefined; timer: NodeJS.Timeout }>): void {

@@ -80,5 +80,48 @@ t.test('a client that does not read is let go, and what it held is free again', 
   t.match(await registry.metrics(), /^pilot_xds_write_timeout 1$/m)
 })
 
+t.test('who asks for what it has, in a loop, is answered ten times and then once a second', async (t) => {
+  const view = viewOf('a', 'b')
+  const registry = new Registry()
+  const nonces: string[] = []
+  const request = (parts: Partial<ads.DeltaDiscoveryRequest>): ads.DeltaDiscoveryRequest => ({
+    ...ads.DeltaDiscoveryRequest.decode(firstRequest),
+    ...parts,
+  })
+  const stream = new AdsStream(
+    {
+      write: ({ nonce }, taken) => {
+        nonces.push(nonce)
+        taken()
+      },
+      end: () => undefined,
+    },
+    {
+      views: new Map([[addressTypeUrl, view]]),
+      caller: { namespace: 'istio-system', serviceAccount: 'ztunnel', pod: { name: 'z', uid: 'z' } },
+      nodeKey: (node) => node,
+      budget: new SendBudget(1 << 20),
+      sendTimeoutMs: 60_000,
+      log: silent,
+      metrics: xdsMetrics(registry),
+    },
+  )
+  t.teardown(() => stream.end())
+  const again = () =>
+    stream.take(request({ resourceNamesSubscribe: ['a'], responseNonce: nonces.at(-1) ?? '' }))
+  stream.take(request({ resourceNamesSubscribe: ['*', 'a'] }))
+  for (let i = 0; i < 50; i++) again()
+  t.equal(nonces.length, 11, 'the first answer and ten more')
+  view.publish(['b'], (name) => ({ ...resource(name), version: 'v2' }))
+  stream.published(addressTypeUrl, ['b'])
+  t.equal(nonces.length, 11, 'also of what changes meanwhile')
+  await until(() => nonces.length === 12, 'the next one')
+  stream.take(request({ responseNonce: '12' }))
+  t.equal(nonces.length, 13, 'who only acknowledges has the change at once')
+  for (let i = 0; i < 50; i++) again()
+  t.equal(nonces.length, 13)
+  t.match(await registry.metrics(), /^pilot_proxy_queue_time_count 1$/m)
+})
+
 /** Nothing but `type_url` (2). */
 const firstRequest = new Uint8Array([0x12, addressTypeUrl.length, ...Buffer.from(addressTypeUrl)])
