@@ -1,13 +1,4 @@
-import {
-  type Collection,
-  type Custom,
-  deriveMany,
-  join,
-  type KubeClient,
-  type Kind,
-  kinds,
-  reflect,
-} from '#kube'
+import { type Collection, type Custom, deriveMany, join, type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
 import type { Inputs } from './collections/index.ts'
 import {
@@ -34,6 +25,10 @@ type Options = Readonly<{
   client: KubeClient
   namespace: string
   gateway: GatewayOptions
+  /** All of them, as they are. */
+  routes: Readonly<{
+    objects: Readonly<Record<'httpRoutes' | 'grpcRoutes' | 'tlsRoutes' | 'tcpRoutes', Collection<Custom>>>
+  }>
   inputs: Pick<Inputs, 'gateways' | 'gatewayClasses' | 'namespaces' | 'services' | 'slices'>
   signal: AbortSignal
   log: Logger
@@ -95,18 +90,18 @@ function childrenOf({ client, inputs, signal, log }: Options): GatewayWriterOpti
 }
 
 /** Routes of all kinds, as far as they speak of Gateways. */
-function attachingRoutes({ client, signal, log }: Options): Collection<AttachingRoute> {
-  const of = (kind: RouteKind, from: Kind<Custom>) =>
+function attachingRoutes({ routes: { objects } }: Options): Collection<AttachingRoute> {
+  const of = (kind: RouteKind, from: Collection<Custom>) =>
     deriveMany(
       `Attaching${kind}s`,
-      reflect(client, from, { signal, log, optional: true }),
+      from,
       (object) => [readRoute(kind, object)].filter(({ parents }) => parents.length > 0),
       { keyOf: ({ key }) => key },
     )
   return join('AttachingRoutes', [
-    of('HTTPRoute', kinds.HTTPRoute),
-    of('GRPCRoute', kinds.GRPCRoute),
-    of('TLSRoute', kinds.TLSRoute),
-    of('TCPRoute', kinds.TCPRoute),
+    of('HTTPRoute', objects.httpRoutes),
+    of('GRPCRoute', objects.grpcRoutes),
+    of('TLSRoute', objects.tlsRoutes),
+    of('TCPRoute', objects.tcpRoutes),
   ])
 }

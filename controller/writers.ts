@@ -7,7 +7,14 @@ import type { Inputs, Mesh } from './collections/index.ts'
 import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
 import { routeWriters } from './route-writers.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
-import { conditionWriter, lead, type VipRanges, webhookBundleWriter, type Writer } from './reconcile/index.ts'
+import {
+  conditionWriter,
+  lead,
+  namespaceEventWriter,
+  type VipRanges,
+  webhookBundleWriter,
+  type Writer,
+} from './reconcile/index.ts'
 
 export type WriterOptions = Readonly<{
   client: KubeClient
@@ -46,7 +53,7 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
   return [
     { lease: 'istio-namespace-controller-election', lead: bundleJob(options) },
     job(`istio-gateway-deployment-${revision}`, gatewayWriters(options)),
-    job(status, [...statusWriters(options, everybodys), serviceWriter(options)]),
+    job(status, [...statusWriters(options, everybodys), serviceWriter(options), eventWriter(options)]),
     job(`${status}-${revision}`, statusWriters(options, ours)),
     job(ofRoutes, routeWriters(options, everybodys)),
     job(`${ofRoutes}-${revision}`, routeWriters(options, ours)),
@@ -126,6 +133,10 @@ const serviceWriter = ({ client, mesh: { ours, waypointReferences }, log }: Writ
     fieldManager: 'istio-ambient-service',
     log,
   })
+
+/** Namespaces have no status of ours. */
+const eventWriter = ({ client, inputs, mesh, log }: WriterOptions): Writer =>
+  namespaceEventWriter({ client, namespaces: inputs.namespaces, loose: mesh.looseNamespaces, log })
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((done) => {

@@ -1,6 +1,7 @@
 export { conditionWriter } from './condition-writer.ts'
 export { conditionsOf, mergedConditions, type Wanted } from './conditions.ts'
 export { lead, type Writer } from './lead.ts'
+export { namespaceEventWriter } from './namespace-events.ts'
 export { type Bundle, bundleStep, bundleWriter, crlBundle, rootBundle } from './root-bundles.ts'
 export { type VipRanges } from './vip-pool.ts'
 export { vipWriter } from './vip-writer.ts'

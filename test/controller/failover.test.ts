@@ -57,6 +57,8 @@ async function world(c: Client): Promise<Cluster> {
       await ok(c, 'POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd.toJS())
   }
   using client = await cluster(c)
+  const labels = { 'istio.io/use-waypoint': 'nowhere' }
+  await ok(c, 'PATCH', '/api/v1/namespaces/shop', { metadata: { labels } }, 'application/merge-patch+json')
   return client.cluster
 }
 
@@ -160,6 +162,8 @@ t.test(
     )
     await until(() => leadsAll(c, 'b'))
     await until(async () => (await isDeployed(c, 'after')) && (await hasAddresses(c, 'after')))
+    const event = await eventually(() => find(c, '/api/v1/namespaces/shop/events/shop.use-waypoint'), 60_000)
+    t.match(event.message, /names shop\/nowhere/, 'a label that leads nowhere')
     for (const name of jobs) {
       const ofJob = (call: ApiCall) => isLease(call) && call.path.endsWith(`/${name}`)
       const renewed = frontA.writes(ofJob).at(-1)?.atMs ?? Infinity

@@ -125,7 +125,8 @@ export function adsStream(running: Pick<Running, 'ads'>, token: string | undefin
     },
     /** The next response, acknowledged unless told otherwise. */
     next: async (ack = true): Promise<ads.DeltaDiscoveryResponse> => {
-      await until(() => responses.length > read, 'a response')
+      await until(() => responses.length > read || state.error !== undefined, 'a response')
+      if (responses.length <= read && state.error) throw state.error
       const response = responses[read++]
       if (!response) throw new Error('no response')
       if (ack) send({ typeUrl: response.typeUrl, responseNonce: response.nonce })

@@ -23,10 +23,24 @@ export async function startWriters(
     services: reflect(client, kinds.Service, all),
     slices: reflect(client, kinds.EndpointSlice, all),
   }
-  await Promise.all(Object.values(inputs).map(({ synced }) => synced))
+  const optional = { ...all, optional: true }
+  const objects = {
+    httpRoutes: reflect(client, kinds.HTTPRoute, optional),
+    grpcRoutes: reflect(client, kinds.GRPCRoute, optional),
+    tlsRoutes: reflect(client, kinds.TLSRoute, optional),
+    tcpRoutes: reflect(client, kinds.TCPRoute, optional),
+  }
+  await Promise.all(Object.values({ ...inputs, ...objects }).map(({ synced }) => synced))
   const { network: _, ...render } = renderOptions
   const gateway = { rootNamespace: 'istio-system', classes, render: { ...render, image } }
-  const writers = gatewayWriters({ ...all, client, namespace: 'istio-system', gateway, inputs })
+  const writers = gatewayWriters({
+    ...all,
+    client,
+    namespace: 'istio-system',
+    gateway,
+    inputs,
+    routes: { objects },
+  })
   const done = lead(writers, signal)
   return {
     [Symbol.asyncDispose]: async () => {

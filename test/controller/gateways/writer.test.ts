@@ -177,3 +177,37 @@ t.test(
     await until(() => have(kube).length === 3, 'now we are')
   },
 )
+
+t.test(
+  'routes that are attached are counted, and counted again when they or their namespace change',
+  async (t) => {
+    const route = (name: string, own: string) => ({
+      apiVersion: 'gateway.networking.k8s.io/v1',
+      kind: 'HTTPRoute',
+      metadata: { name, namespace: own },
+      spec: { parentRefs: [{ name: 'ingress', namespace: 'shop' }] },
+    })
+    const namespaces = { from: 'Selector', selector: { matchLabels: { team: 'a' } } }
+    const listeners = [{ name: 'http', port: 80, protocol: 'HTTP', allowedRoutes: { namespaces } }]
+    const ingress = waypoint({ name: 'ingress', spec: { gatewayClassName: 'istio', listeners } })
+    await using kube = await FakeKube.start(namespace('shop', { team: 'a' }), namespace('other'), ingress)
+    await using _running = await start(kube)
+    const attached = () => {
+      const status: unknown = kube.read<Custom>(kinds.Gateway, 'ingress', 'shop')?.status
+      const [listener]: readonly unknown[] =
+        isRecord(status) && Array.isArray(status['listeners']) ? status['listeners'] : []
+      return isRecord(listener) ? listener['attachedRoutes'] : undefined
+    }
+    await until(() => attached() === 0, 'none')
+    kube.put(route('one', 'shop'))
+    await until(() => attached() === 1, 'one')
+    kube.put(route('two', 'other'))
+    kube.put(namespace('other', { team: 'a' }))
+    await until(() => attached() === 2, 'two')
+    kube.put(namespace('other'))
+    await until(() => attached() === 1, 'the namespace is not selected any more')
+    kube.remove(kinds.HTTPRoute, 'one', 'shop')
+    await until(() => attached() === 0, 'gone')
+    t.equal(kube.read<KubeObject>(kinds.Deployment, 'ingress', 'shop'), undefined)
+  },
+)
