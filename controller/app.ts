@@ -69,11 +69,10 @@ export async function startController(config: Config, client: KubeClient, log: L
   const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, routes))
 
   const settings = await settingsOf(config, client, signal, log)
-  const ca = { namespace: config.namespace, root: config.ca.root, signal, log: log.child('ca') }
+  const { trustDomain } = settings
+  const ca = { namespace: config.namespace, trustDomain, root: config.ca.root, signal, log: log.child('ca') }
   for (const sentence of config.ca.unheeded) ca.log.warn('a setting is not heeded', { setting: sentence })
-  const first = await untilReachable('ca', log, signal, () =>
-    openAuthority(client, { ...ca, trustDomain: settings.trustDomain }),
-  )
+  const first = await untilReachable('ca', log, signal, () => openAuthority(client, ca))
   const ofCa = caMetrics(registry)
   const authority = followAuthority(client, first, {
     ...ca,

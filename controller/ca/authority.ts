@@ -51,7 +51,7 @@ const maxCrlChars = 900_000
 /** From issuer to root; longer chains are refused by peers. */
 const maxDepth = 8
 
-type Where = Readonly<{
+export type Where = Readonly<{
   namespace: string
   trustDomain: string
   root?: RootRules
@@ -60,7 +60,7 @@ type Where = Readonly<{
 }>
 
 /** The plugged-in CA if there is one, else the mesh's own root: adopted when it exists, made when it does not. */
-export async function openAuthority(client: KubeClient, where: Where): Promise<Authority> {
+export async function readAuthority(client: KubeClient, where: Where): Promise<Authority> {
   const { namespace, signal, log } = where
   const find = (name: string) => client.find({ kind: kinds.Secret, namespace, name }, signal)
   const plugged = await find(pluggedIn)

@@ -2,7 +2,6 @@ export {
   type Authority,
   authorityFrom,
   type Lifetimes,
-  openAuthority,
   type RootRules,
   servingCertificate,
   signWorkload,
@@ -19,6 +18,7 @@ export {
   type World,
 } from './impersonation.ts'
 export { type CaMetrics, caMetrics, showExpiry } from './metrics.ts'
-export { type FollowOptions, followAuthority, type LiveAuthority } from './live-authority.ts'
+export { type FollowOptions, followAuthority, type LiveAuthority, openAuthority } from './live-authority.ts'
+export { disbelief } from './proof.ts'
 export { isRenewalDue, type RenewRootOptions, rootRenewer } from './renew-root.ts'
 export { type Rotation, rotationHints, rotationOf } from './rotation.ts'

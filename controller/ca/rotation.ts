@@ -2,10 +2,12 @@ import { X509Certificate } from 'node:crypto'
 import { splitPem } from '#identity'
 import type { Authority } from './authority.ts'
 
+/** What is different. */
+export type Change = 'issuer' | 'roots' | 'revocations' | 'secret'
 /** What to do with a CA Secret that has changed. */
 export type Rotation =
   | Readonly<{ step: 'none' }>
-  | Readonly<{ step: 'adopt'; change: 'issuer' | 'roots' | 'revocations' | 'secret' }>
+  | Readonly<{ step: 'adopt'; change: Change }>
   | Readonly<{ step: 'refuse'; reason: 'root-in-use-missing' | 'root-not-published' }>
 
 /** What an operator should do about it. */
