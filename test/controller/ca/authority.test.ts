@@ -129,6 +129,39 @@ t.test('lifetimes as they are set: unasked the default, and never more than the 
   }
 })
 
+t.test('no two certificates have one serial number, and none tells how many there were', async (t) => {
+  const root = createRoot({ organization: 'cluster.local', validityMs: 30 * dayMs })
+  const authority = authorityFrom(secret('s', { 'ca-cert.pem': root.certPem, 'ca-key.pem': root.keyPem }))
+  const { publicKey } = generateKeyPair()
+  const serials = Array.from(
+    { length: 1_000 },
+    () => new X509Certificate(signWorkload(authority, id, publicKey, 3600_000)[0] ?? '').serialNumber,
+  )
+  t.equal(new Set(serials).size, 1_000)
+  t.equal(new Set(serials.map((serial) => serial.slice(0, 12))).size, 1_000, 'they do not count up')
+  for (const serial of serials) t.match(serial, /^[4-7][0-9A-F]{31}$/, 'positive, of 127 bits')
+})
+
+t.test('clocks that are two minutes apart do not keep two workloads apart', async (t) => {
+  const root = createRoot({
+    organization: 'cluster.local',
+    validityMs: 30 * dayMs,
+    now: new Date(Date.now() - 120_000),
+  })
+  const authority = authorityFrom(secret('s', { 'ca-cert.pem': root.certPem, 'ca-key.pem': root.keyPem }))
+  const now = Date.now()
+  const of = (skewMs: number) => {
+    const [leaf = ''] = signWorkload(authority, id, generateKeyPair().publicKey, 3600_000, {
+      now: now + skewMs,
+    })
+    const { validFromDate, validToDate } = new X509Certificate(leaf)
+    return validFromDate.getTime() <= now + 1_000 && validToDate.getTime() > now
+  }
+  t.ok(of(120_000), 'a controller whose clock is ahead')
+  t.ok(of(-120_000), 'or behind')
+  t.notOk(of(600_000), 'ten minutes ahead is another matter')
+})
+
 t.test('our own certificate has the names of the Service', async (t) => {
   const root = createRoot({ organization: 'cluster.local', validityMs: 10 * dayMs })
   const authority = authorityFrom(secret('s', { 'ca-cert.pem': root.certPem, 'ca-key.pem': root.keyPem }))
