@@ -59,6 +59,11 @@ export class BodyDecoder {
     return this.#framing.kind === 'close' || this.#framing.kind === 'raw'
   }
 
+  /** All bytes have come, and no more are needed to know it. */
+  get complete(): boolean {
+    return this.#framing.kind === 'length' && this.#left === 0
+  }
+
   step(buffer: Buffer, start: number, end: number): BodyEvent {
     this.at = start
     if (this.#framing.kind === 'chunked') return this.#stepChunked(buffer, start, end)

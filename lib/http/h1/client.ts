@@ -111,7 +111,8 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
         if (at < end) this.#break('protocol-error', undefined)
         break
       }
-      if (pending.response !== undefined && !pending.response.ready) return at
+      // The end of a body is told even to a reader that is full: nothing may come after it to make us look again.
+      if (pending.response !== undefined && !pending.response.ready && !this.#parser.atEnd) return at
       const event = this.#parser.step(buffer, at, end)
       const from = this.#parser.from
       at = this.#parser.at

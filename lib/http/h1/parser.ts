@@ -47,8 +47,9 @@ abstract class MessageParser<Head> {
   get idle(): boolean {
     return !this.#inBody && !this.#head.begun
   }
-  get inBody(): boolean {
-    return this.#inBody
+  /** The next step is `end` whatever comes: there may be nothing to come. */
+  get atEnd(): boolean {
+    return this.#inBody && this.#body.complete
   }
   /** True where the end of the connection is the end of the message at hand. */
   get endsWithConnection(): boolean {

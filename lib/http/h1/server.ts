@@ -54,7 +54,8 @@ export class H1Server implements BytesUser, HttpServerConnection {
     let at = start
     while (!this.#leaving) {
       const exchange = this.#exchange
-      if (exchange !== undefined && !exchange.takes) return at
+      // The end of a body is told even to a reader that is full: nothing may come after it to make us look again.
+      if (exchange !== undefined && !exchange.takes && !this.#parser.atEnd) return at
       if (exchange === undefined && at === end) break
       const event = this.#parser.step(buffer, at, end)
       const from = this.#parser.from
