@@ -44,18 +44,24 @@ export type FrontEnd = Readonly<{
   policies: PolicySource
 }>
 
+/** What a further front end may look at: which services there are, and what routes of the Gateway API say of them. */
+export type Known = Readonly<{
+  services: Collection<RoutedService>
+  gatewayApi: Collection<ServiceRules>
+}>
+
 /** Routes and what they refer to → what waypoints obey, and what their owners are told. Pure rows; nothing writes. */
 export function routesFrom(
   objects: RouteInputs,
   inputs: Inputs,
   mesh: MeshTables,
   settings: Settings,
-  others: (services: Collection<RoutedService>) => readonly FrontEnd[] = () => [],
+  others: (known: Known) => readonly FrontEnd[] = () => [],
 ): Routes {
   const services = routedServices(inputs, mesh, settings)
   const tables = gatewayApiTables(objects, services)
   const own = gatewayApiRules(services, tables)
-  const frontEnds = others(services)
+  const frontEnds = others({ services, gatewayApi: own })
   const routes = serviceRoutes({
     services,
     rules: [own, ...frontEnds.map(({ rules }) => rules)],
