@@ -35,7 +35,9 @@ type Options = Readonly<{
 }>
 
 /** What keeps the GatewayClasses and whatever Gateways of ours ask for. */
-export function gatewayWriters(options: Options): readonly Writer[] {
+export function gatewayWriters(
+  options: Options,
+): Readonly<{ gateways: readonly Writer[]; classes: readonly Writer[] }> {
   const { client, namespace, inputs, signal, log } = options
   const { rootNamespace, render } = options.gateway
   const known = builtInClasses(options.gateway.classes)
@@ -64,7 +66,8 @@ export function gatewayWriters(options: Options): readonly Writer[] {
     }),
     parameterMaps: once(() => reflect(client, kinds.ConfigMap, { ...all, trim: trimMap })),
   })
-  return [gateways, classWriter(shared), classStatusWriter(shared)]
+  // A class is made by whoever misses it; its status is one revision's to write, or they would take turns.
+  return { gateways: [gateways, classWriter(shared)], classes: [classStatusWriter(shared)] }
 }
 
 const once = <T>(make: () => T): (() => T) => {

@@ -4,7 +4,7 @@ import type { Logger } from '#telemetry'
 import type { Gateway } from '../collections/index.ts'
 import { applyStep, isIn } from './apply-step.ts'
 import type { BuiltInClass } from './classes.ts'
-import { names, workloadNameOf } from './names.ts'
+import { labelOf, names, workloadNameOf } from './names.ts'
 import { renderedWith } from './overlay.ts'
 import type { Overlay } from './parameters.ts'
 import type { RenderOptions } from './pod-template.ts'
@@ -36,7 +36,8 @@ export async function applyChildren(
   overlays: readonly Overlay[],
   context: ChildrenContext,
 ): Promise<Outcome> {
-  const rendered = renderedWith(gateway, known, options, overlays)
+  const live = context.children.Deployment.get(`${gateway.namespace}/${workloadNameOf(gateway)}`)
+  const rendered = renderedWith(gateway, known, options, overlays, live)
   if (rendered.kind === 'invalid') return rendered
   const pending = rendered.children.filter((child) => isPending(gateway, child, context))
   if (overlays.length > 0) {
@@ -121,7 +122,7 @@ async function removeOptional(
   for (const kind of optionalKinds) {
     if (wanted.some((child) => child.kind === kind)) continue
     const live = children[kind].get(`${namespace}/${name}`)
-    if (live?.metadata.labels?.[names.gatewayName] !== gateway.name) continue
+    if (live?.metadata.labels?.[names.gatewayName] !== labelOf(gateway)) continue
     const { uid, resourceVersion } = live.metadata
     const body = { kind: 'DeleteOptions', apiVersion: 'v1', preconditions: { uid, resourceVersion } }
     if (await client.delete({ kind: kinds[kind], namespace, name }, { body, signal }))

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { KubeObject } from '#kube'
 import type { Gateway, Words } from '../collections/index.ts'
 
@@ -6,6 +7,8 @@ export type { Words } from '../collections/index.ts'
 export const names = {
   gatewayName: 'gateway.networking.k8s.io/gateway-name',
   className: 'gateway.networking.k8s.io/gateway-class-name',
+  /** Before the Gateway API had one. */
+  olderGatewayName: 'istio.io/gateway-name',
   managed: 'gateway.istio.io/managed',
   nameOverride: 'gateway.istio.io/name-override',
   serviceAccount: 'gateway.istio.io/service-account',
@@ -19,9 +22,22 @@ export const nameOf = ({ metadata }: KubeObject): string => metadata.name ?? ''
 /** The value of the label `gateway.istio.io/managed` for a controller's name. */
 export const managedBy = (controllerName: string): string => controllerName.replace('/', '-')
 
-/** What the Deployment and the Service of a waypoint are called. */
+/** Labels, and names of Services and Deployments, are shorter than names of Gateways may be, and the latter may have dots. */
+const maxLabel = 63
+
+/** The name itself where it fits, else as much of it as does and what tells it from others like it. */
+const fitting = (name: string, text: string): string => {
+  if (text === name && name.length <= maxLabel) return name
+  const mark = createHash('sha256').update(name).digest('hex').slice(0, 8)
+  return `${text.slice(0, maxLabel - mark.length - 1).replace(/-+$/, '')}-${mark}`
+}
+
+/** The Gateway's name as the label of its children. */
+export const labelOf = ({ name }: Pick<Gateway, 'name'>): string => fitting(name, name)
+
+/** What the Deployment and the Service of a waypoint are called. A Service's name starts with a letter. */
 export const workloadNameOf = ({ name, annotations }: Gateway): string =>
-  annotations[names.nameOverride] || name
+  annotations[names.nameOverride] || fitting(name, name.replaceAll('.', '-').replace(/^(?=\d)/, 'gateway-'))
 
 export const accountOf = (gateway: Gateway): string =>
   gateway.annotations[names.serviceAccount] || workloadNameOf(gateway)

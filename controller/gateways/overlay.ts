@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '#base'
-import { kinds } from '#kube'
+import { type KubeObject, kinds } from '#kube'
 import type { Gateway } from '../collections/index.ts'
 import type { BuiltInClass } from './classes.ts'
 import { names } from './names.ts'
@@ -20,11 +20,12 @@ export function renderedWith(
   known: BuiltInClass,
   options: RenderOptions,
   overlays: readonly Overlay[],
+  live?: KubeObject,
 ): Rendered {
   const wanted = new Set(overlays.flatMap(({ patches }) => [...patches.keys()]))
   const optional = optionalChildrenOf(gateway, known, options).filter(({ kind }) => wanted.has(kind))
   const children: Child[] = []
-  for (const child of [...childrenOf(gateway, known, options), ...optional]) {
+  for (const child of [...childrenOf(gateway, known, options, live), ...optional]) {
     const merged = overlaid(child, overlays)
     if ('why' in merged) return { kind: 'invalid', message: merged.why }
     children.push(merged.child)

@@ -1,4 +1,4 @@
-import { infrastructureAnnotations, infrastructureLabels, names, type Words } from './names.ts'
+import { infrastructureAnnotations, infrastructureLabels, labelOf, names, type Words } from './names.ts'
 import type { Gateway } from '../collections/index.ts'
 
 /** What is the same for all Gateways of a revision. */
@@ -14,12 +14,19 @@ export type RenderOptions = Readonly<{
   network: string
 }>
 
-type Parts = Readonly<{ gateway: Gateway; workload: string; account: string; options: RenderOptions }>
+type Parts = Readonly<{
+  gateway: Gateway
+  workload: string
+  account: string
+  options: RenderOptions
+  /** The pods that the Deployment has for its own. */
+  selector: Words
+}>
 
 /** The labels that tell whose child an object is. Nothing a user writes changes them. */
-export const ownLabels = ({ name, className }: Gateway, managed: string): Words => ({
-  [names.gatewayName]: name,
-  [names.className]: className,
+export const ownLabels = (gateway: Gateway, managed: string): Words => ({
+  [names.gatewayName]: labelOf(gateway),
+  [names.className]: gateway.className,
   [names.managed]: managed,
 })
 
@@ -33,6 +40,7 @@ export const podTemplate = (parts: Parts, managed: string) => ({
       'istio.io/dataplane-mode': 'none',
       'service.istio.io/canonical-name': parts.workload,
       'service.istio.io/canonical-revision': 'latest',
+      ...parts.selector,
       ...ownLabels(parts.gateway, managed),
     },
     annotations: {

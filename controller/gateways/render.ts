@@ -1,9 +1,12 @@
+import { isRecord } from '#base'
+import type { KubeObject } from '#kube'
 import type { Gateway, Listener } from '../collections/index.ts'
 import type { BuiltInClass } from './classes.ts'
 import {
   accountOf,
   infrastructureAnnotations,
   infrastructureLabels,
+  labelOf,
   managedBy,
   names,
   workloadNameOf,
@@ -33,23 +36,25 @@ export type Child = Readonly<{
 }> &
   Readonly<Record<string, unknown>>
 
-/** What a waypoint consists of. */
+/** What a waypoint consists of. `live` is its Deployment, if there is one: a selector cannot be changed. */
 export function childrenOf(
   gateway: Gateway,
   { controllerName }: BuiltInClass,
   options: RenderOptions,
+  live?: KubeObject,
 ): readonly Child[] {
   const managed = managedBy(controllerName)
   const [workload, account] = [workloadNameOf(gateway), accountOf(gateway)]
-  const selector = { [names.gatewayName]: gateway.name }
+  const selector = { [names.gatewayName]: labelOf(gateway) }
+  const selected = hasOlderSelector(live) ? { [names.olderGatewayName]: labelOf(gateway) } : selector
   const metadata = (name: string) => metadataOf(gateway, name, managed, options)
-  const template = podTemplate({ gateway, workload, account, options }, managed)
+  const template = podTemplate({ gateway, workload, account, options, selector: selected }, managed)
   return [
     { kind: 'ServiceAccount', metadata: metadata(account) },
     {
       kind: 'Deployment',
       metadata: metadata(workload),
-      spec: { selector: { matchLabels: selector }, template },
+      spec: { selector: { matchLabels: selected }, template },
     },
     {
       kind: 'Service',
@@ -58,10 +63,18 @@ export function childrenOf(
         ipFamilyPolicy: 'PreferDualStack',
         ports: servicePorts(gateway.listeners),
         selector,
-        type: serviceTypeOf(gateway),
+        ...serviceTypeOf(gateway),
       },
     },
   ]
+}
+
+/** One that an Istio of before the Gateway API's own label made. */
+function hasOlderSelector(live: KubeObject | undefined): boolean {
+  const spec: unknown = live && 'spec' in live ? live.spec : undefined
+  const selector: unknown = isRecord(spec) ? spec['selector'] : undefined
+  const labels: unknown = isRecord(selector) ? selector['matchLabels'] : undefined
+  return isRecord(labels) && names.olderGatewayName in labels
 }
 
 /** What there is only where somebody asks for it: the start of an autoscaler, and of a budget for disruptions. */
@@ -81,7 +94,7 @@ export function optionalChildrenOf(
     {
       kind: 'PodDisruptionBudget',
       metadata,
-      spec: { selector: { matchLabels: { [names.gatewayName]: gateway.name } } },
+      spec: { selector: { matchLabels: { [names.gatewayName]: labelOf(gateway) } } },
     },
   ]
 }
@@ -110,9 +123,11 @@ const withDistribution = (metadata: Child['metadata']): Child['metadata'] => ({
 const serviceTypes: readonly string[] = ['ClusterIP', 'NodePort', 'LoadBalancer']
 
 /** A word that is no type would make the API server refuse the Service: the default then. */
-const serviceTypeOf = ({ annotations }: Gateway): string => {
-  const wish = annotations[names.serviceType]
-  return wish !== undefined && serviceTypes.includes(wish) ? wish : 'ClusterIP'
+function serviceTypeOf({ annotations, addresses }: Gateway): Readonly<Record<string, string>> {
+  const wish = annotations[names.serviceType] ?? ''
+  const type = serviceTypes.includes(wish) ? wish : 'ClusterIP'
+  const [address] = addresses
+  return type === 'LoadBalancer' && address ? { type, loadBalancerIP: address.value } : { type }
 }
 
 const maxPortName = 63

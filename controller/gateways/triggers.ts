@@ -46,8 +46,10 @@ export function indexesOf({ gateways, slices, routes, render }: GatewayWriterOpt
 export function triggers(o: GatewayWriterOptions, indexes: Indexes, add: (key: string) => void): Disposable {
   const stack = new DisposableStack()
   const owner = ({ metadata }: KubeObject) => {
-    const name = metadata.labels?.[names.gatewayName]
-    if (name !== undefined) add(`${metadata.namespace ?? ''}/${name}`)
+    if (metadata.labels?.[names.gatewayName] === undefined) return
+    // The label may be shorter than the name.
+    for (const { kind, name } of metadata.ownerReferences ?? [])
+      if (kind === 'Gateway') add(`${metadata.namespace ?? ''}/${name}`)
   }
   const all = (wanted: (gateway: KubeObject) => boolean = () => true) => {
     for (const gateway of o.gateways.list()) if (wanted(gateway)) add(keyOf(gateway))

@@ -141,6 +141,45 @@ t.test('what users may change, and what not', async (t) => {
   }
 })
 
+t.test('names that Services and labels cannot have are shortened, and stay different', async (t) => {
+  const namesOf = (name: string) => {
+    const [, deployment, service] = render(waypoint({ name }))
+    t.equal(deployment?.metadata.name, service?.metadata.name)
+    return [
+      service?.metadata.name ?? '',
+      service?.metadata.labels['gateway.networking.k8s.io/gateway-name'] ?? '',
+    ]
+  }
+  t.strictSame(namesOf('waypoint'), ['waypoint', 'waypoint'])
+  t.match(namesOf('a.b'), [/^a-b-[0-9a-f]{8}$/, 'a.b'])
+  t.match(namesOf('1st'), [/^gateway-1st-[0-9a-f]{8}$/, '1st'])
+  t.not(namesOf('a.b')[0], namesOf('a-b')[0])
+  const long = ['x', 'y'].map((end) => namesOf(`${'waypoint.'.repeat(28)}${end}`))
+  for (const [name = '', label = ''] of long) t.ok(name.length <= 63 && label.length <= 63)
+  t.not(long[0]?.[0], long[1]?.[0], 'what is cut off counts')
+})
+
+t.test('the selector of a Deployment that an older Istio made is kept: it cannot be changed', async (t) => {
+  const live = {
+    metadata: { name: 'waypoint', namespace: 'shop' },
+    spec: { selector: { matchLabels: { 'istio.io/gateway-name': 'waypoint' } } },
+  }
+  const [, own, service] = childrenOf(gatewayOf(waypoint()), waypointClass, renderOptions, live)
+  const both = { 'istio.io/gateway-name': 'waypoint', 'gateway.networking.k8s.io/gateway-name': 'waypoint' }
+  t.match(own?.['spec'], { selector: live.spec.selector, template: { metadata: { labels: both } } })
+  t.strictSame(Object(service?.['spec']).selector, { 'gateway.networking.k8s.io/gateway-name': 'waypoint' })
+})
+
+t.test('a load balancer is asked for the address that the Gateway wants', async (t) => {
+  const addresses = [{ type: 'IPAddress', value: '10.1.2.3' }]
+  const annotations = { 'networking.istio.io/service-type': 'LoadBalancer' }
+  const of = (change: Parameters<typeof waypoint>[0]) =>
+    Object(render(waypoint(change))[2]?.['spec']).loadBalancerIP
+  t.equal(of({ annotations, spec: { addresses } }), '10.1.2.3')
+  t.equal(of({ spec: { addresses } }), undefined)
+  t.equal(of({ annotations }), undefined)
+})
+
 t.test('the network of the mesh is a label of all and known to the pods', async (t) => {
   const children = render(waypoint(), { ...renderOptions, network: 'n1' })
   for (const { metadata } of children) t.equal(metadata.labels['topology.istio.io/network'], 'n1')

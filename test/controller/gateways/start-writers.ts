@@ -41,7 +41,7 @@ export async function startWriters(
     inputs,
     routes: { objects },
   })
-  const done = lead(writers, signal)
+  const done = lead([...writers.gateways, ...writers.classes], signal)
   return {
     [Symbol.asyncDispose]: async () => {
       stop.abort()
