@@ -69,6 +69,7 @@ async function allSynced(mesh: Mesh, inputs: Inputs): Promise<void> {
     ...Object.values(inputs),
     mesh.addresses,
     mesh.authorizations,
+    mesh.targetedPolicies,
   ]
   await Promise.all(waiting.map(({ synced }) => synced))
 }

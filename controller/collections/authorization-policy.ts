@@ -3,7 +3,7 @@ import type { Condition, Custom } from '#kube'
 import { auditPolicy } from '#policy'
 import { security } from '#wire'
 import { nameOf, namespaceOf } from './inputs.ts'
-import { unsupported, ztunnelCondition } from './policy-conditions.ts'
+import { unsupported, waypointLimits, ztunnelCondition } from './policy-conditions.ts'
 import { readRules, type ReadRules } from './policy-rules.ts'
 import { targetsOf, type PolicyTarget } from './policy-targets.ts'
 import { newNotes, type Notes, shown } from './problems.ts'
@@ -19,6 +19,10 @@ export type CompiledPolicy = Readonly<{
   selector: Readonly<Record<string, string>> | undefined
   /** What it is attached to, where that is not ztunnel. */
   targets: readonly PolicyTarget[]
+  /** What waypoints are told of it: as far as L4 goes, stricter where it would take more. */
+  targeted?: security.Authorization
+  /** Which of it waypoints enforce more strictly than it is written. */
+  closed?: string
   /** What ztunnel makes of it; undefined when it is for waypoints only. */
   condition: Condition | undefined
   /** What cannot be read, by path. */
@@ -50,8 +54,17 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
   const rules = readRules(asked, spec['rules'], spoilt, notes, namespace)
   const row = { key: `${namespace}/${nameOf(policy)}`, namespace, targets, invalid: notes.invalid }
   const none = { ...row, authorization: undefined, selector: undefined }
-  if (targets.length > 0) return { ...none, condition: undefined }
   const dryRun = policy.metadata.annotations?.[annotations.dryRun] === 'true'
+  if (targets.length > 0) {
+    const of = { name: nameOf(policy), namespace, scope: Scope.WORKLOAD_SELECTOR, dryRun }
+    const closed = waypointLimits(asked, rules)
+    return {
+      ...none,
+      condition: undefined,
+      targeted: authorizationOf(rules, of),
+      ...(closed ? { closed } : {}),
+    }
+  }
   if (dryRun && !settings.dryRunPolicies && asked !== 'AUDIT')
     return { ...none, condition: unsupported('dry-run policies are not enabled; this one is ignored') }
   const scope = selector

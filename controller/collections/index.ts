@@ -14,6 +14,7 @@ import {
   authorizationResource,
   encoded,
   type MeshResource,
+  targetedPolicies,
 } from './resources.ts'
 import type { ServiceEntry } from './service-entry.ts'
 import type { Settings } from './settings.ts'
@@ -71,6 +72,8 @@ export type Mesh = Readonly<{
   /** Workloads and services as xDS resources. */
   addresses: Collection<MeshResource>
   authorizations: Collection<MeshResource>
+  /** Policies with targets, for waypoints. */
+  targetedPolicies: Collection<MeshResource>
   /** Every collection by its name, for those who look into a running controller; see `explainRow` of lib/kube. */
   collections: ReadonlyMap<string, Traceable>
 }>
@@ -110,6 +113,7 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     machineConditions: machineConditions(ours, bases, options),
     addresses: join('Addresses', encodedRows),
     authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
+    targetedPolicies: targetedPolicies(policies.compiled),
   }
   const roots = [...Object.values(inputs), ...Object.values(ours), localities, gateways.rows]
   const steps = [...entries.steps, ...policies.steps, ...ofServices, ...ofWorkloads, ...encodedRows]

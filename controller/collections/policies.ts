@@ -114,8 +114,8 @@ const conditionsOf = (
   policyConditions: derive<CompiledPolicy, readonly Condition[]>(
     'PolicyConditions',
     compiled,
-    ({ targets, condition }, fetch) =>
-      [condition, waypointCondition(targets, (target) => targetState(target, fetch, context))].filter(
+    ({ targets, condition, closed }, fetch) =>
+      [condition, waypointCondition(targets, (target) => targetState(target, fetch, context), closed)].filter(
         (one) => one !== undefined,
       ),
     options,

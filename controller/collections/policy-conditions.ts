@@ -17,6 +17,15 @@ export const ztunnelAccepted = (status: 'True' | 'False', reason: string, messag
 export const unsupported = (message: string): Condition =>
   ztunnelAccepted('False', 'UnsupportedValue', message)
 
+/** What waypoints, which judge by L4 attributes alone so far, make stricter; undefined where it is enforced as written. */
+export function waypointLimits(action: unknown, { changed }: ReadRules): string | undefined {
+  const effects = changed.map(({ path, effect, layer7 }) =>
+    layer7.length === 0 ? `${path} ${effect}` : `${path} (${layer7.join(', ')}) ${effect}`,
+  )
+  if (action === 'CUSTOM') effects.unshift('no external authorizer is asked: what the rules match is denied')
+  return effects.length === 0 ? undefined : `waypoints do not judge L7 attributes yet: ${effects.join(', ')}`
+}
+
 /** What ztunnel makes of a policy, and of which rules something else than was written. */
 export function ztunnelCondition(action: unknown, { changed }: ReadRules, { invalid }: Notes): Condition {
   const effects = changed.map(({ path, effect, layer7 }) =>

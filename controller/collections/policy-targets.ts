@@ -77,10 +77,11 @@ export type TargetState =
   | Readonly<{ kind: 'unbound' | 'invalid'; why: string }>
   | Readonly<{ kind: 'missing' }>
 
-/** `WaypointAccepted` of a policy with targets; undefined for one without. */
+/** `WaypointAccepted` of a policy with targets; undefined for one without. `closed`: what is enforced more strictly than written. */
 export function waypointCondition(
   targets: readonly PolicyTarget[],
   stateOf: (target: ReadableTarget) => TargetState,
+  closed?: string,
 ): Condition | undefined {
   if (targets.length === 0) return undefined
   const results = targets.map((target): Result => {
@@ -98,10 +99,16 @@ export function waypointCondition(
         return { reason: 'TargetNotFound', message: `${named} does not exist` }
     }
   })
-  const message = [...new Set(results.map((result) => result.message))].join('; ').slice(0, maxMessage)
+  const told = [
+    ...new Set(results.map((result) => result.message)),
+    ...(closed === undefined ? [] : [closed]),
+  ]
+  const message = told.join('; ').slice(0, maxMessage)
   const [first = { reason: 'Invalid' as const }] = results
   const accepted = results.some(({ reason }) => reason === 'Accepted')
   const all = results.every(({ reason }) => reason === first.reason)
+  if (all && first.reason === 'Accepted' && closed !== undefined)
+    return { type: 'WaypointAccepted', status: 'True', reason: 'UnsupportedValue', message }
   const reason = all ? first.reason : accepted ? 'PartiallyInvalid' : worst(results)
   return { type: 'WaypointAccepted', status: accepted ? 'True' : 'False', reason, message }
 }

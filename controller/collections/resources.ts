@@ -3,6 +3,8 @@ import { type Collection, derive } from '#kube'
 import { Any, addressTypeUrl, authorizationTypeUrl, security, workload } from '#wire'
 import { ipFromBytes } from '#base'
 import { nameOfPolicy } from './authorization-policy.ts'
+import { encodeTargeted, targetedPolicyTypeUrl } from '#policy'
+import type { CompiledPolicy } from './authorization-policy.ts'
 
 /** A resource as it goes over the wire, encoded once for all clients. */
 export type MeshResource = Readonly<{
@@ -67,6 +69,21 @@ export function authorizationResource(row: security.Authorization): MeshResource
     any: { typeUrl: authorizationTypeUrl, value: asBuffer(bytes) },
   }
 }
+
+/** The policies that waypoints enforce, each with what of its targets can be read. */
+export const targetedPolicies = (compiled: Collection<CompiledPolicy>): Collection<MeshResource> =>
+  derive(
+    'TargetedPolicies',
+    compiled,
+    ({ key, targeted, targets }): MeshResource | undefined => {
+      if (!targeted) return undefined
+      const readable = targets.filter((target) => target.kind !== 'unreadable')
+      const bytes = encodeTargeted(security.Authorization.encode(targeted).finish(), readable)
+      const any = { typeUrl: targetedPolicyTypeUrl, value: bytes }
+      return { name: key, version: versionOf(bytes), aliases: [], keys: [key], any }
+    },
+    { equal },
+  )
 
 /** Maps have no order on the wire; ours are written in that of their keys so that equal rows have equal bytes. */
 const sorted = (row: workload.Workload): workload.Workload => ({

@@ -24,3 +24,11 @@ export {
   policiesFor,
   updatePolicies,
 } from './policies.ts'
+/** Policies of waypoints, each with what it is attached to. */
+export {
+  type AttachedTo,
+  decodeTargeted,
+  encodeTargeted,
+  type TargetedPolicy,
+  targetedPolicyTypeUrl,
+} from './targeted.ts'
