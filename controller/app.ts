@@ -39,7 +39,7 @@ import { servingCredentials } from './serving-certificate.ts'
 import { validateSpec } from './validation/index.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
-import { adsService, serveDeltas, xdsMetrics } from './xds/index.ts'
+import { adsService, type Rejection, serveDeltas, xdsMetrics } from './xds/index.ts'
 import { version } from './version.ts'
 import { jobsOf, leadJobs } from './writers.ts'
 
@@ -108,6 +108,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     namespace: config.namespace,
     ...followed,
     authority,
+    rejectedPolicies: served.rejectedPolicies,
     vipRanges: config.vipRanges,
     gateway: gatewayOptions(config, settings),
     signal,
@@ -196,7 +197,11 @@ type GrpcOptions = Readonly<{
 }>
 
 type Served = AsyncDisposable &
-  Readonly<{ ports: Readonly<{ xds: number; plaintextXds?: number }>; debugRoutes: Routes }>
+  Readonly<{
+    ports: Readonly<{ xds: number; plaintextXds?: number }>
+    debugRoutes: Routes
+    rejectedPolicies: Collection<Rejection>
+  }>
 type Routes = Record<string, Route>
 
 async function serveGrpc(o: GrpcOptions): Promise<Served> {
@@ -214,6 +219,8 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
     referredTo: [authorizationTypeUrl],
     authenticate,
+    isProxy: ({ namespace, serviceAccount }) =>
+      config.trustedAccounts.includes(`${namespace}/${serviceAccount}`),
     nodeKey,
     debounceMs: config.debounceMs,
     debounceMaxMs: config.debounceMaxMs,
@@ -253,6 +260,7 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
   return {
     ports: { xds, ...(plaintext ? { plaintextXds: plaintext.port } : {}) },
     debugRoutes: debugRoutes(debug),
+    rejectedPolicies: deltas.rejections(authorizationTypeUrl),
     [Symbol.asyncDispose]: async () => {
       deltas[Symbol.dispose]()
       await Promise.all([closeServer(server), plaintext?.[Symbol.asyncDispose]()])

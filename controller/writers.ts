@@ -1,4 +1,12 @@
-import { type KubeClient, type KubeObject, kinds, lease, type LeaseOptions, reflect } from '#kube'
+import {
+  type Collection,
+  type KubeClient,
+  type KubeObject,
+  kinds,
+  lease,
+  type LeaseOptions,
+  reflect,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import { caWriters } from './ca-writers.ts'
 import { entryWriters } from './entry-writers.ts'
@@ -7,6 +15,8 @@ import type { Inputs, Mesh } from './collections/index.ts'
 import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
 import { routeWriters } from './route-writers.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
+import { withRejections } from './rejected-policies.ts'
+import type { Rejection } from './xds/index.ts'
 import {
   conditionWriter,
   lead,
@@ -24,6 +34,8 @@ export type WriterOptions = Readonly<{
   mesh: Mesh
   routes: FollowedRoutes
   authority: LiveAuthority
+  /** Policies that a ztunnel does not take, by name. */
+  rejectedPolicies: Collection<Rejection>
   vipRanges: VipRanges
   gateway: GatewayOptions
   signal: AbortSignal
@@ -99,8 +111,12 @@ function bundleJob({ client, namespace, inputs, authority, gateway, signal, log 
 }
 
 /** Conditions of policies. */
-const statusWriters = ({ client, mesh, log }: WriterOptions, scope: Scope): readonly Writer[] => {
-  const { policyConditions, peerConditions } = mesh.policies
+const statusWriters = (
+  { client, mesh, rejectedPolicies, log }: WriterOptions,
+  scope: Scope,
+): readonly Writer[] => {
+  const { peerConditions } = mesh.policies
+  const policyConditions = withRejections(mesh.policies.policyConditions, rejectedPolicies)
   const own = { client, scope, fieldManager: 'istio-ambient-ztunnel-policy', log }
   return [
     conditionWriter({

@@ -1,4 +1,4 @@
-import { type Collection, Table } from '#kube'
+import { type Collection, fixed, Table } from '#kube'
 import type { View } from './snapshot.ts'
 
 /** A resource that clients do not take, in the words of the last of them. */
@@ -27,9 +27,9 @@ export class Rejections {
     for (const table of this.#tables.values()) table.markSynced()
   }
 
-  /** By the name of the resource. */
-  of(typeUrl: string): Collection<Rejection> | undefined {
-    return this.#tables.get(typeUrl)?.collection
+  /** By the name of the resource; of a type that is not served there are none. */
+  of(typeUrl: string): Collection<Rejection> {
+    return this.#tables.get(typeUrl)?.collection ?? fixed('Rejections', {})
   }
 
   /** A client's NACK, which names resources of ours and says why: `name: reason; name: reason`. */

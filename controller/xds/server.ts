@@ -44,7 +44,7 @@ export type DeltaServer = Disposable &
     /** What clients see, by type URL. */
     views: ReadonlyMap<string, View>
     /** Resources of a type that proxies reject, by name. */
-    rejections: (typeUrl: string) => Collection<Rejection> | undefined
+    rejections: (typeUrl: string) => Collection<Rejection>
     /** Who is connected, and how far each has come. */
     clients: () => readonly ClientStatus[]
   }>

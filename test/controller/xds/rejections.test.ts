@@ -17,7 +17,7 @@ function scene(...names: readonly string[]) {
   const rejections = new Rejections(new Map([[authorizationTypeUrl, view]]))
   const table = rejections.of(authorizationTypeUrl)
   const heard: string[] = []
-  table?.subscribe((changes) => {
+  table.subscribe((changes) => {
     for (const { key, row } of changes)
       heard.push(row ? `${key} by ${row.clients}: ${row.message}` : `${key} -`)
   })
@@ -42,7 +42,7 @@ t.test('a rejection is that of the resources that it names, until they change', 
     'shop/a -',
     'shop/b -',
   ])
-  t.equal(table?.size(), 0)
+  t.equal(table.size(), 0)
 })
 
 t.test('it stands as long as one client says so, and ends with the last of them', async (t) => {
@@ -77,8 +77,8 @@ t.test('one client can hold something against a hundred resources, not against a
   const { note, table, publish } = scene(...names)
   const client = {}
   note(client, names.map((name) => `${name}: no`).join('; '))
-  t.equal(table?.size(), 100)
+  t.equal(table.size(), 100)
   publish('shop/p0', 'v2')
   note(client, 'shop/p0: no')
-  t.equal(table?.size(), 100, 'what is settled makes room')
+  t.equal(table.size(), 100, 'what is settled makes room')
 })
