@@ -87,11 +87,11 @@ function servedCondition(entry: ServiceEntry, fetch: Fetch, context: Context): C
     const rival = claim && rivalOf(claim, fetch, context)
     return rival === undefined ? [] : [`${host} is served as ${rivalText(rival)}`]
   })
-  const sentences = [...entry.problems, ...lost]
+  const sentences = [...entry.problems, ...entry.unserved, ...lost]
   if (sentences.length === 0) return undefined
   const some = lost.length < entry.hosts.length
-  const invalid = some ? 'PartiallyInvalid' : 'Invalid'
-  return served(some, entry.problems.length > 0 ? invalid : 'HostConflict', sentences)
+  if (entry.problems.length > 0) return served(some, some ? 'PartiallyInvalid' : 'Invalid', sentences)
+  return served(some, lost.length > 0 ? 'HostConflict' : 'Unsupported', sentences)
 }
 
 const served = (some: boolean, reason: string, sentences: readonly string[]): Condition => ({

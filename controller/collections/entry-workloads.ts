@@ -4,7 +4,7 @@ import { type Claim, heldClaims, slotOf } from './entries.ts'
 import { bytesOfIp, nameOf, namespaceOf } from './inputs.ts'
 import { entryPorts, type PortLists, servicesOfMachine } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf } from './names.ts'
-import type { ServiceEntry } from './service-entry.ts'
+import { implicitDns, type ServiceEntry } from './service-entry.ts'
 import { networkOf } from './services.ts'
 import { labels } from './settings.ts'
 import { type EntryEndpoint, isUnhealthy, type Machine } from './workload-entry.ts'
@@ -28,12 +28,10 @@ export function inlineWorkloads(
     const services = Object.fromEntries(lists)
     return { pod, row: machineWorkload(pod, endpoint, { ...own, services }, fetch, context) }
   }
-  return implicit.has(entry.resolution) && entry.endpoints.length === 0 && entry.selector === undefined
+  return implicitDns.has(entry.resolution) && entry.endpoints.length === 0 && entry.selector === undefined
     ? held.map((claim) => row(named(claim.host), [claim]))
     : entry.endpoints.map((endpoint) => row(endpoint, held))
 }
-
-const implicit: ReadonlySet<string> = new Set(['DNS', 'DNS_ROUND_ROBIN'])
 
 const named = (host: string): EntryEndpoint => ({
   address: host,

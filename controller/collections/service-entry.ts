@@ -41,6 +41,8 @@ export type ServiceEntry = Readonly<{
   vips: readonly Readonly<{ host: string; address: Ip }>[]
   trafficDistribution: string | undefined
   problems: readonly string[]
+  /** What is right in Istio, and nothing in ambient: sidecars would serve it. */
+  unserved: readonly string[]
 }>
 
 const autoAllocate = 'networking.istio.io/enable-autoallocate-ip'
@@ -51,10 +53,11 @@ export const isForWaypoint = ({ resolution }: ServiceEntry): boolean => resoluti
 /** Undefined when it has nothing that could be served. */
 export function readServiceEntry(object: Custom): ServiceEntry | undefined {
   const problems: string[] = []
+  const unserved: string[] = []
   const spec = isRecord(object.spec) ? object.spec : {}
   const resolution = resolutions.find((name) => name === (spec['resolution'] ?? 'NONE'))
   if (resolution === undefined) problems.push(`spec.resolution: ${shown(spec['resolution'])} is unknown`)
-  const hosts = resolution === undefined ? [] : hostsOf(spec['hosts'], resolution, problems)
+  const hosts = resolution === undefined ? [] : hostsOf(spec['hosts'], resolution, problems, unserved)
   const selector = selectorOf(spec['workloadSelector'], problems)
   const endpoints = listOf(spec['endpoints'], 'spec.endpoints', problems).flatMap((value, i) =>
     endpointOf(value, `spec.endpoints[${i}]`, resolution, problems),
@@ -69,7 +72,7 @@ export function readServiceEntry(object: Custom): ServiceEntry | undefined {
     created: metadata.creationTimestamp ?? '',
     hosts,
     addresses: addressesOf(spec['addresses'], problems),
-    ports: portsOf(spec['ports'], problems),
+    ports: portsOf(spec['ports'], problems, unserved),
     resolution: resolution ?? 'NONE',
     endpoints: selector ? [] : oncePerAddress(endpoints, problems),
     selector,
@@ -77,6 +80,7 @@ export function readServiceEntry(object: Custom): ServiceEntry | undefined {
     subjectAltNames: texts(listOf(spec['subjectAltNames'], 'spec.subjectAltNames', problems)),
     trafficDistribution: metadata.annotations?.['networking.istio.io/traffic-distribution'],
     problems,
+    unserved,
   }
   const hasOwn = listOf(spec['addresses'], 'spec.addresses', []).length > 0
   const wants = !hasOwn && entry.resolution !== 'NONE' && metadata.labels?.[autoAllocate] !== 'false'
@@ -104,15 +108,25 @@ const listOf = (value: unknown, path: string, problems: string[]): readonly unkn
 }
 const texts = (list: readonly unknown[]) => list.filter((value) => typeof value === 'string')
 
+/** Resolutions that look up the hosts themselves where there are no endpoints. */
+export const implicitDns: ReadonlySet<Resolution> = new Set(['DNS', 'DNS_ROUND_ROBIN'])
+
 const hostName = /^(\*|(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?)$/
 
 /** Without repetition. A wildcard has no address to resolve, except where the waypoint resolves what was asked for. */
-function hostsOf(value: unknown, resolution: Resolution, problems: string[]): readonly string[] {
+function hostsOf(
+  value: unknown,
+  resolution: Resolution,
+  problems: string[],
+  unserved: string[],
+): readonly string[] {
   const hosts = listOf(value, 'spec.hosts', problems).flatMap((text, i) => {
     const host = typeof text === 'string' ? text.toLowerCase() : ''
     if (hostName.test(host) && (!isWildcard(host) || resolution === 'DYNAMIC_DNS')) return [host]
-    const why = hostName.test(host) ? 'needs resolution DYNAMIC_DNS' : 'is not a host name'
-    problems.push(`spec.hosts[${i}]: ${shown(text)} ${why}`)
+    const path = `spec.hosts[${i}]: ${shown(text)}`
+    if (!hostName.test(host)) problems.push(`${path} is not a host name`)
+    else if (implicitDns.has(resolution)) problems.push(`${path} cannot be resolved; that needs DYNAMIC_DNS`)
+    else unserved.push(`${path} is served with resolution DYNAMIC_DNS and a waypoint only`)
     return []
   })
   return [...new Set(hosts)]
@@ -129,11 +143,14 @@ const addressesOf = (value: unknown, problems: string[]): readonly Cidr[] =>
 const isPort = (value: unknown): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 65_536
 
-const portsOf = (value: unknown, problems: string[]): readonly EntryPort[] =>
+const portsOf = (value: unknown, problems: string[], unserved: string[]): readonly EntryPort[] =>
   listOf(value, 'spec.ports', problems).flatMap((item, i) => {
     const { number, name = '', protocol, targetPort } = isRecord(item) ? item : {}
     const said = typeof protocol === 'string' ? protocol : ''
-    if (said.toUpperCase() === 'UDP') return []
+    if (said.toUpperCase() === 'UDP') {
+      unserved.push(`spec.ports[${i}]: UDP does not cross the mesh`)
+      return []
+    }
     if (!isPort(number) || (targetPort !== undefined && !isPort(targetPort))) {
       problems.push(`spec.ports[${i}]: ${shown(item)} has no port number`)
       return []

@@ -61,7 +61,12 @@ function serviceEntry(object: Custom): Validation {
   const entry = readServiceEntry(object)
   const hosts: unknown = isRecord(object.spec) ? object.spec['hosts'] : undefined
   const none = Array.isArray(hosts) && hosts.length > 0 ? [] : ['spec.hosts: at least one is needed']
-  return { errors: [...none, ...(entry?.problems ?? [])], warnings: [] }
+  const { problems = [], unserved = [], exportedTo = [] } = entry ?? {}
+  const wide =
+    exportedTo.length > 0 && entry?.exportTo === 'everybody'
+      ? ['spec.exportTo: single namespaces are not narrower than "*": ztunnel knows only "." and "*"']
+      : []
+  return { errors: [...none, ...problems], warnings: [...unserved, ...wide] }
 }
 
 function workloadEntry(spec: unknown, path: string): Validation {

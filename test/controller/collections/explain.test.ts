@@ -34,6 +34,10 @@ function richMesh() {
         metadata: { name: 'p', namespace: 'shop' },
         spec: { selector: { matchLabels: { app: 'a' } }, rules: [{}] },
       },
+      {
+        metadata: { name: 'q', namespace: 'shop' },
+        spec: { targetRefs: [{ kind: 'Service', name: 'a' }], rules: [{}] },
+      },
     ],
     peers: [
       {

@@ -85,6 +85,18 @@ const cases: readonly [string, string, unknown, RegExp | undefined][] = [
     /^spec\.resolution: "MAGIC"/,
   ],
   ['no host', 'ServiceEntry', { hosts: ['a b'] }, /^spec\.hosts\[0\]: "a b" is not a host name/],
+  [
+    'a wildcard, as sidecars have it',
+    'ServiceEntry',
+    { hosts: ['*.example'], resolution: 'NONE' },
+    undefined,
+  ],
+  [
+    'a wildcard in DNS',
+    'ServiceEntry',
+    { hosts: ['*.example'], resolution: 'DNS' },
+    /^spec\.hosts\[0\]: "\*\.example" cannot be resolved/,
+  ],
   ['no port number', 'ServiceEntry', { hosts: ['a.example'], ports: [{ number: 0 }] }, /^spec\.ports\[0\]/],
   ['a machine', 'WorkloadEntry', { address: '10.0.0.1', ports: { http: 80 } }, undefined],
   ['a machine without address', 'WorkloadEntry', { network: 'n' }, undefined],
@@ -118,6 +130,15 @@ t.test('what works, but not as one may think, is a warning', async (t) => {
   const root = { selector: { matchLabels: { a: 'b' } }, mtls: { mode: 'STRICT' } }
   t.match(found('PeerAuthentication', root, { namespace: 'istio-system' })?.warnings, [/selects nothing/])
   t.same(found('AuthorizationPolicy', fromBlock('::1'))?.warnings, [])
+  const wild = {
+    hosts: ['*.example'],
+    resolution: 'NONE',
+    ports: [{ number: 53, name: 'd', protocol: 'UDP' }],
+  }
+  t.match(found('ServiceEntry', wild)?.warnings, [/DYNAMIC_DNS and a waypoint/, /UDP does not cross/])
+  const exported = { hosts: ['a.example'], exportTo: ['.', 'bank'] }
+  t.match(found('ServiceEntry', exported)?.warnings, [/^spec\.exportTo: single namespaces/])
+  t.same(found('ServiceEntry', { ...exported, exportTo: ['bank', '*'] })?.warnings, [])
 })
 
 t.test('garbage is an error, never an exception', async (t) => {
