@@ -1,11 +1,12 @@
 /**
- * `npm run bench [-- l4|ca|control-plane [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests.
+ * `npm run bench [-- l4|http|ca|control-plane [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests.
  * `control-plane` also takes `--pods N --services N --clients N --only row,row` and `--huge`.
  */
 import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
 import { benchCa } from './ca/bench.ts'
 import { benchControlPlane } from './control-plane/bench.ts'
+import { benchHttp } from './http/bench.ts'
 import { benchL4 } from './l4/bench.ts'
 
 const { values, positionals } = parseArgs({
@@ -30,6 +31,7 @@ const mesh = {
 }
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   l4: () => benchL4(common),
+  http: () => benchHttp(common),
   ca: () => benchCa(common),
   'control-plane': () => benchControlPlane(mesh),
 }

@@ -58,6 +58,7 @@ const MAY: Record<string, readonly string[]> = {
     'lib/telemetry',
     'lib/linux',
     'lib/identity',
+    'lib/hbone',
     'lib/http',
     'lib/kube',
     'controller',
