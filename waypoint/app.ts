@@ -30,6 +30,7 @@ import {
 } from './proxy/index.ts'
 import { accessLog, requestMetrics, tcpMetrics } from './telemetry/index.ts'
 import { HttpPool } from '#http'
+import { WaypointPolicies } from './policy.ts'
 import { Routes } from './route/index.ts'
 import { Clusters, type NewSocket, ordinarySocket } from './upstream/index.ts'
 
@@ -96,7 +97,9 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
   const routes = new Routes()
+  const policies = new WaypointPolicies(config.gateway)
   const ctx = contextOf({
+    policies,
     routes,
     config,
     parts,
@@ -115,7 +118,7 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const admin = { config, state, connections: ctx.connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, config, registry, readiness, admin)
   const options = {
-    ...xdsOptions(config, state, routes, registry),
+    ...xdsOptions(config, state, routes, policies, registry),
     signal: stop.signal,
     log: log.child('xds'),
   }
@@ -160,6 +163,7 @@ type ContextParts = Readonly<{
   registry: Registry
   state: MeshState
   routes: Routes
+  policies: WaypointPolicies
   certificates: Certificates
   trust: Trust
   stop: AbortController
@@ -211,7 +215,7 @@ function contextOf(o: ContextParts): ProxyContext {
       log,
       random,
     },
-    refusedBy: () => undefined,
+    policies: o.policies,
     access: logs.root('access'),
     log,
     detectionMs: config.detectionMs,

@@ -1,10 +1,12 @@
 import { createCaClient, meshTls, rootsOf, tokenOf } from '#identity'
 import { addressHandler, authorizationHandler, type MeshState } from '#mesh'
+import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl, waypointKey } from '#routes'
 import type { Registry } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { xdsMetrics } from '#xds'
 import type { Config } from './config.ts'
+import type { WaypointPolicies } from './policy.ts'
 import type { Routes } from './route/index.ts'
 
 /** The CA, as the configuration names it. It gives us our own identity and no other. */
@@ -24,6 +26,7 @@ export const xdsOptions = (
   { xds, ca, token, clusterId, node, keyExchange, gateway }: Config,
   state: MeshState,
   routes: Routes,
+  policies: WaypointPolicies,
   registry: Registry,
 ) => ({
   address: xds.address,
@@ -37,6 +40,7 @@ export const xdsOptions = (
   types: {
     [addressTypeUrl]: addressHandler(state),
     [authorizationTypeUrl]: authorizationHandler(state),
+    [targetedPolicyTypeUrl]: policies.handler,
     [serviceRoutesTypeUrl]: {
       ...routes.handler,
       names: [waypointKey(gateway.namespace, gateway.name)],

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import type { Server } from 'node:net'
 import t, { type Test } from 'tap'
+import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
@@ -33,7 +34,7 @@ async function scene(t: Test, prefix: string): Promise<Scene> {
   const server = world.network.pod('server', 2)
   const pod = world.network.pod('waypoint', 4)
   const [n1, n2] = [await world.node('n1'), await world.node('n2')]
-  const types = [addressTypeUrl, authorizationTypeUrl, serviceRoutesTypeUrl]
+  const types = [addressTypeUrl, authorizationTypeUrl, targetedPolicyTypeUrl, serviceRoutesTypeUrl]
   const waypoint = await waypointIn({ ca: world.ca, types, pod })
   t.teardown(() => waypoint[Symbol.asyncDispose]())
   const resources = {

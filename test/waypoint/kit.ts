@@ -5,10 +5,20 @@ import type { Test } from 'tap'
 import { ip } from '#base'
 import { HbonePool, type OutboundTunnel } from '#hbone'
 import { parseSpiffeId, type SpiffeId } from '#identity'
-import { serviceRoutesTypeUrl } from '#routes'
+import { type AttachedTo, encodeTargeted, targetedPolicyTypeUrl } from '#policy'
+import {
+  type DestinationPolicy,
+  type Forward,
+  type HttpRule,
+  type PortRoutes,
+  type RetryPolicy,
+  type ServiceRoutes,
+  serviceRoutesTypeUrl,
+} from '#routes'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
-import { serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
+import { policyResource, serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
 import { createTestCa } from '../fakes/test-ca.ts'
+import { defaultPolicy } from '../../waypoint/upstream/index.ts'
 import { type RunningWaypoint, waypointIn } from '../fakes/waypoint-in.ts'
 
 export const idOf = (name: string): SpiffeId => {
@@ -27,6 +37,15 @@ export type Scene = Readonly<{
   front(authority?: string): Promise<number>
   /** Opens a tunnel as `client`. */
   tunnel(authority?: string, as?: string): Promise<OutboundTunnel>
+  /** Tells the waypoint of routes of service web's port 80. */
+  route(port: Partial<PortRoutes>, policies?: readonly DestinationPolicy[]): Promise<void>
+  /** Tells the waypoint of a policy that is attached to something. */
+  policy(
+    name: string,
+    action: 'allow' | 'deny',
+    principals: readonly string[],
+    targets?: readonly AttachedTo[],
+  ): Promise<void>
   /** One request on a connection of its own. */
   get(
     path: string,
@@ -37,13 +56,72 @@ export type Scene = Readonly<{
 }>
 
 export const vip = '10.96.0.10'
+export const webKey = 'demo/web.demo.svc.cluster.local'
+
+export const noOps = { set: [], add: [], remove: [] } as const
+export const noRetries: RetryPolicy = {
+  attempts: 0,
+  on: [],
+  statuses: [],
+  perTryTimeoutMs: 0,
+  backoffBaseMs: 25,
+  backoffMaxMs: 250,
+  avoidPreviousHosts: true,
+  otherLocalities: false,
+}
+const origin = { kind: 'HTTPRoute', name: 'demo/web' } as const
+export const toWeb = { kind: 'service', service: webKey, port: 80 } as const
+const weighted = { weight: 1, to: toWeb, requestHeaders: noOps, responseHeaders: noOps }
+
+/** A rule that sends to web. */
+export const rule = (given: Partial<HttpRule> = {}, action: Partial<Forward> = {}): HttpRule => ({
+  name: 'rule',
+  origin,
+  match: {},
+  action: {
+    kind: 'forward',
+    destinations: [weighted],
+    mirrors: [],
+    timeoutMs: 0,
+    retry: noRetries,
+    ...action,
+  },
+  requestHeaders: noOps,
+  responseHeaders: noOps,
+  ...given,
+})
+
+export const policyOf = (given: Partial<DestinationPolicy>): DestinationPolicy => ({
+  ...defaultPolicy(webKey, 80),
+  ...given,
+})
+
+const routesOf = (port: Partial<PortRoutes>, policies: readonly DestinationPolicy[]): ServiceRoutes => ({
+  version: 1,
+  service: webKey,
+  ports: [
+    {
+      port: 80,
+      protocol: 'auto',
+      http: [rule()],
+      l4: [{ name: 'l4', origin, match: {}, destinations: [{ weight: 1, to: toWeb }] }],
+      ...port,
+    },
+  ],
+  policies: policies.length > 0 ? policies : [policyOf({})],
+})
 
 /** `endpoints`: addresses of this machine that serve the service's port 80 at a port. */
 export async function scene(
   t: Test,
   endpoints: Readonly<Record<string, Readonly<{ address: string; port: number } & Partial<WorkloadDraft>>>>,
   env: Readonly<Record<string, string>> = {},
-  types: readonly string[] = [addressTypeUrl, authorizationTypeUrl, serviceRoutesTypeUrl],
+  types: readonly string[] = [
+    addressTypeUrl,
+    authorizationTypeUrl,
+    targetedPolicyTypeUrl,
+    serviceRoutesTypeUrl,
+  ],
 ): Promise<Scene> {
   const ca = createTestCa()
   const written: string[] = []
@@ -114,6 +192,28 @@ export async function scene(
     running,
     tunnel,
     front: frontOf,
+    route: (port, policies = []) =>
+      running.push(serviceRoutesTypeUrl, {
+        [webKey]: { bytes: Buffer.from(JSON.stringify(routesOf(port, policies))) },
+      }),
+    policy: async (
+      name,
+      action,
+      principals,
+      targets = [{ kind: 'Service', namespace: 'demo', name: 'web' }],
+    ) => {
+      const [entry] = Object.values(
+        policyResource({
+          name,
+          action,
+          principals,
+          everything: principals.length === 0 && action === 'deny',
+        }),
+      )
+      await running.push(targetedPolicyTypeUrl, {
+        [`demo/${name}`]: { bytes: encodeTargeted(entry?.bytes ?? new Uint8Array(), targets) },
+      })
+    },
     get: async (path, { authority, send, ...options } = {}) =>
       ask(await frontOf(authority), path, options, send),
     lines: () => written,

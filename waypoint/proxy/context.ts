@@ -1,11 +1,10 @@
 import { type Ip, MeshError, type SocketAddress } from '#base'
-import type { InboundTunnel } from '#hbone'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { MeshState, Workload } from '#mesh'
 import type { Logger } from '#telemetry'
+import type { WaypointPolicies } from '../policy.ts'
 import type { HttpParts } from '../phase/call.ts'
 import type { Routes } from '../route/index.ts'
-import type { Accepted } from '../target/index.ts'
 import type { TcpMetrics } from '../telemetry/index.ts'
 import type { Clusters, Leaving } from '../upstream/index.ts'
 import type { Connections } from './connections.ts'
@@ -27,8 +26,7 @@ export type ProxyContext = Readonly<{
   tcp: TcpMetrics
   routes: Routes
   http: HttpParts
-  /** The policy that forbids a peer what it asks for; undefined: nobody does. */
-  refusedBy: (target: Accepted, tunnel: InboundTunnel) => string | undefined
+  policies: WaypointPolicies
   /** One line per connection or request. */
   access: Logger
   log: Logger

@@ -45,6 +45,6 @@ function factsOf(tunnel: InboundTunnel, target: Accepted, plan: PortPlan, ctx: P
     target,
     service: target.kind === 'service' ? target.service : undefined,
     plan,
-    refusedBy: () => ctx.refusedBy(target, tunnel),
+    refusedBy: () => ctx.policies.refusal(target, tunnel),
   }
 }

@@ -1,4 +1,4 @@
-import { facts, isRetryable, MeshError } from '#base'
+import { facts, follow, isRetryable, MeshError } from '#base'
 import type { ByteStream, InboundTunnel } from '#hbone'
 import { partsOf } from '#identity'
 import { chooseL4 } from '#routes'
@@ -41,7 +41,14 @@ export async function proxyTcp(
   if (host) host.active++
   try {
     if (!begun) tunnel.accept()
-    finish(found, await carry(tunnel, link, ctx.signal, begun))
+    const abort = new AbortController()
+    using _ending = follow(ctx.signal, (reason) => abort.abort(reason))
+    // A connection does not outlive its right to exist.
+    using _judged = ctx.policies.onChange(() => {
+      const by = ctx.policies.refusal(target, tunnel)
+      if (by !== undefined) abort.abort(closedBy(by))
+    })
+    finish(found, await carry(tunnel, link, abort.signal, begun))
   } finally {
     if (host) host.active--
   }
@@ -103,6 +110,9 @@ async function reachOne(
   }
   return { failure: failure ?? noEndpoint(service.hostname, policy.destination.port) }
 }
+
+const closedBy = (by: string) =>
+  new MeshError('policy-denied', { message: `closed due to policy change: ${by}` })
 
 const localFailure: Outcome = { kind: 'local-failure' }
 const failed = (failure: unknown): Found => ({ failure })

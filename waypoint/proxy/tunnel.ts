@@ -50,7 +50,7 @@ async function serveTarget(
     throw new MeshError('stale-state', { message: `the routes for ${tunnel.authority} cannot be read` })
   const { protocol } = plan.routes
   const isTcp = protocol === 'tcp' || protocol === 'tls'
-  const refusedBy = isTcp ? ctx.refusedBy(target, tunnel) : undefined
+  const refusedBy = isTcp ? ctx.policies.refusal(target, tunnel) : undefined
   if (refusedBy !== undefined) throw denied(refusedBy)
   tracked.as('tcp')
   if (isTcp) return proxyTcp(tunnel, { target, plan }, ctx)
@@ -63,7 +63,7 @@ async function serveTarget(
     tracked.as('http')
     return proxyHttp(tunnel, stream, found === 'http2' ? 'HTTP/2' : 'HTTP/1.1', { target, plan }, ctx)
   }
-  const late = ctx.refusedBy(target, tunnel)
+  const late = ctx.policies.refusal(target, tunnel)
   if (late === undefined) return proxyTcp(tunnel, { target, plan }, ctx, { stream })
   stream.destroy()
   logRefused(ctx, tunnel, denied(late).message, 'policy-denied')

@@ -1,0 +1,77 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import t from 'tap'
+import { targetedPolicyTypeUrl } from '#policy'
+import { eventually } from '../fakes/mesh-world.ts'
+import { scene, tcpUpstream, upstreamOf } from './kit.ts'
+
+const client = 'cluster.local/ns/demo/sa/client'
+
+t.test('requests of whom a policy refuses are answered 403', async (t) => {
+  let asked = 0
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => {
+    asked++
+    response.end('a')
+  })
+  const s = await scene(t, { a })
+  t.equal((await s.get('/')).status, 200, 'without a policy everybody may')
+  await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'])
+  t.match(await s.get('/'), { status: 403, body: 'RBAC: access denied' })
+  t.equal(asked, 1, 'nobody was asked')
+  await eventually(() => s.lines().length === 2, 'both are logged')
+  t.match(s.lines()[1], / 403 - rbac_access_denied_matched_policy\[demo\/only-bank\] /)
+  await s.policy('and-client', 'allow', [client])
+  t.equal((await s.get('/')).status, 200, 'one that allows is enough')
+  await s.policy('not-client', 'deny', [client])
+  t.equal((await s.get('/')).status, 403, 'one that denies too')
+})
+
+const targets = [
+  ['the waypoint itself', { kind: 'Gateway', namespace: 'demo', name: 'waypoint' }, 403],
+  ['another waypoint', { kind: 'Gateway', namespace: 'demo', name: 'other' }, 200],
+  ['all waypoints', { kind: 'GatewayClass', namespace: '', name: 'istio-waypoint' }, 403],
+  ['the service', { kind: 'Service', namespace: 'demo', name: 'web' }, 403],
+  ['another service', { kind: 'Service', namespace: 'demo', name: 'db' }, 200],
+  ['the same name elsewhere', { kind: 'Service', namespace: 'bank', name: 'web' }, 200],
+] as const
+
+t.test('a policy is about what it is attached to', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+  for (const [title, target, status] of targets) {
+    const s = await scene(t, { a })
+    await s.policy('deny', 'deny', [client], [target])
+    t.equal((await s.get('/')).status, status, title)
+  }
+})
+
+t.test('a policy that cannot be read refuses everybody', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+  const s = await scene(t, { a })
+  await s.running.push(targetedPolicyTypeUrl, { 'demo/odd': { bytes: Buffer.from('{"version":2}') } })
+  t.equal((await s.get('/')).status, 403)
+  await s.running.push(targetedPolicyTypeUrl, {}, ['demo/odd'])
+  t.equal((await s.get('/')).status, 200, 'until it is gone')
+})
+
+/** `once` would fail for a reset. */
+const gone = (socket: Socket) => new Promise<void>((resolve) => socket.once('close', () => resolve()))
+
+t.test('a TCP connection does not outlive its right to exist', async (t) => {
+  const a = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.pipe(socket))
+  const s = await scene(t, { a })
+  await s.route({ protocol: 'tcp' })
+  const open = async () => {
+    const socket = connect({ host: '127.0.0.1', port: await s.front() })
+    socket.on('error', () => undefined)
+    return socket
+  }
+  const socket = await open()
+  socket.write('hello')
+  t.equal(String((await once(socket, 'data'))[0]), 'hello')
+  const closed = gone(socket)
+  await s.policy('deny', 'deny', [client])
+  await closed
+  const again = await open()
+  await gone(again)
+  t.equal(again.bytesRead, 0, 'and there is no other')
+})
