@@ -15,7 +15,7 @@ import { during, flowing, openShop } from './kit/shop.ts'
 
 t.test(
   'an AUDIT policy is told in the log of ztunnel, and refuses nobody',
-  { skip, timeout: 240_000 },
+  { skip, timeout: 380_000 },
   async (t) => {
     const nodes = await twoNodes()
     const ns = await namespace(t, 'audit', { 'istio.io/dataplane-mode': 'ambient' })

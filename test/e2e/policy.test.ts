@@ -33,7 +33,7 @@ const conditions = async (ns: string, name: string) => {
 
 t.setTimeout(400_000)
 
-t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async (t) => {
+t.test('policies decide who may talk to whom', { skip, timeout: 380_000 }, async (t) => {
   const nodes = await twoNodes()
   const ns = await namespace(t, 'policy', { 'istio.io/dataplane-mode': 'ambient' })
   const { order, inventory, payment } = await openShop(ns, nodes)
@@ -41,15 +41,13 @@ t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async
   await flowing(inventory, 'payment')
 
   // A connection of the inventory that is open before the policy comes: it must not outlive its right to exist.
-  const held = exec(ns, nameOf(inventory), [
-    'node',
-    '-e',
-    `const s = require('net').connect(8080, 'payment'); let open = 0
-     s.on('connect', () => { open = Date.now(); s.write('GET /') })
-     s.on('error', () => {}); s.on('close', () => { console.log('closed'); process.exit(0) })
-     setTimeout(() => { console.log('still open'); process.exit(1) }, 40_000)`,
-  ])
-  await delay(1000)
+  const open = Promise.withResolvers<string>()
+  const script = `
+    const s = require('net').connect(8080, 'payment', () => { console.log('open'); s.write('GET /') })
+    s.on('error', () => {}); s.on('close', () => { console.log('closed'); process.exit(0) })
+    setTimeout(() => { console.log('still open'); process.exit(1) }, 120_000)`
+  const held = exec(ns, nameOf(inventory), ['node', '-e', script], open.resolve)
+  t.match(await Promise.race([open.promise, held.then(({ stderr }) => stderr)]), /^open/)
 
   const onlyOrder = policy(
     ns,
@@ -89,7 +87,7 @@ t.test('policies decide who may talk to whom', { skip, timeout: 240_000 }, async
 
   await t.test('a connection that the new policy forbids was closed', async (t) => {
     const { stdout } = await held
-    t.equal(stdout.trim(), 'closed')
+    t.equal(stdout.trim(), 'open\nclosed')
   })
 
   await t.test('a pod outside the mesh is refused as well', async (t) => {

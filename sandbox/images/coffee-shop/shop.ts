@@ -15,11 +15,13 @@ export type Call = Readonly<{
 export type Tally = { requests: number; failed: number; answeredOverIpv6: number; lastError?: string }
 
 /** How long a request may take before it counts as failed. */
-const requestTimeoutMs = 5_000
+const requestTimeoutMs = 10_000
 /** Requests of one caller that may be under way at once; at the limit a tick is skipped, never queued. */
 const maxInFlight = 64
 
 const tallies = new Map<string, Tally>()
+/** When each request that is under way began, by destination. */
+const waiting = new Map<Tally, Set<Readonly<{ since: number }>>>()
 let inFlight = 0
 
 const tallyOf = (name: string): Tally => {
@@ -27,8 +29,18 @@ const tallyOf = (name: string): Tally => {
   if (known) return known
   const fresh: Tally = { requests: 0, failed: 0, answeredOverIpv6: 0 }
   tallies.set(name, fresh)
+  waiting.set(fresh, new Set())
   return fresh
 }
+
+/** The tallies by destination, each with how long the oldest of its requests has waited: 0 where none is under way. */
+const told = () =>
+  Object.fromEntries(
+    [...tallies].map(([to, tally]) => {
+      const [oldest] = waiting.get(tally) ?? []
+      return [to, { ...tally, oldestMs: oldest ? Math.round(performance.now() - oldest.since) : 0 }]
+    }),
+  )
 
 /** One request on a connection of its own; resolves with the body of a 200 and rejects for everything else. */
 export function call({ to, path, body, headers }: Call, family: 4 | 6): Promise<string> {
@@ -59,6 +71,8 @@ export function call({ to, path, body, headers }: Call, family: 4 | 6): Promise<
 export async function counted(next: Call, family: 4 | 6): Promise<string | undefined> {
   const tally = tallyOf(next.to.split('.')[0]?.split(':')[0] ?? next.to)
   tally.requests++
+  const begun = { since: performance.now() }
+  waiting.get(tally)?.add(begun)
   try {
     const body = await call(next, family)
     if (family === 6) tally.answeredOverIpv6++
@@ -67,6 +81,8 @@ export async function counted(next: Call, family: 4 | 6): Promise<string | undef
     tally.failed++
     tally.lastError = error instanceof Error ? error.message : String(error)
     return undefined
+  } finally {
+    waiting.get(tally)?.delete(begun)
   }
 }
 
@@ -81,7 +97,7 @@ export function repeatedly(perSecond: number, once: (family: 4 | 6) => Promise<u
     inFlight++
     void once(next++ % 2 === 0 ? 4 : 6).finally(() => inFlight--)
   }, 1000 / perSecond)
-  setInterval(() => process.stdout.write(`${JSON.stringify(Object.fromEntries(tallies))}\n`), reportMs)
+  setInterval(() => process.stdout.write(`${JSON.stringify(told())}\n`), reportMs)
 }
 
 /** Serves `answers` on 8080 of every address, plus `/healthz` and `/stats` (the tallies by destination). */
@@ -94,12 +110,7 @@ export function serve(answers: (path: string, body: string) => unknown): void {
     })
     incoming.on('end', () => {
       const path = incoming.url ?? '/'
-      const answer =
-        path === '/healthz'
-          ? { ok: true }
-          : path === '/stats'
-            ? Object.fromEntries(tallies)
-            : answers(path, body)
+      const answer = path === '/healthz' ? { ok: true } : path === '/stats' ? told() : answers(path, body)
       if (answer === undefined) response.writeHead(404).end()
       else {
         const from = incoming.socket.remoteAddress

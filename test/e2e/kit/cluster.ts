@@ -61,7 +61,7 @@ const ignoreNotFound = (error: unknown) => {
 export async function eventually<T>(
   what: string,
   check: () => Promise<T | undefined | false>,
-  timeoutMs = 30_000,
+  timeoutMs = 90_000,
 ): Promise<T> {
   const end = Date.now() + timeoutMs
   for (let last: unknown; ; ) {
@@ -152,7 +152,7 @@ export const readyPods = (namespace: string, selector: string, count: number): P
       const found = await pods(namespace, selector)
       return found.length >= count && found.every(isReady) && found
     },
-    90_000,
+    180_000,
   )
 
 /** The one pod of an app of the mesh on a node. */
@@ -165,15 +165,21 @@ export async function meshPod(selector: string, node: string): Promise<V1Pod> {
 
 export type ExecResult = Readonly<{ code: number; stdout: string; stderr: string }>
 
-/** Runs a command in a pod's first container. A non-zero exit is a result, not an error. */
-export async function exec(namespace: string, pod: string, command: string[], container?: string) {
-  const inContainer = container ?? (await containerOf(namespace, pod))
+/** Runs a command in a pod's first container; `heard` is told what it says as it comes. A non-zero exit is a result, not an error. */
+export async function exec(
+  namespace: string,
+  pod: string,
+  command: string[],
+  heard: (text: string) => void = () => undefined,
+) {
+  const inContainer = await containerOf(namespace, pod)
   const out: string[] = []
   const errors: string[] = []
   const into = (parts: string[]) =>
     new Writable({
       write(chunk: Buffer, _encoding, done) {
         parts.push(chunk.toString())
+        heard(chunk.toString())
         done()
       },
     })

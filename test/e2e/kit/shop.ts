@@ -6,9 +6,11 @@ export type Tally = Readonly<{
   requests: number
   failed: number
   answeredOverIpv6: number
+  /** How long the oldest request under way has waited, at the end. */
+  oldestMs: number
   lastError?: string
 }>
-const none: Tally = { requests: 0, failed: 0, answeredOverIpv6: 0 }
+const none: Tally = { requests: 0, failed: 0, answeredOverIpv6: 0, oldestMs: 0 }
 
 /** What travels in each request, so that a capture can look for it. */
 export const marker = 'e2e-marker-4111-1111-1111-1111'
@@ -79,19 +81,27 @@ export async function openShop(
   return { order, payment, inventory }
 }
 
-/** The last tallies that a caller printed, by destination. */
-export async function tallies(pod: V1Pod): Promise<Record<string, Tally>> {
-  const [line = '{}'] = (await logs(pod.metadata?.namespace ?? '', nameOf(pod), 1)).slice(-1)
+const linesOf = (pod: V1Pod) => logs(pod.metadata?.namespace ?? '', nameOf(pod))
+
+/** What a caller has seen by now: it prints its tallies again and again, and one that it prints from now on is waited for. */
+async function tallies(pod: V1Pod): Promise<Record<string, Tally>> {
+  const { length } = await linesOf(pod)
+  const line = await eventually(`${nameOf(pod)} counts on`, async () => {
+    const lines = await linesOf(pod)
+    return lines.length > length && lines.at(-1)
+  })
   return JSON.parse(line) as Record<string, Tally>
 }
 
-/** Waits until a second passes with requests and without a failure. */
-export const flowing = (pod: V1Pod, to: string, timeoutMs = 30_000): Promise<Tally> =>
+const windowMs = 1_500
+
+/** Waits until some time passes with requests, without a failure, and without one that has waited since before. */
+export const flowing = (pod: V1Pod, to: string, timeoutMs = 90_000): Promise<Tally> =>
   eventually(
     `${nameOf(pod)} reaches ${to} without failure`,
     async () => {
-      const seen = await during(pod, to, () => delay(1500))
-      return seen.requests > 0 && seen.failed === 0 && seen
+      const seen = await during(pod, to, () => delay(windowMs))
+      return seen.requests > 0 && seen.failed === 0 && seen.oldestMs < windowMs && seen
     },
     timeoutMs,
   )
@@ -105,6 +115,7 @@ export async function during(pod: V1Pod, to: string, task: () => Promise<unknown
     requests: after.requests - before.requests,
     failed: after.failed - before.failed,
     answeredOverIpv6: after.answeredOverIpv6 - before.answeredOverIpv6,
+    oldestMs: after.oldestMs,
     ...(after.lastError === undefined ? {} : { lastError: after.lastError }),
   }
 }
