@@ -97,7 +97,7 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     /** Where waypoints find us. */
     caAddress: e.CA_ADDR ?? `${serviceOf(e.REVISION)}.${e.POD_NAMESPACE}.svc:15012`,
     /** For how long one who leads is believed without a renewal. */
-    lease: { leaseMs: e.LEASE_DURATION, retryMs: Math.min(2_000, e.LEASE_DURATION / 5) },
+    lease: { leaseMs: e.LEASE_DURATION, retryMs: e.LEASE_DURATION / 5 },
     log: { filter: e.LOG_LEVEL, format: e.LOG_FORMAT },
   }
 }

@@ -1,5 +1,6 @@
 import { backoffMs, messageOf, sleep } from '#base'
 import type { Logger } from '#telemetry'
+import { isStatus } from './kube-error.ts'
 
 export type WorkQueueOptions = Readonly<{
   name: string
@@ -16,6 +17,9 @@ export type WorkQueueOptions = Readonly<{
 
 /** Keys are those of objects, so there are about as many as objects; beyond this something makes them up. */
 const maxKeys = 200_000
+
+/** One that loses more races in a row than this has a rival. */
+const usualConflicts = 3
 
 /** Level-triggered work: keys, never events; a failed key comes back after a growing pause. */
 export class WorkQueue implements AsyncDisposable {
@@ -88,7 +92,10 @@ export class WorkQueue implements AsyncDisposable {
     const n = (this.#failures.get(key) ?? 0) + 1
     this.#failures.set(key, n)
     const waitMs = backoffMs(n, { baseMs, capMs, random })
-    log?.warn('reconcile failed', { queue: name, key, error: messageOf(error), retryMs: Math.round(waitMs) })
+    const details = { queue: name, key, error: messageOf(error), retryMs: Math.round(waitMs) }
+    // Somebody else wrote first: what is there now is looked at again, and nobody need know.
+    if (isStatus(error, 409) && n <= usualConflicts) log?.debug('reconcile again', details)
+    else log?.warn('reconcile failed', details)
     this.#pausing.add(key)
     await sleep(waitMs, this.#signal).catch(() => undefined)
     this.#pausing.delete(key)
