@@ -1,0 +1,50 @@
+import t from 'tap'
+import { sniff, type Sniffed, sniffUntil } from '#http'
+
+const rows: readonly (readonly [bytes: string, as: Sniffed])[] = [
+  ['', 'more'],
+  ['G', 'more'],
+  ['GET', 'more'],
+  ['GET ', 'http1'],
+  ['GET / HTTP/1.1\r\n', 'http1'],
+  ['GETX / HTTP/1.1\r\n', 'other'],
+  ['get / HTTP/1.1\r\n', 'other'],
+  ['PROPFIND / HTTP/1.1\r\n', 'http1'],
+  ['P', 'more'],
+  ['PR', 'more'],
+  ['PRI * HTTP/2.0\r\n', 'more'],
+  ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'http2'],
+  ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04', 'http2'],
+  ['PRI * HTTP/1.1\r\n\r\n', 'other'],
+  ['\x16', 'more'],
+  ['\x16\x03\x01\x02\0', 'tls'],
+  ['\x16\x02', 'other'],
+  ['SSH-2.0-OpenSSH_9.6\r\n', 'other'],
+  ['\0\0\0\x2b', 'other'],
+  ['*1\r\n$4\r\nPING\r\n', 'other'],
+  ['\r\nGET / HTTP/1.1\r\n', 'other'],
+]
+
+t.test('the first bytes of a client say what it speaks', (t) => {
+  for (const [bytes, as] of rows) t.equal(sniff(Buffer.from(bytes, 'latin1')), as, JSON.stringify(bytes))
+  t.end()
+})
+
+t.test('more bytes never change what was decided', (t) => {
+  for (const [text, as] of rows) {
+    const bytes = Buffer.from(text, 'latin1')
+    for (let n = 0; n < bytes.length; n++) {
+      const found = sniff(bytes.subarray(0, n))
+      if (found !== 'more') t.equal(found, as, `${JSON.stringify(text)} after ${n} bytes`)
+    }
+  }
+  t.end()
+})
+
+t.test('who says nothing clear in time is passed on as it is', (t) => {
+  t.strictSame(sniffUntil(Buffer.alloc(0), 99, 100), { kind: 'wait' })
+  t.strictSame(sniffUntil(Buffer.alloc(0), 100, 100), { kind: 'decided', as: 'other' })
+  t.strictSame(sniffUntil(Buffer.from('GE'), 100, 100), { kind: 'decided', as: 'other' })
+  t.strictSame(sniffUntil(Buffer.from('GET /'), 0, 100), { kind: 'decided', as: 'http1' })
+  t.end()
+})
