@@ -10,7 +10,6 @@ import {
   type Route,
   serveHttp,
 } from '#telemetry'
-import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
@@ -37,7 +36,7 @@ import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
 import { podsRechecked } from './recheck-pods.ts'
 import { servingCredentials } from './serving-certificate.ts'
-import { validateSpec } from './validation/index.ts'
+import { merged, validateSpec } from './validation/index.ts'
 import { certificateAllowance, impersonationWorld } from './world.ts'
 import { serveWebhook } from './webhook/index.ts'
 import { adsService, type Rejection, serveDeltas, xdsMetrics } from './xds/index.ts'
@@ -177,7 +176,7 @@ const validationWebhook = (
     port: ports.webhook,
     credentials,
     judge: ({ group, kind, object }) =>
-      validateSpec(group, kind, object.spec) ?? validate(group, kind, object, settings),
+      merged(validate(group, kind, object, settings), validateSpec(group, kind, object.spec)),
     registry,
     log: log.child('webhook'),
   })
@@ -216,7 +215,6 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
       [addressTypeUrl]: mesh.addresses,
       [authorizationTypeUrl]: mesh.authorizations,
       [serviceRoutesTypeUrl]: o.routes.resources,
-      [targetedPolicyTypeUrl]: mesh.targetedPolicies,
     },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
     referredTo: [authorizationTypeUrl],

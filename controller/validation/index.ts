@@ -1,3 +1,4 @@
+import { authorizationPolicy, peerAuthentication } from './authorization-policy.ts'
 import { type Check, newNotes } from './check.ts'
 import { destinationRule } from './destination-rule.ts'
 import { envoyFilter } from './envoy-filter.ts'
@@ -5,6 +6,7 @@ import { trafficExtension, wasmPlugin } from './extensions.ts'
 import { gateway } from './gateway.ts'
 import { proxyConfig } from './proxy-config.ts'
 import { requestAuthentication } from './request-authentication.ts'
+import { serviceEntry, workloadEntry } from './service-entry.ts'
 import { sidecar } from './sidecar.ts'
 import { telemetry } from './telemetry.ts'
 import { virtualService } from './virtual-service.ts'
@@ -21,6 +23,10 @@ const specs: ReadonlyMap<string, Check> = new Map([
   ['networking.istio.io/EnvoyFilter', envoyFilter],
   ['networking.istio.io/ProxyConfig', proxyConfig],
   ['networking.istio.io/WorkloadGroup', workloadGroup],
+  ['networking.istio.io/ServiceEntry', serviceEntry],
+  ['networking.istio.io/WorkloadEntry', workloadEntry],
+  ['security.istio.io/AuthorizationPolicy', authorizationPolicy],
+  ['security.istio.io/PeerAuthentication', peerAuthentication],
   ['security.istio.io/RequestAuthentication', requestAuthentication],
   ['telemetry.istio.io/Telemetry', telemetry],
   ['extensions.istio.io/WasmPlugin', wasmPlugin],
@@ -37,4 +43,16 @@ export function validateSpec(group: string, kind: string, spec: unknown): Findin
   const notes = newNotes()
   check(spec ?? {}, { path: 'spec', notes })
   return { errors: notes.errors, warnings: notes.warnings }
+}
+
+const placeOf = (sentence: string): string => sentence.slice(0, Math.max(0, sentence.indexOf(': ')))
+
+/** What two readers of one object found: what both say of one place is said once, in the words of the first. */
+export function merged(first: Findings | undefined, second: Findings | undefined): Findings | undefined {
+  if (first === undefined || second === undefined) return first ?? second
+  const join = (a: readonly string[], b: readonly string[]) => {
+    const places = new Set(a.map(placeOf))
+    return [...a, ...b.filter((sentence) => !places.has(placeOf(sentence)))]
+  }
+  return { errors: join(first.errors, second.errors), warnings: join(first.warnings, second.warnings) }
 }

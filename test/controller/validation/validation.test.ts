@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
 import { parse } from 'yaml'
-import { validatedKinds, validateSpec } from '../../../controller/validation/index.ts'
+import { merged, validatedKinds, validateSpec } from '../../../controller/validation/index.ts'
 
 /** `errors` and `warnings` are the beginnings (or, with `~`, parts) of what is said, in order; absent: nothing is. */
 type Case = Readonly<{
@@ -36,3 +36,43 @@ for (const { kind, cases } of files)
       }
     }
   })
+
+t.test('two readers of one object say of one place what the first one says', async (t) => {
+  const [a, b] = [
+    { errors: ['spec.x: first'], warnings: ['spec: w'] },
+    { errors: ['spec.x: second', 'spec.y: third'], warnings: ['spec: v', 'spec.z: u'] },
+  ]
+  t.strictSame(merged(a, b), {
+    errors: ['spec.x: first', 'spec.y: third'],
+    warnings: ['spec: w', 'spec.z: u'],
+  })
+  t.equal(merged(a, undefined), a)
+  t.equal(merged(undefined, b), b)
+  t.equal(merged(undefined, undefined), undefined)
+})
+
+t.test('whatever a spec is, it is answered, soon and in few words', async (t) => {
+  const odd: unknown[] = [
+    undefined,
+    null,
+    5,
+    '',
+    'x',
+    true,
+    [],
+    [[]],
+    { a: { b: {} } },
+    { hosts: [null, {}, []] },
+  ]
+  const bomb = {
+    http: Array.from({ length: 9_000 }, () => ({ match: [{ uri: { regex: '(a+)+$'.repeat(20) } }] })),
+  }
+  for (const one of validatedKinds) {
+    const [group = '', kind = ''] = one.split('/')
+    for (const spec of [...odd, bomb]) {
+      const found = validateSpec(group, kind, spec)
+      t.ok(found && found.errors.length <= 32 && found.warnings.length <= 32, one)
+      t.ok(JSON.stringify(found).length < 40_000)
+    }
+  }
+})
