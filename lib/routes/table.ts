@@ -34,7 +34,9 @@ export function matchTable(matches: readonly HttpMatch[]): MatchTable {
   const prefixes = new Map<string, number[]>()
   const rest: number[] = []
   for (const [ordinal, { path, ignorePathCase }] of matches.entries()) {
-    if (!path || path.kind === 'regex' || ignorePathCase === true) rest.push(ordinal)
+    if (path?.kind === 'regex' && literalStart(path.value) !== '')
+      add(prefixes, literalStart(path.value), ordinal)
+    else if (!path || path.kind === 'regex' || ignorePathCase === true) rest.push(ordinal)
     else if (path.kind === 'exact') add(exact, path.value, ordinal)
     else if (path.kind === 'segments') add(segments, path.value === '/' ? '' : path.value, ordinal)
     else add(prefixes, path.value, ordinal)
@@ -55,6 +57,16 @@ export function matchTable(matches: readonly HttpMatch[]): MatchTable {
 
 const lengthsOf = (map: ReadonlyMap<string, unknown>): readonly number[] =>
   [...new Set([...map.keys()].map(({ length }) => length))].sort((a, b) => a - b)
+
+/**
+ * What every text begins with that an expression matches as a whole; empty where that is not plain to see. With an
+ * alternative anywhere it is not, and of a character that may be repeated none need be there.
+ */
+function literalStart(pattern: string): string {
+  if (pattern.includes('|')) return ''
+  const literal = /^[\w/~%!@&=:;,'" #-]*/.exec(pattern)?.[0] ?? ''
+  return '*?{'.includes(pattern[literal.length] ?? '+') ? literal.slice(0, -1) : literal
+}
 
 /** The first rule all of whose parts hold; -1 if there is none. */
 export function firstMatch(table: MatchTable, question: Question): number {

@@ -14,7 +14,23 @@ import { request, rule } from './routes-kit.ts'
 const segment = fc.constantFrom('a', 'b', 'A', 'ab', '')
 const path = fc.array(segment, { maxLength: 3 }).map((segments) => `/${segments.join('/')}`)
 const word = fc.constantFrom('', 'x', 'y', 'xy', 'X')
-const pattern = fc.constantFrom('x|y', '.*', 'x.*', '[xy]+', '/a.*', '/(a|b)/?', '.*b', '(?:/a)+')
+const pattern = fc.constantFrom(
+  'x|y',
+  '.*',
+  'x.*',
+  '[xy]+',
+  '/a.*',
+  '/ab?',
+  '/a*',
+  '/ab{0}',
+  '/a+',
+  '/a/b',
+  '(?i)/a',
+  '/(a|b)/?',
+  '/a|/b',
+  '.*b',
+  '(?:/a)+',
+)
 const text = fc.oneof(
   fc.record({ kind: fc.constantFrom('exact' as const, 'prefix' as const, 'suffix' as const), value: word }),
   fc.record({ kind: fc.constant('regex' as const), value: pattern }),
@@ -67,6 +83,8 @@ const caller: fc.Arbitrary<Caller> = fc.record(
   { namespace: fc.constantFrom('shop', 'bank'), labels: fc.constantFrom({}, { app: 'a' }, { app: 'b' }) },
   { requiredKeys: [] },
 )
+
+t.setTimeout(300_000) // ten thousand tables, on a machine that may be slow
 
 t.test(
   'the index finds the rule that looking at one after the other finds, and explains it the same',

@@ -20,7 +20,10 @@ const isText = (match: PresenceMatch, text: string): boolean => {
     case 'suffix':
       return match.value === '' || text.slice(-match.value.length) === match.value
     case 'regex':
-      return new RegExp(`^(?:${match.value})$`).test(text)
+      return new RegExp(
+        `^(?:${match.value.replace('(?i)', '')})$`,
+        match.value.startsWith('(?i)') ? 'i' : '',
+      ).test(text)
   }
 }
 
