@@ -46,11 +46,18 @@ function ownCertificate(authority: LiveAuthority, config: Config) {
   return { keyPem: privateKeyPem(keys.privateKey), chainPem, notAfter }
 }
 
-/** Every name by which clients know the Service (facts: Istio's own list). */
-const ownNames = ({ namespace, domain, customHosts }: Config): readonly string[] => [
-  `istiod.${namespace}.svc`,
-  `istiod.${namespace}.svc.${domain}`,
-  `istiod.${namespace}`,
+/** Every name by which clients know the Service (facts: Istio's own list), that of a revision among them. */
+export const ownNames = ({
+  namespace,
+  domain,
+  customHosts,
+  revision,
+}: Pick<Config, 'namespace' | 'domain' | 'customHosts' | 'revision'>): readonly string[] => [
+  ...['istiod', ...(revision === 'default' ? [] : [`istiod-${revision}`])].flatMap((service) => [
+    `${service}.${namespace}.svc`,
+    `${service}.${namespace}.svc.${domain}`,
+    `${service}.${namespace}`,
+  ]),
   `istiod-remote.${namespace}.svc`,
   `istio-pilot.${namespace}.svc`,
   ...customHosts,

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { silent, startLogging } from '#telemetry'
 import { parseConfig } from '../../controller/config.ts'
+import { ownNames } from '../../controller/serving-certificate.ts'
 import { meshConfigFrom } from '../../controller/mesh-config.ts'
 
 t.test('defaults', async (t) => {
@@ -30,6 +31,15 @@ t.test('every bad variable is named', async (t) => {
     code: 'bad-config',
     message: /^bad environment: PILOT_DEBOUNCE_AFTER: .*; XDS_PORT: .*$/,
   })
+})
+
+t.test('our certificate has the names of every Service that may lead to us', async (t) => {
+  const of = (env: Record<string, string>) => ownNames(parseConfig(env))
+  t.ok(of({}).includes('istiod.istio-system.svc'))
+  t.ok(of({ ISTIOD_CUSTOM_HOST: 'istiod.example.com' }).includes('istiod.example.com'))
+  const revisioned = of({ REVISION: '1-30', POD_NAMESPACE: 'mesh' })
+  for (const name of ['istiod-1-30.mesh.svc', 'istiod-1-30.mesh.svc.cluster.local', 'istiod.mesh.svc'])
+    t.ok(revisioned.includes(name), name)
 })
 
 const dayMs = 24 * 3600_000
