@@ -8,6 +8,7 @@ import {
   liveKey,
   type LiveSettings,
   parseLabelSelector,
+  seenThrough,
 } from './collections/index.ts'
 
 /** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
@@ -73,7 +74,9 @@ export const warnOfRestart = (
 export function liveSettingsFrom(mesh: unknown): LiveSettings {
   if (!isRecord(mesh)) throw new TypeError('mesh: not a map')
   const { defaultVisibility, policies } = recordOf(mesh['serviceEntryVisibility'], 'serviceEntryVisibility')
+  const exported = listOf(mesh['defaultServiceExportTo'], 'defaultServiceExportTo')
   return {
+    exportTo: seenThrough(exported) ?? 'everybody',
     discoverySelectors: listOf(mesh['discoverySelectors'], 'discoverySelectors').map(selectorOf),
     entryVisibility: {
       otherwise: visibilityOf(defaultVisibility ?? 'PUBLIC'),

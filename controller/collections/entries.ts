@@ -12,7 +12,7 @@ import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
 import { isForWaypoint, readServiceEntry, type ServiceEntry } from './service-entry.ts'
 import type { EntryVisibility, Settings } from './settings.ts'
-import { entryVisibilities, narrower } from './visibility.ts'
+import { entryVisibilities, liveOf, narrower } from './visibility.ts'
 
 /** One host of a ServiceEntry: it is served if nobody else has a better right to the host in that namespace. */
 export type Claim = Readonly<{
@@ -46,7 +46,7 @@ export function entriesFrom(inputs: Inputs, ours: OurObjects, log?: Logger): Ent
     fetch.one(ours.serviceEntries, entry.key) !== undefined
   const entries = derive('ServiceEntries', inputs.serviceEntries, readServiceEntry, options)
   const visibilityOf = ({ namespace, exportTo }: ServiceEntry, fetch: Fetch) =>
-    narrower(fetch.one(visibilities, namespace) ?? 'everybody', exportTo)
+    narrower(fetch.one(visibilities, namespace) ?? 'everybody', exportTo ?? liveOf(fetch, inputs).exportTo)
   const claims = deriveMany(
     'Claims',
     entries,

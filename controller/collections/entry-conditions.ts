@@ -60,7 +60,8 @@ const seenBy: Readonly<Record<EntryVisibility, Pick<Condition, 'status' | 'reaso
   nobody: {
     status: 'False',
     reason: 'None',
-    message: 'seen by nobody: exportTo or serviceEntryVisibility of the mesh says so',
+    message:
+      'seen by nobody: exportTo says so, or serviceEntryVisibility or defaultServiceExportTo of the mesh',
   },
 }
 function visibilityCondition({ exportTo, exportedTo }: ServiceEntry, visibility: EntryVisibility): Condition {

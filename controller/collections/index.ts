@@ -35,7 +35,7 @@ export {
 } from './gateway.ts'
 export type { Inputs } from './inputs.ts'
 export { type MeshResource, nodeKey } from './resources.ts'
-export { isWildcard, readServiceEntry, type ServiceEntry } from './service-entry.ts'
+export { readServiceEntry, seenThrough, type ServiceEntry } from './service-entry.ts'
 export { isOlder } from './entries.ts'
 export { type LabelSelector, parseLabelSelector } from './label-selector.ts'
 export {

@@ -30,8 +30,8 @@ export type ServiceEntry = Readonly<{
   resolution: Resolution
   endpoints: readonly EntryEndpoint[]
   selector: Readonly<Record<string, string>> | undefined
-  /** Whom `exportTo` shows it to; a list of other namespaces counts as everybody, as the wire has no word for it. */
-  exportTo: EntryVisibility
+  /** Whom `exportTo` shows it to; undefined when it does not say. */
+  exportTo: EntryVisibility | undefined
   /** The namespaces that it names beside. */
   exportedTo: readonly string[]
   subjectAltNames: readonly string[]
@@ -201,7 +201,15 @@ function exportOf(value: unknown, problems: string[]): Pick<ServiceEntry, 'expor
   const exportedTo = list.includes('*')
     ? []
     : texts(list).filter((target) => target !== '.' && target !== '~')
-  if (list.includes('~')) return { exportTo: 'nobody', exportedTo }
-  const own = list.length > 0 && list.every((target) => target === '.')
-  return { exportTo: own ? 'namespace' : 'everybody', exportedTo }
+  return { exportTo: seenThrough(list), exportedTo }
+}
+
+/**
+ * Who sees what is exported to these; undefined for none. A list of other namespaces counts as everybody, as the wire
+ * has no word for it.
+ */
+export function seenThrough(exportTo: readonly unknown[]): EntryVisibility | undefined {
+  if (exportTo.length === 0) return undefined
+  if (exportTo.includes('~')) return 'nobody'
+  return exportTo.every((target) => target === '.') ? 'namespace' : 'everybody'
 }

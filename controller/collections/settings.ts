@@ -25,6 +25,8 @@ export type LiveSettings = Readonly<{
     otherwise: EntryVisibility
     rules: readonly Readonly<{ visibility: EntryVisibility; namespaces: readonly LabelSelector[] }>[]
   }>
+  /** What a ServiceEntry without `exportTo` means by that (defaultServiceExportTo). */
+  exportTo: EntryVisibility
 }>
 export type EntryVisibility = 'everybody' | 'namespace' | 'nobody'
 
@@ -32,6 +34,7 @@ export const liveKey = 'mesh'
 export const defaultLiveSettings: LiveSettings = {
   discoverySelectors: [],
   entryVisibility: { otherwise: 'everybody', rules: [] },
+  exportTo: 'everybody',
 }
 
 export const labels = {

@@ -3,7 +3,7 @@ import type { Inputs } from './inputs.ts'
 import { selects } from './label-selector.ts'
 import { defaultLiveSettings, type EntryVisibility, liveKey } from './settings.ts'
 
-const liveOf = (fetch: Fetch, { meshConfig }: Pick<Inputs, 'meshConfig'>) =>
+export const liveOf = (fetch: Fetch, { meshConfig }: Pick<Inputs, 'meshConfig'>) =>
   fetch.one(meshConfig, liveKey) ?? defaultLiveSettings
 
 /** The namespaces that `discoverySelectors` leave out. A namespace that we have not seen yet is not one of them. */

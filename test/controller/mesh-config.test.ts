@@ -25,6 +25,7 @@ t.test('the ConfigMap is followed; what cannot be read leaves what was', async (
     'serviceEntryVisibility: 5',
     'serviceEntryVisibility: {defaultVisibility: SOME}',
     'discoverySelectors: {}',
+    'defaultServiceExportTo: "."',
   ])
     t.equal((put(map(bad)), visibility()), 'namespace', bad)
   put(map('serviceEntryVisibility: {defaultVisibility: NONE}'))

@@ -205,6 +205,7 @@ function entry(ns: string, name: string, age: number, spec: object, labels: Word
 const configs = [
   {},
   { discoverySelectors: [{ matchLabels: { mesh: 'on' } }] },
+  { defaultServiceExportTo: ['.'] },
   { serviceEntryVisibility: { defaultVisibility: 'NAMESPACE' } },
   {
     serviceEntryVisibility: {
