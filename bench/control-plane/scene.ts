@@ -86,11 +86,12 @@ async function withController<T>(controller: Controller, answer: Promise<T>): Pr
 export async function changeLatencies(
   { world, clients }: Scene,
   samples: number,
+  podOf = (i: number): number => (i * 97) % world.size.pods,
 ): Promise<readonly number[]> {
   const forever = new AbortController().signal
   const latencies: number[] = []
   for (let i = 0; i < samples; i++) {
-    const n = (i * 97) % world.size.pods
+    const n = podOf(i)
     await clients.order('expect', { name: await world.api.order('uid', { n }) })
     const { atMs } = Touched.parse(await world.api.order('touch', { n }))
     latencies.push(z.number().parse(await clients.order('last')) - atMs)

@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { isRecord } from '#base'
 import type { Stored } from './mesh.ts'
-import type { Store } from './store.ts'
+import type { Row, Store } from './store.ts'
 
 type Target = Readonly<{ collection: string; namespace: string; name: string; subresource: string }>
 
@@ -59,9 +59,9 @@ async function answer(store: Store, request: IncomingMessage, response: ServerRe
 function list(store: Store, { collection, namespace }: Target, { searchParams }: URL): string {
   const fields = (searchParams.get('fieldSelector') ?? '').split(',').filter(Boolean)
   const wanted = fields.map((field) => field.split('='))
-  const accept = ({ metadata }: Stored) =>
-    (namespace === '' || metadata.namespace === namespace) &&
-    wanted.every(([path, value]) => path !== 'metadata.name' || metadata.name === value)
+  const accept = (row: Row) =>
+    (namespace === '' || row.namespace === namespace) &&
+    wanted.every(([path, value]) => path !== 'metadata.name' || row.name === value)
   const limit = Number(searchParams.get('limit') ?? 0) || Infinity
   return store.page(collection, accept, Number(searchParams.get('continue') ?? 0), limit)
 }

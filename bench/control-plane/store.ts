@@ -2,7 +2,8 @@ import type { ServerResponse } from 'node:http'
 import { keyOf, type Kind, kinds, pathOf } from '#kube'
 import type { Stored } from './mesh.ts'
 
-type Row = Readonly<{ object: Stored; json: string }>
+/** Only as text: a hundred thousand pods as objects would be three times as much. */
+export type Row = Readonly<{ namespace: string | undefined; name: string | undefined; json: string }>
 type Event = Readonly<{ version: number; line: string }>
 type Shelf = {
   readonly rows: Map<string, Row>
@@ -41,7 +42,8 @@ export class Store {
     }
     const stored = { ...object, metadata }
     const json = JSON.stringify(stored)
-    shelf.rows.set(key, { object: stored, json })
+    const { namespace, name } = object.metadata
+    shelf.rows.set(key, { namespace, name, json })
     this.#tell(shelf, before ? 'MODIFIED' : 'ADDED', json)
     return stored
   }
@@ -51,20 +53,22 @@ export class Store {
     const before = shelf.rows.get(key)
     if (!before) return false
     shelf.rows.delete(key)
-    const metadata = { ...before.object.metadata, resourceVersion: String(++this.#version) }
-    this.#tell(shelf, 'DELETED', JSON.stringify({ ...before.object, metadata }))
+    const object = parsed(before.json)
+    const metadata = { ...object.metadata, resourceVersion: String(++this.#version) }
+    this.#tell(shelf, 'DELETED', JSON.stringify({ ...object, metadata }))
     return true
   }
 
   get(collection: string, key: string): Stored | undefined {
-    return this.#shelf(collection).rows.get(key)?.object
+    const row = this.#shelf(collection).rows.get(key)
+    return row && parsed(row.json)
   }
 
   /** The JSON of a list. */
-  page(collection: string, accept: (object: Stored) => boolean, from: number, limit: number): string {
+  page(collection: string, accept: (row: Row) => boolean, from: number, limit: number): string {
     const shelf = this.#shelf(collection)
     shelf.listed ??= [...shelf.rows.values()]
-    const all = shelf.listed.filter(({ object }) => accept(object))
+    const all = shelf.listed.filter(accept)
     const next = from + limit < all.length ? `,"continue":"${from + limit}"` : ''
     const items = all.slice(from, from + limit).map(({ json }) => json)
     return `{"kind":"List","metadata":{"resourceVersion":"${this.version}"${next}},"items":[${items.join(',')}]}`
@@ -119,3 +123,6 @@ export class Store {
     return shelf
   }
 }
+
+/** What was put is what is parsed. */
+const parsed = (json: string): Stored => JSON.parse(json) as Stored
