@@ -21,6 +21,8 @@ export type ByteStream = {
   write(buffer: Buffer, start: number, end: number): boolean
   /** The same for Latin-1 text. */
   text(text: string): boolean
+  /** Written bytes that the transport has not taken yet. */
+  readonly pending: number
   resume(): void
   /** Sends what was written, and then our end. */
   end(): void

@@ -77,6 +77,10 @@ class SocketBytes implements ByteStream {
     return first
   }
 
+  get pending(): number {
+    return this.#waiting + this.#out.bytes
+  }
+
   resume(): void {
     const user = this.#user
     if (this.#delivering || user === undefined) return

@@ -43,6 +43,10 @@ class TunnelBytes implements ByteStream, TunnelUser {
     if (!this.#paused) this.#deliver()
   }
 
+  get pending(): number {
+    return this.#waiting + this.#out.bytes + this.#behindBytes
+  }
+
   resume(): void {
     this.#paused = false
     if (this.#delivering) this.#again = true
@@ -187,7 +191,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
   }
 
   #tellDrained(): void {
-    if (!this.#full || this.#waiting + this.#out.bytes + this.#behindBytes > lowWater) return
+    if (!this.#full || this.pending > lowWater) return
     this.#full = false
     this.#user?.drained()
   }

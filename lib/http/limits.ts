@@ -12,15 +12,13 @@ export type HttpLimits = Readonly<{
   headMs: number
   /** A connection without a request (Envoy: 1 h). */
   idleMs: number
-  /** How long a peer may take to read our last answer and to close. */
+  /** How long a peer that has read our last answer may take to close. */
   lingerMs: number
   /** HTTP/2: requests that a peer may have open at once. */
   maxStreams: number
   /** HTTP/2: what a peer may send of one request, and of all of a connection, before somebody reads it. */
   streamWindow: number
   connectionWindow: number
-  /** HTTP/2: bytes of one stream that wait for its peer before the writer has to stop. */
-  maxUnsentBytes: number
 }>
 
 export const defaultHttpLimits: HttpLimits = {
@@ -34,7 +32,6 @@ export const defaultHttpLimits: HttpLimits = {
   maxStreams: 100,
   streamWindow: 1 << 20,
   connectionWindow: 2 << 20,
-  maxUnsentBytes: 64 << 10,
 }
 
 export const httpLimitsOf = (given: Partial<HttpLimits> = {}): HttpLimits => ({

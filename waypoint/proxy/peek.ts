@@ -102,6 +102,12 @@ export class PeekedStream implements ByteStream, BytesUser {
     user.closed(closing.error)
   }
 
+  get pending(): number {
+    return this.#stream.pending
+  }
+  get pending(): number {
+    return this.#stream.pending
+  }
   write(buffer: Buffer, start: number, end: number): boolean {
     return this.#stream.write(buffer, start, end)
   }

@@ -9,6 +9,7 @@ import type {
   SendOutcome,
 } from '../exchange.ts'
 import type { HttpLimits } from '../limits.ts'
+import { linger } from '../linger.ts'
 import { relay } from '../relay.ts'
 import type { ConnectionOwner } from '../connect.ts'
 import { type BodyOwner, H1BodyWriter } from './body-writer.ts'
@@ -195,7 +196,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     if (this.#dead) return
     this.#dead = true
     this.#stream.end()
-    this.#linger = setTimeout(() => this.#stream.destroy(), this.#limits.lingerMs).unref()
+    this.#linger = linger(this.#stream, this.#limits.lingerMs)
     this.#stream.resume()
   }
 

@@ -2,6 +2,7 @@ import type { ByteStream, BytesUser } from '#hbone'
 import type { Exchange } from '../exchange.ts'
 import { HeaderList } from '../header-list.ts'
 import type { HttpLimits } from '../limits.ts'
+import { linger } from '../linger.ts'
 import type { HttpServerConnection, HttpServerEnd } from '../server.ts'
 import { H1Exchange } from './exchange.ts'
 import type { Fault } from './field-lines.ts'
@@ -153,7 +154,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
     this.#leaving = true
     this.#await(undefined)
     this.stream.end()
-    this.#timer = setTimeout(() => this.stream.destroy(), this.options.limits.lingerMs).unref()
+    this.#timer = linger(this.stream, this.options.limits.lingerMs)
     this.stream.resume()
   }
 

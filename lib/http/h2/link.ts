@@ -14,6 +14,7 @@ import {
   putHeader,
 } from '#hbone'
 import type { HttpLimits } from '../limits.ts'
+import { linger } from '../linger.ts'
 import { requestDialect } from './dialect.ts'
 
 /** Somebody who waits for room on the connection. */
@@ -48,6 +49,7 @@ export class H2Link implements BytesUser {
   #dead = false
   #idleSince = performance.now()
   #error: unknown
+  #linger: NodeJS.Timeout | undefined
   ready = false
 
   constructor(
@@ -120,6 +122,7 @@ export class H2Link implements BytesUser {
 
   closed(error: unknown): void {
     clearInterval(this.#timer)
+    clearInterval(this.#linger)
     this.#dead = true
     this.connection.close(h2Code.internalError)
     this.#onClosed(this.#error ?? error)
@@ -210,7 +213,7 @@ export class H2Link implements BytesUser {
     if (this.#leaving || this.#dead) return
     this.#leaving = true
     this.stream.end()
-    setTimeout(() => this.stream.destroy(), this.limits.lingerMs).unref()
+    this.#linger = linger(this.stream, this.limits.lingerMs)
   }
 
   destroy(): void {

@@ -10,6 +10,7 @@ class Memory implements ByteStream {
   user: BytesUser | undefined
   readonly out: Buffer[] = []
   destroyed = false
+  readonly pending = 0
 
   use(user: BytesUser): void {
     this.user = user

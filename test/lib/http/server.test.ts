@@ -131,6 +131,37 @@ for (const version of ['HTTP/1.1', 'HTTP/2'] satisfies readonly HttpVersion[]) {
   })
 }
 
+t.test('a slow reader gets all of the last answer of a connection', async (t) => {
+  const piece = Buffer.alloc(64 << 10, 'x')
+  const pieces = 256
+  const served = await serve(
+    t,
+    'HTTP/1.1',
+    (exchange) => {
+      const writer = exchange.respond({ status: 200, headers: new HeaderList() }, 'follows')
+      let left = pieces
+      const more = () => {
+        while (left-- > 0) if (!writer.write(piece, 0, piece.length)) return
+        writer.end()
+      }
+      writer.use({ drained: more, stopped: () => t.fail('stopped') })
+      more()
+    },
+    { lingerMs: 5 },
+  )
+  const socket = await dial(served.port)
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+  let bytes = 0
+  let last = ''
+  for await (const part of socket as AsyncIterable<Buffer>) {
+    bytes += part.length
+    last = part.toString('latin1', Math.max(0, part.length - 5))
+    await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+  t.ok(bytes > pieces * piece.length, `${bytes} bytes`)
+  t.equal(last, '0\r\n\r\n')
+})
+
 t.test('what rules set cannot add lines', (t) => {
   const headers = new HeaderList()
   for (const [name, value] of [
