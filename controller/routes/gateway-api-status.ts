@@ -179,7 +179,7 @@ function waypointNote(parent: ParentRef, services: readonly RoutedService[]): Co
     services.length === 0
       ? `${name} was not found, or none of its ports is meant`
       : bound.length === 0
-        ? `${name} has no waypoint (label istio.io/use-waypoint), so nobody acts on this route`
+        ? `${name} has no waypoint (label istio.io/use-waypoint) that is ready, so nobody acts on this route`
         : `followed by waypoint ${bound.join(' and ')}`,
   )
 }

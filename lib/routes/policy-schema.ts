@@ -12,7 +12,7 @@ import { count, destination, headerValue, ms, origin, percent, port, text } from
 
 const name = text.min(1)
 
-const hashKey: z.ZodType<HashKey> = z.union([
+const hashKey: z.ZodType<HashKey> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.enum(['header', 'query']), name }),
   z.strictObject({ kind: z.literal('source-ip') }),
   z.strictObject({
@@ -29,13 +29,13 @@ const keys = z.array(hashKey)
 const ringSize = z.int().min(1).max(8_388_608)
 const tableSize = z.int().min(1).max(5_000_011)
 
-const loadBalancer: z.ZodType<LoadBalancer> = z.union([
+const loadBalancer: z.ZodType<LoadBalancer> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.enum(['least-request', 'round-robin', 'random', 'passthrough']) }),
   z.strictObject({ kind: z.literal('ring-hash'), minimumRingSize: ringSize, keys }),
   z.strictObject({ kind: z.literal('maglev'), tableSize, keys }),
 ])
 
-const locality: z.ZodType<LocalityPolicy> = z.union([
+const locality: z.ZodType<LocalityPolicy> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('service') }),
   z.strictObject({
     kind: z.literal('failover'),

@@ -71,11 +71,14 @@ export const origin: z.ZodType<Origin> = z.strictObject({
   match: count.exactOptional(),
 })
 
-const textMatch: z.ZodType<TextMatch> = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.enum(['exact', 'prefix', 'suffix']), value: text }),
-  z.strictObject({ kind: z.literal('regex'), value: pattern }),
+const plainText = z.strictObject({ kind: z.enum(['exact', 'prefix', 'suffix']), value: text })
+const regexText = z.strictObject({ kind: z.literal('regex'), value: pattern })
+const textMatch: z.ZodType<TextMatch> = z.discriminatedUnion('kind', [plainText, regexText])
+const presence = z.discriminatedUnion('kind', [
+  plainText,
+  regexText,
+  z.strictObject({ kind: z.literal('present') }),
 ])
-const presence = z.union([textMatch, z.strictObject({ kind: z.literal('present') })])
 const labels = z.record(name, text)
 const source = z.strictObject({
   namespace: name.exactOptional(),
@@ -134,19 +137,20 @@ const headerOps: z.ZodType<HeaderOps> = z.strictObject({
   remove: z.array(headerName),
 })
 
-export const destination: z.ZodType<Destination> = z.strictObject({
+const service = z.strictObject({
   kind: z.literal('service'),
   service: text.regex(/^[^/]+\/[^/]+$/),
   port,
   subset: name.exactOptional(),
 })
-const invalid: z.ZodType<InvalidDestination> = z.strictObject({
+export const destination: z.ZodType<Destination> = service
+const invalid = z.strictObject({
   kind: z.literal('invalid'),
   status,
   flag: z.literal('NC').exactOptional(),
   reason: text,
 })
-const target = z.union([destination, invalid])
+const target: z.ZodType<Destination | InvalidDestination> = z.discriminatedUnion('kind', [service, invalid])
 
 const full = z.strictObject({ kind: z.literal('full'), value: text })
 const prefix = z.strictObject({ kind: z.literal('prefix'), value: text })
@@ -157,19 +161,21 @@ const regexRewrite = z
     const message = patternProblem(expression) ?? substitutionProblem(expression, substitution)
     if (message !== undefined) ctx.issues.push({ code: 'custom', message, input: substitution })
   })
-const pathRewrite: z.ZodType<PathRewrite> = z.union([full, prefix, regexRewrite])
+const pathRewrite: z.ZodType<PathRewrite> = z.discriminatedUnion('kind', [full, prefix, regexRewrite])
 const rewrite: z.ZodType<Rewrite> = z.strictObject({
   authority: name.exactOptional(),
   path: pathRewrite.exactOptional(),
 })
-const redirect: z.ZodType<Redirect> = z.strictObject({
+const redirectAction = z.strictObject({
   kind: z.literal('redirect'),
   status: z.literal([301, 302, 303, 307, 308]),
   scheme: name.exactOptional(),
   host: name.exactOptional(),
   port: z.union([port, z.enum(['scheme', 'request'])]),
-  path: z.union([full, prefix]).exactOptional(),
+  path: z.discriminatedUnion('kind', [full, prefix]).exactOptional(),
 })
+
+const redirect: z.ZodType<Redirect> = redirectAction
 
 const weighted: z.ZodType<WeightedDestination> = z.strictObject({
   weight,
@@ -193,7 +199,7 @@ const retry: z.ZodType<RetryPolicy> = z.strictObject({
   otherLocalities: z.boolean(),
 })
 
-const action: z.ZodType<HttpAction> = z.union([
+const action: z.ZodType<HttpAction> = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('forward'),
     destinations: z.array(weighted),
@@ -202,7 +208,7 @@ const action: z.ZodType<HttpAction> = z.union([
     timeoutMs: ms,
     retry,
   }),
-  redirect,
+  redirectAction,
   z.strictObject({
     kind: z.literal('respond'),
     status,
@@ -217,7 +223,7 @@ const fault: z.ZodType<Fault> = z.strictObject({
   abort: z
     .strictObject({
       ppm,
-      with: z.union([
+      with: z.discriminatedUnion('kind', [
         z.strictObject({ kind: z.literal('http'), status }),
         z.strictObject({ kind: z.literal('grpc'), status: z.int().min(0).max(16) }),
       ]),
@@ -228,7 +234,9 @@ const fault: z.ZodType<Fault> = z.strictObject({
 /** Stands in a header of ours as it is. */
 const listed = problemOf((value) => headerProblem('x', value))
 const cors: z.ZodType<Cors> = z.strictObject({
-  allowOrigins: z.array(z.union([textMatch, z.strictObject({ kind: z.literal('any') })])),
+  allowOrigins: z.array(
+    z.discriminatedUnion('kind', [plainText, regexText, z.strictObject({ kind: z.literal('any') })]),
+  ),
   allowMethods: z.array(listed),
   allowHeaders: z.array(listed),
   exposeHeaders: z.array(listed),
