@@ -31,6 +31,7 @@ import type { FollowedRoutes } from './follow-routes.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
 import { debugRoutes, debugStream } from './debug/index.ts'
 import { fleetMetrics } from './fleet-metrics.ts'
+import { inboundMetrics } from './inbound-metrics.ts'
 import { debugging } from './debugging.ts'
 import { meshConfigFrom } from './mesh-config.ts'
 import { quietAboutPeers } from './quiet-log.ts'
@@ -82,6 +83,7 @@ export async function startController(config: Config, client: KubeClient, log: L
   readiness.done('ca')
 
   const followed = stack.use(await followMesh({ client, config, settings, signal, log }))
+  stack.use(inboundMetrics(registry, followed.inputs))
   readiness.done('objects')
 
   const credentials = servingCredentials(authority, config, signal, log.child('ca'))

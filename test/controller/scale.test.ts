@@ -65,7 +65,7 @@ const isSame = (a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>) 
 /** How many resources are encoded from now on. */
 function countEncoded(t: { teardown: (end: () => void) => void }): () => number {
   const { DeltaDiscoveryResponse } = ads
-  const { encode } = DeltaDiscoveryResponse
+  const encode = DeltaDiscoveryResponse.encode.bind(DeltaDiscoveryResponse)
   let encoded = 0
   DeltaDiscoveryResponse.encode = (message, writer) => {
     encoded += message.resources.length
