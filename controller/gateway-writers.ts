@@ -10,6 +10,7 @@ import {
   gatewayWriter,
   type GatewayWriterOptions,
   readRoute,
+  routeParentWriter,
   type RouteKind,
   trimMap,
 } from './gateways/index.ts'
@@ -42,23 +43,28 @@ export function gatewayWriters(
   const { rootNamespace, render } = options.gateway
   const known = builtInClasses(options.gateway.classes)
   const all = { signal, log }
-  const shared = { client, known, classes: inputs.gatewayClasses, log }
-  const gateways = gatewayWriter({
-    ...shared,
+  const ofClasses = { client, known, classes: inputs.gatewayClasses, log }
+  const { httpRoutes, grpcRoutes, tlsRoutes, tcpRoutes } = options.routes.objects
+  const shared = {
+    ...ofClasses,
     namespace,
-    rootNamespace,
     render,
     gateways: inputs.gateways,
     namespaces: inputs.namespaces,
     services: inputs.services,
-    slices: inputs.slices,
     routes: attachingRoutes(options),
-    children: childrenOf(options),
+    objects: { HTTPRoute: httpRoutes, GRPCRoute: grpcRoutes, TLSRoute: tlsRoutes, TCPRoute: tcpRoutes },
     tags: reflect(client, kinds.MutatingWebhookConfiguration, { ...all, labelSelector: 'istio.io/tag' }),
     validators: reflect(client, kinds.ValidatingWebhookConfiguration, {
       ...all,
       fieldSelector: 'metadata.name=istiod-default-validator',
     }),
+  }
+  const gateways = gatewayWriter({
+    ...shared,
+    rootNamespace,
+    slices: inputs.slices,
+    children: childrenOf(options),
     classDefaults: reflect(client, kinds.ConfigMap, {
       ...all,
       namespace: rootNamespace,
@@ -67,7 +73,10 @@ export function gatewayWriters(
     parameterMaps: once(() => reflect(client, kinds.ConfigMap, { ...all, trim: trimMap })),
   })
   // A class is made by whoever misses it; its status is one revision's to write, or they would take turns.
-  return { gateways: [gateways, classWriter(shared)], classes: [classStatusWriter(shared)] }
+  return {
+    gateways: [gateways, routeParentWriter(shared), classWriter(ofClasses)],
+    classes: [classStatusWriter(ofClasses)],
+  }
 }
 
 const once = <T>(make: () => T): (() => T) => {
@@ -95,12 +104,7 @@ function childrenOf({ client, inputs, signal, log }: Options): GatewayWriterOpti
 /** Routes of all kinds, as far as they speak of Gateways. */
 function attachingRoutes({ routes: { objects } }: Options): Collection<AttachingRoute> {
   const of = (kind: RouteKind, from: Collection<Custom>) =>
-    deriveMany(
-      `Attaching${kind}s`,
-      from,
-      (object) => [readRoute(kind, object)].filter(({ parents }) => parents.length > 0),
-      { keyOf: ({ key }) => key },
-    )
+    deriveMany(`Attaching${kind}s`, from, (object) => [readRoute(kind, object)], { keyOf: ({ key }) => key })
   return join('AttachingRoutes', [
     of('HTTPRoute', objects.httpRoutes),
     of('GRPCRoute', objects.grpcRoutes),

@@ -12,7 +12,14 @@ export type AttachingRoute = Readonly<{
   namespace: string
   /** None: any. */
   hostnames: readonly string[]
-  parents: readonly Readonly<{ gateway: string; listener: string | undefined; port: number | undefined }>[]
+  parents: readonly AttachingParent[]
+}>
+export type AttachingParent = Readonly<{
+  gateway: string
+  listener: string | undefined
+  port: number | undefined
+  /** As it is written: the status repeats it. */
+  written: Readonly<Record<string, unknown>>
 }>
 
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
@@ -37,32 +44,69 @@ export function readRoute(kind: RouteKind, { metadata, spec }: Custom): Attachin
           gateway: `${own}/${name}`,
           listener: typeof sectionName === 'string' ? sectionName : undefined,
           port: typeof port === 'number' ? port : undefined,
+          written: ref,
         },
       ]
     }),
   }
 }
 
-/** Whether a listener takes a route in: both must want it. */
-export function isAttached(
+/** What becomes of a route at a Gateway that it names; the reasons are the Gateway API's. */
+export type Attachment =
+  | Readonly<{ kind: 'attached'; listeners: readonly Listener[] }>
+  | Readonly<{
+      kind: 'refused'
+      reason: 'NoMatchingParent' | 'NotAllowedByListeners' | 'NoMatchingListenerHostname'
+      message: string
+    }>
+
+/** The listeners that take a route in because of one of its parents: both must want it. */
+export function attachment(
+  route: AttachingRoute,
+  parent: AttachingParent,
+  gateway: Gateway,
+  labelsOf: (namespace: string) => Words | undefined,
+): Attachment {
+  const named = gateway.listeners.filter(
+    ({ name, port }) => (parent.listener ?? name) === name && (parent.port ?? port) === port,
+  )
+  if (named.length === 0)
+    return refused('NoMatchingParent', `Gateway ${gateway.key} has no listener of that name and port`)
+  const open = named.filter(
+    (listener) =>
+      kindsOf(listener).supported.includes(route.kind) &&
+      allows(listener, gateway.namespace, route.namespace, labelsOf),
+  )
+  if (open.length === 0)
+    return refused(
+      'NotAllowedByListeners',
+      named.every(({ protocol }) => protocol === 'HBONE')
+        ? 'a waypoint is given the routes of Services: name the Service as the parent'
+        : `no listener of Gateway ${gateway.key} allows ${route.kind}s of namespace ${route.namespace}`,
+    )
+  const listeners = open.filter(({ hostname }) => hostnamesMeet(hostname, route))
+  return listeners.length > 0
+    ? { kind: 'attached', listeners }
+    : refused('NoMatchingListenerHostname', 'no listener has a host name in common with the route')
+}
+
+const refused = (
+  reason: Extract<Attachment, { kind: 'refused' }>['reason'],
+  message: string,
+): Attachment => ({ kind: 'refused', reason, message })
+
+/** Whether a listener has a route, by any of the route's parents. */
+export const isAttached = (
   route: AttachingRoute,
   gateway: Gateway,
   listener: Listener,
   labelsOf: (namespace: string) => Words | undefined,
-): boolean {
-  const asks = route.parents.some(
-    (parent) =>
-      parent.gateway === gateway.key &&
-      (parent.listener ?? listener.name) === listener.name &&
-      (parent.port ?? listener.port) === listener.port,
-  )
-  return (
-    asks &&
-    kindsOf(listener).supported.includes(route.kind) &&
-    allows(listener, gateway.namespace, route.namespace, labelsOf) &&
-    hostnamesMeet(listener.hostname, route)
-  )
-}
+): boolean =>
+  route.parents.some((parent) => {
+    if (parent.gateway !== gateway.key) return false
+    const found = attachment(route, parent, gateway, labelsOf)
+    return found.kind === 'attached' && found.listeners.includes(listener)
+  })
 
 function allows(
   { allowed }: Listener,

@@ -1,5 +1,8 @@
 /** Whether a child must be applied, may not be touched, or is as wanted. */
 export { type ApplyStep, applyStep, isIn } from './apply-step.ts'
+/** What routes are told about the Gateways that they name. */
+export { mergedGatewayParents, parentEntries } from './route-parents.ts'
+export { routeParentWriter } from './route-writer.ts'
 /** Which listeners take a route in. */
 export { type AttachingRoute, isAttached, readRoute } from './attachment.ts'
 /** Makes the built-in GatewayClasses and keeps their status. */

@@ -8,7 +8,6 @@ import {
   type KubeObject,
   keyOf,
   kinds,
-  type Namespace,
   type Service,
   workQueue,
 } from '#kube'
@@ -17,48 +16,36 @@ import { type Gateway, readGateway } from '../collections/index.ts'
 import type { Writer } from '../reconcile/index.ts'
 import { type AttachingRoute, isAttached } from './attachment.ts'
 import { applyChildren, forget } from './children.ts'
-import { type BuiltInClass, classOf, missingDataPlane } from './classes.ts'
+import { type BuiltInClass, missingDataPlane } from './classes.ts'
 import { hostOf, isManual } from './host.ts'
 import { names } from './names.ts'
+import { controllerVersion, handledClass, type OwnershipTables } from './ownership.ts'
 import { type FollowedMaps, followMaps } from './parameter-maps.ts'
 import { parametersKey, type Parameters, parametersOf } from './parameters.ts'
 import type { RenderOptions } from './pod-template.ts'
 import type { ChildKind } from './render.ts'
-import { defaultRevisionOf, defaultValidator, isMine, isTagService, tagsFrom } from './revision.ts'
 import { gatewayStatus, type Seen } from './status.ts'
 import { statusPatch } from './status-patch.ts'
 import { type Indexes, indexesOf, triggers } from './triggers.ts'
 
-export type GatewayWriterOptions = Readonly<{
-  client: KubeClient
-  gateways: Collection<Custom>
-  classes: Collection<Custom>
-  namespaces: Collection<Namespace>
-  services: Collection<Service>
-  slices: Collection<EndpointSlice>
-  /** Routes of all kinds that can be attached to a Gateway. */
-  routes: Collection<AttachingRoute>
-  /** Those that carry our label. */
-  children: Readonly<Record<ChildKind, Collection<KubeObject>>>
-  /** Mutating webhooks that are a tag, and the default validator. */
-  tags: Collection<Custom>
-  validators: Collection<Custom>
-  /** Defaults of classes, in the root namespace. */
-  classDefaults: Collection<ConfigMap>
-  /** All ConfigMaps, from when the first Gateway names one: few clusters have such a Gateway. */
-  parameterMaps: () => Collection<ConfigMap>
-  /** Classes that we look after. */
-  known: readonly BuiltInClass[]
-  /** Ours; revision tags are Services here. */
-  namespace: string
-  rootNamespace: string
-  render: Omit<RenderOptions, 'network'>
-  log: Logger
-  now?: () => Date
-}>
-
-/** Of a later Istio that took a Gateway over; ours hands off then. */
-const controllerVersion = 5
+export type GatewayWriterOptions = OwnershipTables &
+  Readonly<{
+    client: KubeClient
+    gateways: Collection<Custom>
+    slices: Collection<EndpointSlice>
+    /** Routes of all kinds that can be attached to a Gateway. */
+    routes: Collection<AttachingRoute>
+    /** Those that carry our label. */
+    children: Readonly<Record<ChildKind, Collection<KubeObject>>>
+    /** Defaults of classes, in the root namespace. */
+    classDefaults: Collection<ConfigMap>
+    /** All ConfigMaps, from when the first Gateway names one: few clusters have such a Gateway. */
+    parameterMaps: () => Collection<ConfigMap>
+    rootNamespace: string
+    render: Omit<RenderOptions, 'network'>
+    log: Logger
+    now?: () => Date
+  }>
 
 /** Deploys what Gateways of our classes ask for, keeps it as it shall be, and says in their status what came of it. */
 export function gatewayWriter(options: GatewayWriterOptions): Writer {
@@ -146,23 +133,6 @@ function seenOf(gateway: Gateway, { services, namespaces, render, indexes }: Ter
     readyPorts,
     attached: (listener) => routes.filter((route) => isAttached(route, gateway, listener, labelsOf)).length,
   }
-}
-
-/** The class that a Gateway is of, when it is one that we serve, in our revision, and no later controller has it. */
-function handledClass(gateway: Gateway, term: Term): BuiltInClass | undefined {
-  const { classes, namespaces, services, namespace, render } = term
-  const known = classOf(term.known, gateway.className, classes.get(gateway.className))
-  if (known === undefined) return undefined
-  // Tags are few, and in one namespace; Gateways are few too.
-  const ofTags = services
-    .list()
-    .filter(({ metadata }) => metadata.namespace === namespace && isTagService(metadata.name ?? ''))
-  const tags = tagsFrom(ofTags, term.tags.list())
-  const defaultRevision = defaultRevisionOf(tags, term.validators.get(defaultValidator))
-  const ofNamespace = namespaces.get(gateway.namespace)?.metadata.labels ?? {}
-  const ours = { revision: render.revision, tags, defaultRevision }
-  if (!isMine(gateway.labels, ofNamespace, ours)) return undefined
-  return Number(gateway.annotations[names.controllerVersion] ?? 0) > controllerVersion ? undefined : known
 }
 
 /** Ports of a Service that a ready endpoint stands behind. */

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import t from 'tap'
 import {
   conflictOf,
@@ -5,6 +6,8 @@ import {
   isAttached,
   kindsOf,
   listenerProblem,
+  mergedGatewayParents,
+  parentEntries,
   readRoute,
   type RouteKind,
   statusPatch,
@@ -263,6 +266,102 @@ t.test('a route is attached where it and the listener want it', async (t) => {
     const labels = (name: string) => ({ team: name })
     t.equal(own && isAttached(route(spec, namespace), gateway, own, labels), want, title)
   }
+})
+
+t.test('what a route is told about the Gateways that it names', async (t) => {
+  const gateway = gatewayWith(
+    'istio',
+    { ...http, hostname: 'a.b' },
+    { port: 81, protocol: 'HTTP', allowedRoutes: { kinds: [{ kind: 'GRPCRoute' }] } },
+  )
+  const own = { gateway, known: builtIn('istio') }
+  const says = (spec: Given, namespace = 'shop', handled: typeof own | undefined = own) =>
+    parentEntries(
+      route(spec, namespace),
+      () => handled,
+      () => undefined,
+    ).map(({ parentRef, conditions }) => [
+      parentRef,
+      conditions.map(({ type, status, reason }) => `${type}=${status} ${reason}`),
+    ])
+  const unknown = 'ResolvedRefs=Unknown Pending'
+  const refs = [{ name: 'waypoint' }, { name: 'waypoint', sectionName: 'l9' }, { name: 'waypoint', port: 81 }]
+  t.strictSame(says({ parentRefs: refs }), [
+    [refs[0], ['Accepted=True Accepted', unknown]],
+    [refs[1], ['Accepted=False NoMatchingParent', unknown]],
+    [refs[2], ['Accepted=False NotAllowedByListeners', unknown]],
+  ])
+  t.match(says({ parentRefs: refs.slice(0, 1), hostnames: ['x.y'] }), [
+    [refs[0], ['Accepted=False NoMatchingListenerHostname']],
+  ])
+  t.match(says({ parentRefs: [{ name: 'waypoint', namespace: 'shop' }] }, 'other'), [
+    [{}, ['Accepted=False NotAllowedByListeners']],
+  ])
+  t.strictSame(
+    says({ parentRefs: [{ group: '', kind: 'Service', name: 'x' }] }),
+    [],
+    'Services are for others',
+  )
+  t.strictSame(
+    parentEntries(
+      route({ parentRefs: refs }),
+      () => undefined,
+      () => undefined,
+    ),
+    [],
+    'not ours',
+  )
+  const [entry] = parentEntries(
+    route({ parentRefs: refs }),
+    () => own,
+    () => undefined,
+  )
+  t.match(entry?.conditions[0]?.message, /no program for ingress gateways/, 'accepted is not served')
+  const mesh = {
+    gateway: gatewayWith('istio-waypoint', { port: 15_008, protocol: 'HBONE' }),
+    known: builtIn('istio-waypoint'),
+  }
+  const [told] = parentEntries(
+    route({ parentRefs: refs.slice(0, 1) }),
+    () => mesh,
+    () => undefined,
+  )
+  t.match(told?.conditions[0], { status: 'False', message: /name the Service as the parent/ })
+})
+
+t.test('entries of others among the parents of a route stay', async (t) => {
+  const ours = 'istio.io/gateway-controller'
+  const entry = (parentRef: unknown, controllerName = ours) => ({ parentRef, controllerName, conditions: [] })
+  const condition = { type: 'Accepted', status: 'True', reason: 'Accepted', message: 'm' } as const
+  const service = entry({ group: '', kind: 'Service', name: 's' })
+  const foreign = entry({ name: 'g' }, 'example.com/x')
+  const gone = entry({ name: 'gone' })
+  const others = entry({ name: 'others' })
+  const merged = mergedGatewayParents(
+    { parents: [service, foreign, gone, entry({ name: 'g' }), others] },
+    [{ parentRef: { name: 'g' }, conditions: [condition] }],
+    (ref) => isDeepStrictEqual(ref, others.parentRef),
+    ours,
+    3,
+    'now',
+  )
+  const written = {
+    ...entry({ name: 'g' }),
+    conditions: [{ ...condition, lastTransitionTime: 'now', observedGeneration: 3 }],
+  }
+  t.strictSame(merged, [service, foreign, written, others], 'each in its place')
+  const again = { parents: merged ?? [] }
+  const wanted = [{ parentRef: { name: 'g' }, conditions: [condition] }]
+  t.equal(
+    mergedGatewayParents(again, wanted, (ref) => isDeepStrictEqual(ref, others.parentRef), ours, 3, 'later'),
+    undefined,
+    'nothing to write',
+  )
+  for (const garbage of [undefined, 5, { parents: 'x' }])
+    t.strictSame(
+      mergedGatewayParents(garbage, wanted, () => true, ours, 3, 'now'),
+      [written],
+    )
 })
 
 t.test('kinds and numbers of routes are in the status of a listener', async (t) => {

@@ -199,15 +199,23 @@ t.test(
       return isRecord(listener) ? listener['attachedRoutes'] : undefined
     }
     await until(() => attached() === 0, 'none')
+    const told = (name: string, own: string) => {
+      const status: unknown = kube.read<Custom>(kinds.HTTPRoute, name, own)?.status
+      const parents: unknown = isRecord(status) ? status['parents'] : undefined
+      return conditionsOf(Array.isArray(parents) ? parents[0] : undefined)[0]?.reason
+    }
     kube.put(route('one', 'shop'))
-    await until(() => attached() === 1, 'one')
+    await until(() => attached() === 1 && told('one', 'shop') === 'Accepted', 'one')
     kube.put(route('two', 'other'))
+    await until(() => told('two', 'other') === 'NotAllowedByListeners', 'not let in')
     kube.put(namespace('other', { team: 'a' }))
-    await until(() => attached() === 2, 'two')
+    await until(() => attached() === 2 && told('two', 'other') === 'Accepted', 'two')
     kube.put(namespace('other'))
     await until(() => attached() === 1, 'the namespace is not selected any more')
     kube.remove(kinds.HTTPRoute, 'one', 'shop')
     await until(() => attached() === 0, 'gone')
+    kube.remove(kinds.Gateway, 'ingress', 'shop')
+    await until(() => told('two', 'other') === undefined, 'nobody speaks for a Gateway that is gone')
     t.equal(kube.read<KubeObject>(kinds.Deployment, 'ingress', 'shop'), undefined)
   },
 )
