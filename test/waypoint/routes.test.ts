@@ -130,7 +130,7 @@ t.test('a bad answer is asked for again, with the whole body', async (t) => {
     const parts: Buffer[] = []
     request.on('data', (part: Buffer) => parts.push(part))
     request.on('end', () => {
-      bodies.push(`${request.headers['x-envoy-attempt-count']} ${Buffer.concat(parts).length}`)
+      bodies.push(`${String(request.headers['x-envoy-attempt-count'])} ${Buffer.concat(parts).length}`)
       response.statusCode = bodies.length < 3 ? 503 : 200
       response.end(`${bodies.length}`)
     })
@@ -174,7 +174,7 @@ t.test('a copy goes to the mirror, whose answer nobody sees', async (t) => {
     request.on('data', (part: Buffer) => parts.push(part))
     request.on('end', () => {
       const isCopy = request.headers.host?.includes('-shadow') === true
-      if (isCopy) copies.push(`${request.headers.host} ${Buffer.concat(parts)}`)
+      if (isCopy) copies.push(`${request.headers.host} ${Buffer.concat(parts).toString()}`)
       response.end(isCopy ? 'copy' : 'first')
     })
   })

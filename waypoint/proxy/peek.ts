@@ -105,9 +105,6 @@ export class PeekedStream implements ByteStream, BytesUser {
   get pending(): number {
     return this.#stream.pending
   }
-  get pending(): number {
-    return this.#stream.pending
-  }
   write(buffer: Buffer, start: number, end: number): boolean {
     return this.#stream.write(buffer, start, end)
   }

@@ -2,7 +2,7 @@ import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh
 import type { DestinationPolicy } from '#routes'
 import { type Host, isEjected, newHost, weightOf } from './host.ts'
 import { hasLabels, levelsOf, sharesOf } from './levels.ts'
-import { countOutcome, eject, mayEject, type Outcome, sweep } from './outliers.ts'
+import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
 import { type Picker, pickerOf } from './picker.ts'
 import { isPanic, levelFor, loadOf } from './priorities.ts'
 
@@ -62,6 +62,8 @@ export class Cluster {
     if (policy === this.#policy) return
     this.#policy = policy
     this.#plan = 'stale'
+    // Nobody would ever let them back.
+    if (!policy.outliers) for (const { health } of this.#hosts.values()) forgive(health)
   }
 
   /** The service and its members, all at once. */

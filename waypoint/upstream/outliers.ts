@@ -35,6 +35,16 @@ const reached = (count: number, limit: number): Verdict => (limit > 0 && count >
 export const mayEject = (ejected: number, total: number, maxPercent: number): boolean =>
   ejected === 0 ? maxPercent > 0 : (ejected * 100) / total < maxPercent
 
+/** Forgets everything. */
+export const forgive = (health: HostHealth): void =>
+  void Object.assign(health, {
+    consecutive5xx: 0,
+    consecutiveGatewayErrors: 0,
+    consecutiveLocalFailures: 0,
+    ejections: 0,
+    ejectedUntil: 0,
+  })
+
 /** Ejects a host; each ejection that still counts makes it longer. */
 export function eject({ health }: Host, policy: OutlierPolicy, now: number): void {
   health.ejections++

@@ -1,0 +1,197 @@
+import t from 'tap'
+import { hashOf } from '../../../waypoint/upstream/hash-of.ts'
+import { maglevTable, ring } from '../../../waypoint/upstream/hash-ring.ts'
+import { type Host, newHost } from '../../../waypoint/upstream/host.ts'
+import { pickerOf } from '../../../waypoint/upstream/picker.ts'
+import { isPanic, levelFor, loadOf } from '../../../waypoint/upstream/priorities.ts'
+import { Schedule } from '../../../waypoint/upstream/schedule.ts'
+import { xxhash64 } from '../../../waypoint/upstream/xxhash64.ts'
+import { parseWorkload } from '#mesh'
+import type { LoadBalancer } from '#routes'
+import { workloadWire } from '../../fakes/mesh.ts'
+
+const hostOf = (name: string, n: number, capacity = 1): Host =>
+  newHost(parseWorkload(workloadWire({ name, addresses: [`10.0.0.${n}`], capacity })), 80, 0)
+const hosts = (count: number) => Array.from({ length: count }, (_, i) => hostOf(`h${i}`, i + 1))
+const same = () => 1
+
+/** The same draws in every run. */
+function dice(seed = 1): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
+    return state / 0x80000000
+  }
+}
+
+const tally = (picks: number, pick: () => Host | undefined) => {
+  const counts = new Map<string, number>()
+  for (let i = 0; i < picks; i++) {
+    const name = pick()?.workload.name ?? 'none'
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  return counts
+}
+
+t.test('xxHash64 gives the values of its authors', async (t) => {
+  t.equal(xxhash64(''), 0xef46db3751d8e999n)
+  t.equal(xxhash64('a'), 0xd24ec4f1a98c6e5bn)
+  t.equal(xxhash64('abc'), 0x44bc2cf5ad770999n)
+  t.equal(xxhash64('Nobody inspects the spammish repetition'), 0xfbcea83c8a378bf1n)
+})
+
+t.test('turns come as often as weights say', async (t) => {
+  const schedule = new Schedule(['a', 'b', 'c'], (item) => ({ a: 1, b: 2, c: 5 })[item] ?? 0, dice())
+  const counts = { a: 0, b: 0, c: 0 }
+  for (let i = 0; i < 800; i++) counts[schedule.next() as 'a' | 'b' | 'c']++
+  for (const [name, expected] of [
+    ['a', 100],
+    ['b', 200],
+    ['c', 500],
+  ] as const)
+    t.ok(Math.abs(counts[name] - expected) <= 2, `${name}: ${counts[name]}`)
+})
+
+t.test('round robin leaves nobody out', async (t) => {
+  const pick = pickerOf({ kind: 'round-robin' }, hosts(4), same, dice())
+  t.same([...tally(40, () => pick(undefined)).values()], [10, 10, 10, 10])
+})
+
+t.test('of two the one with less to do', async (t) => {
+  const all = hosts(3)
+  const [busy] = all
+  if (!busy) throw new Error('no host')
+  busy.active = 100
+  const pick = pickerOf({ kind: 'least-request' }, all, same, dice())
+  t.notOk(tally(200, () => pick(undefined)).has('h0'), 'who is busy is never the better of two')
+})
+
+t.test('with unequal weights turns get rarer the more there is to do', async (t) => {
+  const all = [hostOf('light', 1, 1), hostOf('heavy', 2, 4)]
+  const pick = pickerOf({ kind: 'least-request' }, all, (host) => host.workload.capacity, dice())
+  const idle = tally(500, () => pick(undefined))
+  t.ok(Math.abs((idle.get('heavy') ?? 0) - 400) <= 4)
+  const [, heavy] = all
+  if (heavy) heavy.active = 3
+  const loaded = tally(500, () => pick(undefined))
+  t.ok(Math.abs((loaded.get('heavy') ?? 0) - 250) <= 4, 'as heavy as the other by then')
+})
+
+t.test('a hash stays with its host, and when one goes only what it had moves', async (t) => {
+  for (const [name, make] of [
+    ['ring', (all: Host[]) => ring(all, same, 1024)],
+    ['maglev', (all: Host[]) => maglevTable(all, same, 65_537)],
+  ] as const) {
+    const all = hosts(10)
+    const [before, after] = [make(all), make(all.slice(1))]
+    const shuffled = make([...all].reverse())
+    const counts = new Map<string, number>()
+    let moved = 0
+    for (let i = 0; i < 5_000; i++) {
+      const hash = xxhash64(`user-${i}`)
+      const first = before(hash)?.workload.name ?? ''
+      counts.set(first, (counts.get(first) ?? 0) + 1)
+      if (shuffled(hash)?.workload.name !== first) t.fail(`${name}: the order of endpoints matters`)
+      if (first !== 'h0' && after(hash)?.workload.name !== first) moved++
+    }
+    t.equal(counts.size, 10, `${name}: everybody has some`)
+    for (const [host, count] of counts)
+      t.ok(count > 250 && count < 900, `${name}: ${host} has ${count} of 5000`)
+    t.ok(moved < (name === 'ring' ? 500 : 250), `${name}: ${moved} of others moved`)
+  }
+})
+
+t.test('what is hashed', async (t) => {
+  const made: string[] = []
+  const of = {
+    header: (name: string) => (name === 'x-user' ? 'me' : undefined),
+    query: () => undefined,
+    cookie: () => undefined,
+    sourceIp: '10.0.0.1',
+    makeCookie: ({ name }: { name: string }) => {
+      made.push(name)
+      return 'fresh'
+    },
+  }
+  const hash = (...keys: Keys) => hashOf({ kind: 'ring-hash', minimumRingSize: 1024, keys }, of)
+  t.equal(hash({ kind: 'header', name: 'x-user' }), xxhash64('me'))
+  t.equal(hash({ kind: 'header', name: 'x-other' }), undefined, 'nothing there: at random')
+  t.equal(hash({ kind: 'source-ip' }), xxhash64('10.0.0.1'))
+  t.equal(hash({ kind: 'cookie', name: 'c' }), undefined)
+  t.equal(hash({ kind: 'cookie', name: 'c', ttlMs: 0 }), xxhash64('fresh'))
+  t.same(made, ['c'])
+  t.not(
+    hash({ kind: 'header', name: 'x-user' }, { kind: 'source-ip' }),
+    xxhash64('me'),
+    'several are combined',
+  )
+  t.equal(hashOf({ kind: 'random' }, of), undefined)
+})
+type Keys = Extract<LoadBalancer, { kind: 'ring-hash' }>['keys'][number][]
+
+const loads: [title: string, levels: [healthy: number, total: number][], load: number[] | undefined][] = [
+  [
+    'all well',
+    [
+      [4, 4],
+      [4, 4],
+    ],
+    [100, 0],
+  ],
+  [
+    'a little ill',
+    [
+      [8, 10],
+      [4, 4],
+    ],
+    [100, 0],
+  ],
+  [
+    'half ill',
+    [
+      [5, 10],
+      [10, 10],
+    ],
+    [70, 30],
+  ],
+  [
+    'gone',
+    [
+      [0, 10],
+      [10, 10],
+    ],
+    [0, 100],
+  ],
+  [
+    'both ill',
+    [
+      [3, 10],
+      [3, 10],
+    ],
+    [50, 50],
+  ],
+  [
+    'nobody',
+    [
+      [0, 2],
+      [0, 2],
+    ],
+    undefined,
+  ],
+  ['none at all', [], undefined],
+]
+for (const [title, levels, load] of loads)
+  t.test(`load of levels: ${title}`, async (t) => {
+    t.same(loadOf(levels.map(([healthy, total]) => ({ healthy, total }))), load)
+  })
+
+t.test('a level for a draw', async (t) => {
+  t.same(
+    [0, 0.69, 0.71, 0.999].map((draw) => levelFor([70, 30], draw)),
+    [0, 0, 1, 1],
+  )
+  t.equal(levelFor([0, 100], 0), 1)
+  t.ok(isPanic({ healthy: 4, total: 10 }, 50))
+  t.notOk(isPanic({ healthy: 5, total: 10 }, 50))
+  t.notOk(isPanic({ healthy: 0, total: 10 }, 0), 'with 0 never')
+})
