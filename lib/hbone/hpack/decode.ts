@@ -130,9 +130,9 @@ export class HpackDecoder {
     const length = this.#integer(7)
     const end = this.#at + length
     if (end > this.#bytes.length) throw new Malformed('string beyond the block')
-    const bytes = this.#bytes.subarray(this.#at, end)
+    const start = this.#at
     this.#at = end
-    const text = huffman ? huffmanDecode(bytes) : bytes.toString('latin1')
+    const text = huffman ? huffmanDecode(this.#bytes, start, end) : this.#bytes.toString('latin1', start, end)
     if (text === undefined) throw new Malformed('wrong Huffman code')
     return text
   }

@@ -11,47 +11,89 @@ const lengths = [
   19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27, 20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25,
   25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26, 30,
 ]
-const endOfString = 256
-const maxLength = 30
 
-/** Symbols in order of their codes. */
-const symbols = Uint16Array.from(
-  lengths.map((_, symbol) => symbol).sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0) || a - b),
-)
-/** Per length: the first code, how many there are, and where their symbols begin. */
-const firstCode = new Uint32Array(maxLength + 1)
-const counts = new Uint16Array(maxLength + 1)
-const firstSymbol = new Uint16Array(maxLength + 1)
-for (const length of lengths) counts[length] = (counts[length] ?? 0) + 1
-for (let length = 1, code = 0, at = 0; length <= maxLength; length++) {
-  code *= 2
-  firstCode[length] = code
-  firstSymbol[length] = at
-  code += counts[length] ?? 0
-  at += counts[length] ?? 0
+/**
+ * The code as a tree: for each inner node the child of a 0 and that of a 1, an inner node as its number and a symbol as
+ * -1 - symbol. Node 0 is the root.
+ */
+const children: (number | undefined)[] = [undefined, undefined]
+/** Inner nodes that fewer than 8 ones lead to: padding may end there (RFC 7541 §5.2). */
+const mayEnd: boolean[] = [true]
+
+function insert(code: number, length: number, symbol: number): void {
+  let node = 0
+  for (let bit = length - 1; bit > 0; bit--) {
+    const side = 2 * node + (Math.floor(code / 2 ** bit) % 2)
+    let next = children[side]
+    if (next === undefined) {
+      next = mayEnd.length
+      children[side] = next
+      children.push(undefined, undefined)
+      const depth = length - bit
+      mayEnd.push(side % 2 === 1 && mayEnd[node] === true && depth < 8)
+    }
+    node = next
+  }
+  children[2 * node + (code % 2)] = -1 - symbol
 }
 
-/** The decoded string, one character per byte; undefined for a wrong padding or an end-of-string code. */
-export function huffmanDecode(bytes: Uint8Array): string | undefined {
-  // No code is shorter than 5 bits.
-  const out = Buffer.allocUnsafe(Math.ceil((bytes.length * 8) / 5))
-  let used = 0
+{
+  const symbols = lengths.map((_, symbol) => symbol)
+  symbols.sort((a, b) => (lengths[a] ?? 0) - (lengths[b] ?? 0) || a - b)
   let code = 0
-  let length = 0
-  for (const byte of bytes) {
-    for (let bit = 7; bit >= 0; bit--) {
-      code = code * 2 + ((byte >> bit) & 1)
-      length++
-      const offset = code - (firstCode[length] ?? 0)
-      if (offset < (counts[length] ?? 0)) {
-        const symbol = symbols[(firstSymbol[length] ?? 0) + offset] ?? endOfString
-        if (symbol === endOfString) return undefined
-        out[used++] = symbol
-        code = 0
-        length = 0
-      } else if (length === maxLength) return undefined
+  let before = 0
+  for (const symbol of symbols) {
+    const length = lengths[symbol] ?? 0
+    code *= 2 ** (length - before)
+    before = length
+    insert(code++, length, symbol)
+  }
+}
+
+const endOfString = 256
+/** No symbol came to its end in these four bits. */
+const noSymbol = 0xffff
+/** Four bits that no string may contain: they end with end-of-string. */
+const wrong = 0xffff
+
+/** For each inner node and each four bits: where they lead, and the symbol that ends in them. No code is so short that two do. */
+const nextNode = new Uint16Array(16 * mayEnd.length)
+const emitted = new Uint16Array(16 * mayEnd.length).fill(noSymbol)
+for (let from = 0; from < mayEnd.length; from++) {
+  for (let bits = 0; bits < 16; bits++) {
+    let node = from
+    for (let bit = 3; bit >= 0 && node !== wrong; bit--) {
+      const child = children[2 * node + ((bits >> bit) & 1)] ?? -1 - endOfString
+      if (child >= 0) node = child
+      else if (child === -1 - endOfString) node = wrong
+      else {
+        emitted[16 * from + bits] = -1 - child
+        node = 0
+      }
+    }
+    nextNode[16 * from + bits] = node
+  }
+}
+
+/** Strings are decoded here; it grows to the largest that ever came. */
+let scratch = Buffer.allocUnsafeSlow(1 << 10)
+
+/** The decoded `bytes[start, end)`, one character per byte; undefined for a wrong padding or an end-of-string code. */
+export function huffmanDecode(bytes: Uint8Array, start = 0, end = bytes.length): string | undefined {
+  // No code is shorter than 5 bits.
+  const most = Math.ceil(((end - start) * 8) / 5)
+  if (most > scratch.length) scratch = Buffer.allocUnsafeSlow(2 * most)
+  let used = 0
+  let node = 0
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0
+    for (let shift = 4; shift >= 0; shift -= 4) {
+      const step = 16 * node + ((byte >> shift) & 15)
+      const symbol = emitted[step] ?? noSymbol
+      if (symbol !== noSymbol) scratch[used++] = symbol
+      node = nextNode[step] ?? wrong
+      if (node === wrong) return undefined
     }
   }
-  // Padding is fewer than 8 bits, all of them ones (RFC 7541 §5.2).
-  return length < 8 && code === 2 ** length - 1 ? out.toString('latin1', 0, used) : undefined
+  return mayEnd[node] ? scratch.toString('latin1', 0, used) : undefined
 }
