@@ -29,12 +29,13 @@ export class H1Server implements BytesUser, HttpServerConnection {
   readonly #done = Promise.withResolvers<HttpServerEnd>()
   readonly done = this.#done.promise
   #exchange: H1Exchange | undefined
-  #timer: NodeJS.Timeout | undefined
-  #timerIs: 'idle' | 'head' | undefined
+  /** Started anew whenever a request is over; that it fires during one means nothing. */
+  #idleTimer: NodeJS.Timeout | undefined
+  #headTimer: NodeJS.Timeout | undefined
+  #linger: NodeJS.Timeout | undefined
   #draining = false
   /** Our last answer is out, or will be; what still arrives is dropped. */
   #leaving = false
-  #gone = false
   #fault: Fault | undefined
 
   constructor(stream: ByteStream, options: H1ServerOptions) {
@@ -115,9 +116,10 @@ export class H1Server implements BytesUser, HttpServerConnection {
   }
 
   closed(error: unknown): void {
-    this.#gone = true
     this.#leaving = true
     this.#await(undefined)
+    clearTimeout(this.#idleTimer)
+    clearInterval(this.#linger)
     const exchange = this.#exchange
     this.#exchange = undefined
     exchange?.broke('connection-termination')
@@ -154,7 +156,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
     this.#leaving = true
     this.#await(undefined)
     this.stream.end()
-    this.#timer = linger(this.stream, this.options.limits.lingerMs)
+    this.#linger = linger(this.stream, this.options.limits.lingerMs)
     this.stream.resume()
   }
 
@@ -175,19 +177,18 @@ export class H1Server implements BytesUser, HttpServerConnection {
   }
 
   #await(what: 'idle' | 'head' | undefined): void {
-    if (this.#timerIs === what) {
-      if (what === 'idle') this.#timer?.refresh()
-      return
-    }
-    clearTimeout(this.#timer)
-    this.#timerIs = what
-    if (what === undefined || this.#gone) return
     const { idleMs, headMs } = this.options.limits
-    this.#timer = setTimeout(() => this.#late(what), what === 'idle' ? idleMs : headMs).unref()
+    if (what === 'head') this.#headTimer ??= setTimeout(() => this.#refuse(408), headMs).unref()
+    else if (this.#headTimer !== undefined) {
+      clearTimeout(this.#headTimer)
+      this.#headTimer = undefined
+    }
+    if (what !== 'idle') return
+    if (this.#idleTimer) this.#idleTimer.refresh()
+    else this.#idleTimer = setTimeout(() => this.#onIdle(), idleMs).unref()
   }
 
-  #late(what: 'idle' | 'head'): void {
-    if (what === 'idle') this.leave()
-    else this.#refuse(408)
+  #onIdle(): void {
+    if (this.#exchange === undefined && this.#parser.idle) this.leave()
   }
 }
