@@ -1,8 +1,10 @@
 import {
+  authorityProblem,
   type Cors,
   type CorsOrigin,
   type HeaderOps,
   headerProblem,
+  pathProblem,
   type PathRewrite,
   type Redirect,
   type Rewrite,
@@ -149,6 +151,15 @@ function readHeaderOps(field: Field): HeaderOps {
   return { set: values(parts.set), add: values(parts.add), remove: removed }
 }
 
+/** Undefined where it cannot be used; that is told then. */
+function usable(field: Field | undefined, why: (text: string) => string | undefined): string | undefined {
+  const text = textOf(field)
+  const told = text === undefined ? undefined : why(text)
+  return field !== undefined && told !== undefined ? problem(field, told) : text
+}
+const hostOf = (field: Field | undefined) => usable(field, authorityProblem)
+const pathIn = (field: Field | undefined) => usable(field, pathProblem)
+
 function readPath(
   field: Field,
   { prefixOnly }: FilterPlace,
@@ -157,16 +168,16 @@ function readPath(
   if (parts === undefined) return undefined
   const type = wordOf(parts.type, ['ReplaceFullPath', 'ReplacePrefixMatch'])
   if (type === undefined) return parts.type.value === undefined ? problem(field, 'has no type') : undefined
-  if (type === 'ReplaceFullPath') return { kind: 'full', value: textOf(parts.replaceFullPath) ?? '/' }
+  if (type === 'ReplaceFullPath') return { kind: 'full', value: pathIn(parts.replaceFullPath) ?? '/' }
   if (!prefixOnly) return problem(field, 'ReplacePrefixMatch where a match is not a PathPrefix')
-  return { kind: 'prefix', value: textOf(parts.replacePrefixMatch) ?? '' }
+  return { kind: 'prefix', value: pathIn(parts.replacePrefixMatch) ?? '' }
 }
 
 function readRedirect(field: Field, place: FilterPlace): ReadRedirect {
   const parts = partsOf(field, ['scheme', 'hostname', 'path', 'port', 'statusCode'])
   if (parts === undefined) problem(field, 'is missing')
   const scheme = wordOf(parts?.scheme, ['http', 'https'])
-  const host = textOf(parts?.hostname)
+  const host = hostOf(parts?.hostname)
   const path = parts && readPath(parts.path, place)
   const status = numberOf(parts?.statusCode, 300, 399) ?? 302
   if (parts && ![301, 302, 303, 307, 308].includes(status))
@@ -184,7 +195,7 @@ function readRedirect(field: Field, place: FilterPlace): ReadRedirect {
 function readRewrite(field: Field, place: FilterPlace): Rewrite {
   const parts = partsOf(field, ['hostname', 'path'])
   if (parts === undefined) return problem(field, 'is missing') ?? {}
-  const authority = textOf(parts.hostname)
+  const authority = hostOf(parts.hostname)
   const path = readPath(parts.path, place)
   return { ...(authority === undefined ? {} : { authority }), ...(path === undefined ? {} : { path }) }
 }

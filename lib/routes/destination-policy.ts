@@ -1,4 +1,4 @@
-import type { Destination, HeaderValue, Origin } from './model.ts'
+import type { Destination, Origin } from './model.ts'
 
 /** How one port of a service, or of a subset of it, is called. */
 export type DestinationPolicy = Readonly<{
@@ -39,7 +39,7 @@ export type HashKey =
       name: string
       path?: string
       ttlMs?: number
-      attributes?: readonly HeaderValue[]
+      attributes?: readonly Readonly<{ name: string; value: string }>[]
     }>
 
 export type LocalityPolicy =

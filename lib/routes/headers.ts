@@ -32,6 +32,16 @@ export function headerProblem(name: string, value = ''): string | undefined {
   return valuePattern.test(value) ? undefined : `the value of ${name} cannot stand in a header`
 }
 
+/** Why a text cannot be put in place of the host (and port) of a request; undefined if it can. */
+export const authorityProblem = (text: string): string | undefined =>
+  /^[\w.~!$&'()*+,;=:[\]%-]+$/.test(text) ? undefined : `${JSON.stringify(text.slice(0, 80))} is not a host`
+
+/** Why a text cannot become part of the path of a request; undefined if it can. */
+export const pathProblem = (text: string): string | undefined =>
+  /^[\x21\x22\x24-\x7e]*$/.test(text)
+    ? undefined
+    : `${JSON.stringify(text.slice(0, 80))} cannot stand in a path (blanks, control characters, # and what is not ASCII have to be encoded)`
+
 /**
  * Set, then add, then remove. `render` fills in a template; one that it makes nothing of (undefined) is left out, and
  * so is one of which it makes what cannot stand in a header.

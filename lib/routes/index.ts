@@ -4,10 +4,10 @@ export type * from './destination-policy.ts'
 export { modelVersion, policyKey, serviceRoutesTypeUrl, waypointKey } from './model.ts'
 /** Payload → model; what is not understood is closed, and told. */
 export { type ParsedRoutes, parseServiceRoutes } from './parse.ts'
-/** Why a user's expression, substitution or header cannot be used. */
+/** Why a user's expression, substitution, header, host or path cannot be used. */
 export { patternProblem } from './text.ts'
 export { substitutionProblem } from './rewrite.ts'
-export { headerProblem } from './headers.ts'
+export { authorityProblem, headerProblem, pathProblem } from './headers.ts'
 /** A request and its caller, as the decisions see them. */
 export type { Caller, RouteRequest } from './request.ts'
 /** Which rule a request falls to, and what that says. */

@@ -8,19 +8,23 @@ import type {
   OutlierPolicy,
   UpstreamTls,
 } from './destination-policy.ts'
-import { count, destination, headerValue, ms, origin, percent, port, text } from './schema.ts'
+import { count, destination, ms, origin, percent, port, text } from './schema.ts'
 
 const name = text.min(1)
+
+/** What stands in a set-cookie of ours must not say more than it is meant to. */
+const token = text.regex(/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/)
+const cookieText = text.regex(/^[\x20-\x3a\x3c-\x7e]*$/)
 
 const hashKey: z.ZodType<HashKey> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.enum(['header', 'query']), name }),
   z.strictObject({ kind: z.literal('source-ip') }),
   z.strictObject({
     kind: z.literal('cookie'),
-    name,
-    path: text.exactOptional(),
+    name: token,
+    path: cookieText.exactOptional(),
     ttlMs: ms.exactOptional(),
-    attributes: z.array(headerValue).exactOptional(),
+    attributes: z.array(z.strictObject({ name: token, value: cookieText })).exactOptional(),
   }),
 ])
 const keys = z.array(hashKey)

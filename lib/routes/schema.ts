@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { headerProblem } from './headers.ts'
+import { authorityProblem, headerProblem, pathProblem } from './headers.ts'
 import type {
   Cors,
   Destination,
@@ -124,7 +124,7 @@ const httpMatch: z.ZodType<HttpMatch> = z.strictObject({
   source: matchParts.source.exactOptional(),
 })
 
-export const headerValue: z.ZodType<HeaderValue> = z
+const headerValue: z.ZodType<HeaderValue> = z
   .strictObject({ name: headerName, value: text, template: z.boolean().exactOptional() })
   .check((ctx) => {
     const { name: header, value, template } = ctx.value
@@ -152,10 +152,12 @@ const invalid = z.strictObject({
 })
 const target: z.ZodType<Destination | InvalidDestination> = z.discriminatedUnion('kind', [service, invalid])
 
-const full = z.strictObject({ kind: z.literal('full'), value: text })
-const prefix = z.strictObject({ kind: z.literal('prefix'), value: text })
+const authority = problemOf(authorityProblem)
+const pathText = problemOf(pathProblem)
+const full = z.strictObject({ kind: z.literal('full'), value: pathText })
+const prefix = z.strictObject({ kind: z.literal('prefix'), value: pathText })
 const regexRewrite = z
-  .strictObject({ kind: z.literal('regex'), pattern, substitution: text })
+  .strictObject({ kind: z.literal('regex'), pattern, substitution: pathText })
   .check((ctx) => {
     const { pattern: expression, substitution } = ctx.value
     const message = patternProblem(expression) ?? substitutionProblem(expression, substitution)
@@ -163,14 +165,14 @@ const regexRewrite = z
   })
 const pathRewrite: z.ZodType<PathRewrite> = z.discriminatedUnion('kind', [full, prefix, regexRewrite])
 const rewrite: z.ZodType<Rewrite> = z.strictObject({
-  authority: name.exactOptional(),
+  authority: authority.exactOptional(),
   path: pathRewrite.exactOptional(),
 })
 const redirectAction = z.strictObject({
   kind: z.literal('redirect'),
   status: z.literal([301, 302, 303, 307, 308]),
-  scheme: name.exactOptional(),
-  host: name.exactOptional(),
+  scheme: text.regex(/^[a-z][a-z0-9+.-]*$/i).exactOptional(),
+  host: authority.exactOptional(),
   port: z.union([port, z.enum(['scheme', 'request'])]),
   path: z.discriminatedUnion('kind', [full, prefix]).exactOptional(),
 })
