@@ -35,10 +35,8 @@ type Options = Readonly<{
   log: Logger
 }>
 
-/** What keeps the GatewayClasses and whatever Gateways of ours ask for. */
-export function gatewayWriters(
-  options: Options,
-): Readonly<{ gateways: readonly Writer[]; classes: readonly Writer[] }> {
+/** What makes missing GatewayClasses, and keeps whatever Gateways of ours ask for. */
+export function gatewayWriters(options: Options): readonly Writer[] {
   const { client, namespace, inputs, signal, log } = options
   const { rootNamespace, render } = options.gateway
   const known = builtInClasses(options.gateway.classes)
@@ -72,12 +70,13 @@ export function gatewayWriters(
     }),
     parameterMaps: once(() => reflect(client, kinds.ConfigMap, { ...all, trim: trimMap })),
   })
-  // A class is made by whoever misses it; its status is one revision's to write, or they would take turns.
-  return {
-    gateways: [gateways, routeParentWriter(shared), classWriter(ofClasses)],
-    classes: [classStatusWriter(ofClasses)],
-  }
+  return [gateways, routeParentWriter(shared), classWriter(ofClasses)]
 }
+
+/** The status of classes, which is one revision's to write, or they would take turns. */
+export const classWriters = ({ client, gateway, inputs, log }: Options): readonly Writer[] => [
+  classStatusWriter({ client, known: builtInClasses(gateway.classes), classes: inputs.gatewayClasses, log }),
+]
 
 const once = <T>(make: () => T): (() => T) => {
   let made: T | undefined

@@ -12,7 +12,7 @@ import { caWriters } from './ca-writers.ts'
 import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
-import { type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
+import { classWriters, type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
 import { routeWriters } from './route-writers.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
 import { withRejections } from './rejected-policies.ts'
@@ -43,7 +43,12 @@ export type WriterOptions = Readonly<{
 }>
 
 /** What one replica at a time does, and the Lease that says which. */
-export type Job = Readonly<{ lease: string; lead: Writer }>
+export type Job = Readonly<{
+  lease: string
+  lead: Writer
+  /** Until when it may write, by the monotonic clock. */
+  held: (untilMs: number) => void
+}>
 
 /** Which objects a writer writes to; all are read. */
 export type Scope = (object: KubeObject) => boolean
@@ -62,16 +67,22 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
   const ours: Scope = (object) => revisionOf(object) === revision
   const { status, addresses } = { status: 'istio-status-leader', addresses: 'istio-ip-autoallocate' }
   const ofRoutes = 'istio-gateway-status-leader'
-  const { gateways, classes } = gatewayWriters(options)
+  const job = (name: string, writersOf: (fenced: WriterOptions) => readonly Writer[]): Job => {
+    const fence = { untilMs: 0 }
+    // A process that was stopped for a while goes on where it was, and does not know yet that its time is over.
+    const client = options.client.writingWhile(() => performance.now() < fence.untilMs)
+    const writers = writersOf({ ...options, client })
+    return { lease: name, lead: (signal) => lead(writers, signal), held: (ms) => void (fence.untilMs = ms) }
+  }
   return [
-    { lease: 'istio-namespace-controller-election', lead: bundleJob(options) },
-    job(`istio-gateway-deployment-${revision}`, gateways),
-    job(status, [...statusWriters(options, everybodys), serviceWriter(options), eventWriter(options)]),
-    job(`${status}-${revision}`, statusWriters(options, ours)),
-    job(ofRoutes, [...classes, ...routeWriters(options, everybodys)]),
-    job(`${ofRoutes}-${revision}`, routeWriters(options, ours)),
-    job(addresses, entryWriters(options, everybodys)),
-    job(`${addresses}-${revision}`, entryWriters(options, ours)),
+    job('istio-namespace-controller-election', (o) => [bundleJob(o)]),
+    job(`istio-gateway-deployment-${revision}`, gatewayWriters),
+    job(status, (o) => [...statusWriters(o, everybodys), serviceWriter(o), eventWriter(o)]),
+    job(`${status}-${revision}`, (o) => statusWriters(o, ours)),
+    job(ofRoutes, (o) => [...classWriters(o), ...routeWriters(o, everybodys)]),
+    job(`${ofRoutes}-${revision}`, (o) => routeWriters(o, ours)),
+    job(addresses, (o) => entryWriters(o, everybodys)),
+    job(`${addresses}-${revision}`, (o) => entryWriters(o, ours)),
   ]
 }
 
@@ -79,15 +90,12 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
 export async function leadJobs(
   client: KubeClient,
   jobs: readonly Job[],
-  holder: Omit<LeaseOptions, 'name'>,
+  holder: Omit<LeaseOptions, 'name' | 'onHeld'>,
 ): Promise<void> {
-  await Promise.all(jobs.map((one) => lease(client, { ...holder, name: one.lease }, one.lead)))
+  await Promise.all(
+    jobs.map((one) => lease(client, { ...holder, name: one.lease, onHeld: one.held }, one.lead)),
+  )
 }
-
-const job = (name: string, writers: readonly Writer[]): Job => ({
-  lease: name,
-  lead: (signal) => lead(writers, signal),
-})
 
 /** Roots and revocation lists for everybody, and the roots in the configuration of our webhook. */
 function bundleJob({ client, namespace, inputs, authority, gateway, signal, log }: WriterOptions): Writer {

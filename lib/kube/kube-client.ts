@@ -35,18 +35,29 @@ const forever = new AbortController().signal
 /** Enough for every log line of a busy minute. */
 const maxLogBytes = 16 << 20
 
+type Shared = Readonly<{ transport?: Transport; mayWrite?: () => boolean }>
+
 /** Typed requests to one API server. Every failure is a KubeError, or the reason of the caller's signal. */
 export class KubeClient implements Disposable {
   readonly cluster: Cluster
   readonly #transport: Transport
-  constructor(cluster: Cluster) {
+  readonly #mayWrite: () => boolean
+  constructor(cluster: Cluster, shared: Shared = {}) {
     this.cluster = cluster
-    this.#transport = transport(cluster)
+    this.#transport = shared.transport ?? transport(cluster)
+    this.#mayWrite = shared.mayWrite ?? (() => true)
+  }
+
+  /** The same connections, for somebody who may write only while this says so; it is asked right before each write. */
+  writingWhile(mayWrite: () => boolean): KubeClient {
+    return new KubeClient(this.cluster, { transport: this.#transport, mayWrite })
   }
 
   /** Any request; the answer as parsed JSON. */
   request(method: Method, path: string, body?: unknown, options: RequestOptions = {}): Promise<unknown> {
     const { query, contentType, signal = forever } = options
+    if (method !== 'GET' && !this.#mayWrite())
+      return Promise.reject(new KubeError(0, 'Fenced', `${method} ${path}: not ours to write any more`))
     return this.#transport.json({ method, path, query, body, contentType, signal })
   }
 

@@ -14,6 +14,8 @@ export type LeaseOptions = Readonly<{
   log?: Logger
   /** After this long without a renewal others may take it. client-go's default. */
   leaseMs?: number
+  /** Told, each time that it is taken or renewed, until when the work may write, by our own monotonic clock. */
+  onHeld?: (untilMs: number) => void
   /** Pause between tries to take or renew it. */
   retryMs?: number
 }>
@@ -47,6 +49,9 @@ export async function lease(
 const defaultLeaseMs = 15_000
 const defaultRetryMs = 2_000
 
+/** A third of the lease is left for the work to stop before somebody else may start. */
+const safeMs = (untilMs: number, { leaseMs = defaultLeaseMs }: LeaseOptions): number => untilMs - leaseMs / 3
+
 /** Takes or renews it; an API server that gives no good answer before the signal fires leaves it as it is. */
 const attempt = (
   client: KubeClient,
@@ -57,6 +62,7 @@ const attempt = (
   take(client, { ...options, signal }, observed).then(
     (held) => {
       observed.error = ''
+      if (held.kind === 'ours') options.onHeld?.(safeMs(held.untilMs, options))
       return held
     },
     (error: unknown): Held => {
@@ -70,8 +76,7 @@ const attempt = (
   )
 
 /**
- * Renews while `lead` runs. A clock of its own ends it when renewals fail, also while one of them hangs: a third of the
- * lease is left for the work to stop before somebody else may start.
+ * Renews while `lead` runs. A clock of its own ends it when renewals fail, also while one of them hangs.
  */
 async function hold(
   client: KubeClient,
@@ -80,11 +85,11 @@ async function hold(
   untilMs: number,
   lead: (signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { signal, log, leaseMs = defaultLeaseMs, retryMs = defaultRetryMs } = options
+  const { signal, log, retryMs = defaultRetryMs } = options
   const leading = new AbortController()
   const both = AbortSignal.any([signal, leading.signal])
   const endBefore = (ms: number) =>
-    setTimeout(() => leading.abort(), Math.max(0, ms - leaseMs / 3 - performance.now()))
+    setTimeout(() => leading.abort(), Math.max(0, safeMs(ms, options) - performance.now()))
   let clock = endBefore(untilMs)
   const work = lead(both)
     .catch((error: unknown) => {

@@ -205,3 +205,26 @@ t.test('a leader that lost the API for its lease has stopped writing before anot
   t.equal(frontA.writes(isWrite).length, tries, 'when it is back, it does not lead')
   t.ok(await leadsAll(c, 'b'))
 })
+
+t.test('a leader that was stopped for longer than its lease writes nothing when it goes on', async (t) => {
+  await using c = await startServer()
+  const behind = await world(c)
+  await using frontA = await ApiFront.start(behind)
+  await using frontB = await ApiFront.start(behind)
+  await using a = await start(frontA, 'a')
+  await until(() => leadsAll(c, 'a'))
+  await applyAs(c, 'test', `${gateways}/before`, gateway('before'))
+  await until(() => isDeployed(c, 'before'))
+  await using _b = await start(frontB, 'b')
+  a.child.kill('SIGSTOP')
+  await until(() => leadsAll(c, 'b'))
+  await applyAs(c, 'test', `${gateways}/between`, gateway('between'))
+  await until(() => isDeployed(c, 'between'))
+  const isWrite = (call: ApiCall) => !isLease(call)
+  const before = frontA.writes(isWrite).length
+  const asked = frontA.calls.length
+  a.child.kill('SIGCONT')
+  await until(async () => frontA.calls.slice(asked).filter(isLease).length > 12)
+  t.strictSame(frontA.writes(isWrite).slice(before), [], 'what it heard of meanwhile is the other one’s')
+  t.ok(await leadsAll(c, 'b'))
+})

@@ -1,6 +1,6 @@
 import { type KubeClient, kinds, reflect } from '#kube'
 import { silent } from '#telemetry'
-import { gatewayWriters } from '../../../controller/gateway-writers.ts'
+import { classWriters, gatewayWriters } from '../../../controller/gateway-writers.ts'
 import type { ClassOptions } from '../../../controller/gateways/index.ts'
 import { lead } from '../../../controller/reconcile/index.ts'
 import { classOptions, renderOptions } from './gateway-kit.ts'
@@ -33,15 +33,15 @@ export async function startWriters(
   await Promise.all(Object.values({ ...inputs, ...objects }).map(({ synced }) => synced))
   const { network: _, ...render } = renderOptions
   const gateway = { rootNamespace: 'istio-system', classes, render: { ...render, image } }
-  const writers = gatewayWriters({
+  const options = {
     ...all,
     client,
     namespace: 'istio-system',
     gateway,
     inputs,
     routes: { objects },
-  })
-  const done = lead([...writers.gateways, ...writers.classes], signal)
+  }
+  const done = lead([...gatewayWriters(options), ...classWriters(options)], signal)
   return {
     [Symbol.asyncDispose]: async () => {
       stop.abort()

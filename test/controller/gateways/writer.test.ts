@@ -67,17 +67,18 @@ t.test('a child that goes or is changed is put back; writing ends when all is as
   })
   const selector = () => kube.read(kinds.Service, 'waypoint', 'shop')?.spec?.selector ?? {}
   await until(() => 'gateway.networking.k8s.io/gateway-name' in selector(), 'repaired')
-  const patches = () => kube.requests.filter((line) => line.startsWith('PATCH')).length
+  const patches = () =>
+    kube.requests.filter((line) => line.startsWith('PATCH') && !line.includes('/status?')).length
   // What was under way while the Service was repaired may still be written.
-  let written = 0
-  for (let round = 0; round < 10 && written !== 1; round++) {
+  let written = 1
+  for (let round = 0; round < 10 && written > 0; round++) {
     const before = patches()
     const ready = round % 2 === 0
     kube.put(slice('waypoint', 'mesh', ready))
     await until(() => programmed(kube) === (ready ? 'True' : 'False'), 'the status')
     written = patches() - before
   }
-  t.equal(written, 1, 'the status alone was written')
+  t.equal(written, 0, 'the status alone was written')
 })
 
 t.test('somebody else’s object of the name is not touched, and the others are made', async (t) => {

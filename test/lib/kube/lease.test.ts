@@ -102,3 +102,27 @@ t.test('an API server that does not answer ends a term before anybody else’s m
   t.equal(a.state.terms, 1, 'a does not lead while b does')
   await Promise.all([a.stop(), b.stop()])
 })
+
+t.test('a client that is fenced reads and does not write', async (t) => {
+  await using fake = await FakeKube.start()
+  let may = true
+  const fenced = fake.client().writingWhile(() => may)
+  const object = (name: string) => ({ metadata: { name, namespace: 'a' } })
+  await fenced.create(kinds.ConfigMap, object('x'))
+  may = false
+  const ref = { kind: kinds.ConfigMap, namespace: 'a', name: 'x' }
+  const how = { fieldManager: 'm' }
+  for (const write of [
+    () => fenced.create(kinds.ConfigMap, object('y')),
+    () => fenced.update(kinds.ConfigMap, object('x')),
+    () => fenced.mergePatch(ref, { data: {} }),
+    () => fenced.apply(kinds.ConfigMap, object('x'), how),
+    () => fenced.delete(ref).then(() => undefined),
+  ])
+    await t.rejects(
+      write().then(() => undefined),
+      { message: /not ours to write any more/ },
+    )
+  t.ok(await fenced.find(ref), 'it reads')
+  t.equal(fake.all(kinds.ConfigMap).length, 1)
+})
