@@ -137,7 +137,7 @@ t.test('the leader tells the owner of a route what became of it, and leaves what
     conditions: [],
   }
   const ofGateway = {
-    controllerName: 'istio.io/gateway-controller',
+    controllerName: 'example.com/ingress',
     parentRef: { name: 'ingress' },
     conditions: [],
   }
