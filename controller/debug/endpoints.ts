@@ -1,7 +1,7 @@
 import { ipFromBytes } from '#base'
 import { explainRow, type Traceable } from '#kube'
 import type { ClientStatus } from '../xds/index.ts'
-import { syncStatus } from './syncz.ts'
+import { proxyOf, syncStatus } from './syncz.ts'
 
 /** Answers with what becomes JSON. */
 export type Endpoint = (query: URLSearchParams) => unknown
@@ -32,6 +32,7 @@ export function endpointsOf(sources: Sources): Endpoints {
       }),
     ],
     ['clusterz', () => [{ id: sources.clusterId, secretName: '', syncStatus: 'synced' }]],
+    ['config_dump', (query) => configDump(clients(), query.get('proxyID') ?? '')],
     ['connections', () => connections(clients())],
     ['krtz', (query) => rows(collections, query.get('collection'), query.get('key'))],
     ['mesh', () => sources.mesh()],
@@ -39,6 +40,18 @@ export function endpointsOf(sources: Sources): Endpoints {
   ])
   endpoints.set('list', () => [...endpoints.keys()].sort())
   return endpoints
+}
+
+/** Whom `pod.namespace` names, and what it has of us. Not in Envoy's form, as nobody here has Envoy's configuration. */
+export const configDump = (clients: readonly ClientStatus[], proxy: string): unknown => {
+  const streams = clients.filter(({ nodeId }) => proxyOf(nodeId).name === proxy)
+  if (streams.length === 0) return { error: 'no such proxy is connected to this replica', proxyID: proxy }
+  return streams.map(({ nodeId, version, connectedAt, holdings }) => ({
+    node: nodeId,
+    version,
+    connectedAt: connectedAt.toISOString(),
+    types: holdings(),
+  }))
 }
 
 const connections = (clients: readonly ClientStatus[]) => ({

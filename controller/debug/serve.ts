@@ -3,7 +3,7 @@ import { messageOf } from '#base'
 import type { Asked, Logger, Route } from '#telemetry'
 import { ads, clientStatus } from '#wire'
 import type { ClientStatus } from '../xds/index.ts'
-import { type Endpoints, toJson } from './endpoints.ts'
+import { configDump, type Endpoints, toJson } from './endpoints.ts'
 import { clientConfig } from './syncz.ts'
 
 type Authenticated =
@@ -22,7 +22,11 @@ export type DebugOptions = Readonly<{
 }>
 
 /** What istioctl asks for over xDS. */
-const types = { debug: 'istio.io/debug', syncz: 'istio.io/debug/syncz' }
+const types = {
+  debug: 'istio.io/debug',
+  syncz: 'istio.io/debug/syncz',
+  configDump: 'istio.io/debug/config_dump',
+}
 const clientConfigUrl = 'type.googleapis.com/envoy.service.status.v3.ClientConfig'
 /** Go's words; istioctl looks for them to list what there is. */
 const notFound = '404 page not found\n'
@@ -82,7 +86,7 @@ export const debugStream =
       for await (const request of requests) {
         if (request.responseNonce !== '') continue // an ACK
         const resources = answerTo(options, request)
-        if (!resources) return fail(status.INVALID_ARGUMENT, 'only istio.io/debug and istio.io/debug/syncz')
+        if (!resources) return fail(status.INVALID_ARGUMENT, `only ${Object.values(types).join(', ')}`)
         const response = {
           versionInfo: '',
           resources: [...resources],
@@ -111,8 +115,12 @@ function answerTo(
       typeUrl: clientConfigUrl,
       value: Buffer.from(clientStatus.ClientConfig.encode(clientConfig(client)).finish()),
     }))
-  if (typeUrl !== types.debug) return undefined
   const asked = resourceNames[0] ?? ''
+  if (typeUrl === types.configDump)
+    return [
+      { typeUrl, value: Buffer.from(`${toJson(configDump(clients(), asked.slice(0, maxNameChars)))}\n`) },
+    ]
+  if (typeUrl !== types.debug) return undefined
   const { pathname, searchParams } = new URL(asked.slice(0, maxNameChars), 'http://debug/')
   const endpoint = endpoints.get(pathname.slice(1))
   const text = endpoint ? `${toJson(endpoint(searchParams))}\n` : notFound

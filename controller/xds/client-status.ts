@@ -1,4 +1,5 @@
 import type { ads } from '#wire'
+import type { Holdings } from './holdings.ts'
 
 /** How far a client has come with one type. Nonces, '' for none. */
 export type TypeStatus = Readonly<{
@@ -18,6 +19,8 @@ export type ClientStatus = Readonly<{
   peer: string
   connectedAt: Date
   types: ReadonlyMap<string, TypeStatus>
+  /** What it has, by type, in the order in which it asked. Looks through all of it. */
+  holdings: () => readonly Holdings[]
 }>
 
 /** What is kept of a client's own words. */

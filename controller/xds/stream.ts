@@ -15,6 +15,7 @@ import {
   subscribed,
   type Subscription,
 } from './delta.ts'
+import { type Holdings, holdingsOf } from './holdings.ts'
 import { shortName, type XdsMetrics } from './metrics.ts'
 import type { Permit, SendBudget } from './send-budget.ts'
 import { bytesOf, type Outgoing } from './service.ts'
@@ -133,7 +134,22 @@ export class AdsStream {
 
   /** What this client has, as far as it has said so. */
   status(peer: string): ClientStatus {
-    return { ...this.#facts, peer, connectedAt: this.#connectedAt, types: new Map(this.#synced) }
+    const types = new Map(this.#synced)
+    return {
+      ...this.#facts,
+      peer,
+      connectedAt: this.#connectedAt,
+      types,
+      holdings: () => this.#holdings(),
+    }
+  }
+
+  #holdings(): readonly Holdings[] {
+    return [...this.#types].flatMap(([typeUrl, state]) => {
+      const view = this.#options.views.get(typeUrl)
+      const waiting = this.#stages.flatMap((stage) => (stage.typeUrl === typeUrl ? [...stage.names] : []))
+      return view ? [holdingsOf(typeUrl, state, view, waiting)] : []
+    })
   }
 
   #note(typeUrl: string, news: Partial<TypeStatus>): void {

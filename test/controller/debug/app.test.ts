@@ -15,13 +15,17 @@ import {
 } from '../mesh-kit.ts'
 
 /** One question of istioctl's, with the token that it asks the API server for. */
-async function ask(running: Running, typeUrl: string): Promise<ads.DiscoveryResponse | undefined> {
+async function ask(
+  running: Running,
+  typeUrl: string,
+  resourceNames: string[] = [],
+): Promise<ads.DiscoveryResponse | undefined> {
   const client = running.ads()
   const metadata = new Metadata()
   metadata.set('authorization', 'Bearer istio-system/default')
   const call = client.streamAggregatedResources(metadata)
   const parts = { node: undefined, versionInfo: '', responseNonce: '', errorDetail: undefined }
-  call.write({ ...parts, typeUrl, resourceNames: [] })
+  call.write({ ...parts, typeUrl, resourceNames })
   const [response]: ads.DiscoveryResponse[] = await once(call, 'data')
   call.on('error', () => undefined)
   call.cancel()
@@ -114,4 +118,43 @@ t.test('/debug on the monitoring port shows the mesh and where a row came from',
     /^pilot_services 0$/m,
   ])
     t.match(metrics, line)
+})
+
+t.test('what a proxy has can be looked into, and what it has not been told of yet', async (t) => {
+  const order = pod('shop', 'order', { ip: '10.244.1.5' })
+  await using kube = await FakeKube.start(namespace('istio-system'), namespace('shop'), ztunnelPod, order)
+  acceptTokens(kube)
+  await using running = await controllerFor(kube)
+  const dump = async (proxy: string): Promise<unknown> => {
+    const response = await ask(running, 'istio.io/debug/config_dump', [proxy])
+    return JSON.parse(String(response?.resources[0]?.value))
+  }
+  using stream = adsStream(running)
+  stream.send({ node: ztunnelNode, resourceNamesSubscribe: ['*'], resourceNamesUnsubscribe: ['*'] })
+  await stream.next()
+  stream.send({ resourceNamesSubscribe: ['/10.244.1.5', '/10.244.1.77'] })
+  const { resources } = await stream.next(false)
+  const [own, other] = ['istio-system/ztunnel-1', 'shop/order'].map((name) => `Kubernetes//Pod/${name}`)
+  t.match(await dump('ztunnel-1.istio-system'), [
+    {
+      node: ztunnelNode.id,
+      types: [
+        {
+          typeUrl: addressTypeUrl,
+          wildcard: false,
+          asked: ['/10.244.1.5', '/10.244.1.77', 'node:node-1'],
+          resources: [{ name: own }, { name: other, version: resources[0]?.version }],
+          pending: [],
+        },
+      ],
+    },
+  ])
+  kube.put({ ...order, metadata: { ...order.metadata, annotations: {} } })
+  await told(
+    async () => JSON.stringify(await dump('ztunnel-1.istio-system')).includes(`"pending":["${other}"]`),
+    'it waits',
+  )
+  t.match(await dump('nobody.anywhere'), { error: /no such proxy/ })
+  const text = await ask(running, 'istio.io/debug', ['config_dump?proxyID=ztunnel-1.istio-system'])
+  t.match(String(text?.resources[0]?.value), /"wildcard": false/)
 })

@@ -20,6 +20,7 @@ const ztunnel: ClientStatus = {
     [addressTypeUrl, { sent: '7', acked: '7', sentAt, lastError: '' }],
     [authorizationTypeUrl, { sent: '8', acked: '2', sentAt, lastError: 'ns/p: no rules' }],
   ]),
+  holdings: () => [],
 }
 const identifier = JSON.stringify({ Component: 'istiod', ID: 'istiod-1', Info: { version: '0.1.0' } })
 
