@@ -5,6 +5,7 @@ import {
   eventually,
   exec,
   isCaptured,
+  isReady,
   label,
   logs,
   nameOf,
@@ -43,6 +44,25 @@ spec:
     - backendRefs: [{ name: payment, port: 8080 }]
 `
 
+/** Nobody but the inventory is refused. */
+const notInventory = (ns: string) => `
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: { name: not-inventory, namespace: ${ns} }
+spec:
+  targetRefs: [{ group: "", kind: Service, name: payment }]
+  action: DENY
+  rules: [{ from: [{ source: { serviceAccounts: [inventory] } }] }]
+`
+
+/** What `kubectl rollout restart` writes. */
+const restarted = (ns: string) => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: waypoint, namespace: ${ns} }
+spec: { template: { metadata: { annotations: { kubectl.kubernetes.io/restartedAt: now } } } }
+`
+
 /** Metric lines of a pod that begin so. */
 async function series(ns: string, pod: string, name: string): Promise<readonly string[]> {
   const script = `fetch('http://127.0.0.1:15020/stats/prometheus').then(async (r) => console.log(await r.text()))`
@@ -63,7 +83,7 @@ const isProgrammed = async (ns: string) => {
 t.test('a waypoint comes and goes while traffic runs', { skip, timeout: 380_000 }, async (t) => {
   const nodes = await twoNodes()
   const ns = await namespace(t, 'waypoint', { 'istio.io/dataplane-mode': 'ambient' })
-  const { order } = await openShop(ns, nodes, 50)
+  const { order, inventory } = await openShop(ns, nodes, 50)
   await eventually('every pod is captured', async () => (await pods(ns, '')).every(isCaptured))
   await flowing(order, 'payment')
 
@@ -112,6 +132,42 @@ t.test('a waypoint comes and goes while traffic runs', { skip, timeout: 380_000 
   })
   const routed = await during(order, 'payment', () => delay(1_000))
   t.equal(routed.failed, 0, 'and what it is not about goes on')
+
+  await apply(notInventory(ns))
+  const pay = `fetch('http://payment:8080/').then(async (r) => console.log(r.status, await r.text()))`
+  const asked = await during(order, 'payment', async () => {
+    await eventually('the inventory is refused by the waypoint', async () => {
+      const { stdout } = await exec(ns, nameOf(inventory), ['node', '-e', pay])
+      return stdout.trim() === '403 RBAC: access denied'
+    })
+    await delay(1_000)
+  })
+  t.equal(asked.failed, 0, 'and the order is not')
+  await eventually('the policy says that a waypoint enforces it', async () => {
+    const { status } = (await read('security.istio.io/v1', 'AuthorizationPolicy', ns, 'not-inventory')) as {
+      status?: { conditions?: { type: string; status: string }[] }
+    }
+    return status?.conditions?.some((one) => one.type === 'WaypointAccepted' && one.status === 'True')
+  })
+
+  const restarting = await during(order, 'payment', async () => {
+    await apply(restarted(ns))
+    await eventually(
+      'another waypoint has taken over',
+      async () => {
+        const all = await pods(ns, 'gateway.networking.k8s.io/gateway-name=waypoint')
+        return all.length === 1 && all.every((pod) => isReady(pod) && nameOf(pod) !== waypoint)
+      },
+      120_000,
+    )
+    await flowing(order, 'payment')
+  })
+  t.ok(restarting.requests > 20, `${restarting.requests} requests during a restart`)
+  t.equal(
+    restarting.failed,
+    0,
+    restarting.failed === 0 ? 'none failed' : `the last: ${restarting.lastError ?? 'unknown'}`,
+  )
 
   const leaving = await during(order, 'payment', async () => {
     await remove(gateway(ns))

@@ -6,8 +6,8 @@ import {
   type SendFailureReason,
   type SendOutcome,
 } from '#http'
-import type { DestinationPolicy, TryOutcome } from '#routes'
-import { bytesOf, type Cluster, endpointAddress, type Host, reach } from '../upstream/index.ts'
+import { type DestinationPolicy, splitAuthority, type TryOutcome } from '#routes'
+import { type Cluster, endpointAddress, type Host, open, streamOf } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import type { Deadline } from './deadline.ts'
 import type { ResetWords } from './local-reply.ts'
@@ -73,8 +73,9 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
     ? `${policy.destination.service}|${policy.destination.port}|${policy.destination.subset ?? ''}`
     : host.uid
   const version = versionFor(call, policy)
+  const serverName = splitAuthority(call.request.authority).host
   return {
-    key: `${version}|${group}|${host.uid}|${host.workload.addresses.join()}|${host.port}`,
+    key: `${version}|${policy.tls ? serverName : ''}|${group}|${host.uid}|${host.workload.addresses.join()}|${host.port}`,
     group,
     version,
     policy: {
@@ -88,7 +89,9 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
     },
     dial: async (signal) => {
       const { connectTimeoutMs } = connections
-      return bytesOf(await reach(host, leaving, { service, client: undefined, connectTimeoutMs, signal }))
+      const alpn = version === 'HTTP/2' ? 'h2' : 'http/1.1'
+      const ways = { service, client: undefined, connectTimeoutMs, signal }
+      return streamOf(await open(host, leaving, { ...ways, policy, serverName, alpn }))
     },
   }
 }

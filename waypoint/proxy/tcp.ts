@@ -4,7 +4,7 @@ import { partsOf } from '#identity'
 import { chooseL4 } from '#routes'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
-import { bytesOf, type Cluster, type Host, type Link, type Outcome, reach } from '../upstream/index.ts'
+import { type Cluster, type Host, open, type Opened, type Outcome, streamOf } from '../upstream/index.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
 import { recordTcp } from './record-tcp.ts'
@@ -37,7 +37,7 @@ export async function proxyTcp(
     else refuse(tunnel, found.failure)
     return
   }
-  const { link, host } = found
+  const { host } = found
   if (host) host.active++
   try {
     if (!begun) tunnel.accept()
@@ -48,14 +48,14 @@ export async function proxyTcp(
       const by = ctx.policies.refusal(target, tunnel)
       if (by !== undefined) abort.abort(closedBy(by))
     })
-    finish(found, await carry(tunnel, link, abort.signal, begun))
+    finish(found, await carry(tunnel, found, abort.signal, begun))
   } finally {
     if (host) host.active--
   }
 }
 
 /** An endpoint and the open way to it; `host` where it was chosen among others. */
-export type Reached = Readonly<{ link: Link; workload: Host['workload']; host?: Host }>
+export type Reached = Opened & Readonly<{ workload: Host['workload']; host?: Host }>
 type Found = Reached | Readonly<{ failure: unknown }>
 
 async function reachTarget(
@@ -73,15 +73,16 @@ async function reachTarget(
   if (target.kind === 'workload') {
     const { workload, to } = target
     const endpoint = { workload, port: to.port }
-    const link = reach(endpoint, ctx.leaving, { service: undefined, client, connectTimeoutMs, signal })
-    return link.then((open) => ({ link: open, workload }), failed)
+    const plain = { service: undefined, client, connectTimeoutMs, signal, policy: {}, serverName: '' }
+    const opened = open(endpoint, ctx.leaving, plain)
+    return await opened.then((made) => ({ ...made, workload }), failed)
   }
   const caller = { principal: tunnel.peer, namespace: partsOf(tunnel.peer).namespace }
   const choice = chooseL4(plan.routes, undefined, caller, ctx.http.random)
   if (choice.kind === 'refuse') return { failure: new MeshError('no-upstream', { message: choice.reason }) }
   const cluster = ctx.clusters.of(choice.to, plan.policyOf(choice.to))
   if (!cluster) return { failure: noEndpoint(choice.to.service, choice.to.port) }
-  return reachOne(cluster, ctx, client, signal)
+  return await reachOne(cluster, ctx, client, signal)
 }
 
 /** One endpoint after the other, as long as nothing has been sent. */
@@ -98,9 +99,9 @@ async function reachOne(
     const host = cluster.choose({ tried })
     if (!host || tried.has(host)) break
     try {
-      const { connectTimeoutMs: limit } = policy.connections
-      const link = await reach(host, ctx.leaving, { service, client, connectTimeoutMs: limit, signal })
-      return { link, workload: host.workload, host }
+      const ways = { service, client, connectTimeoutMs: policy.connections.connectTimeoutMs, signal }
+      const made = await open(host, ctx.leaving, { ...ways, policy, serverName: service.hostname })
+      return { ...made, workload: host.workload, host }
     } catch (error) {
       failure = error
       cluster.report(host, localFailure)
@@ -127,13 +128,14 @@ const mayTryAnother = (error: unknown): boolean =>
 /** The fast way where the upstream is a socket that gets every byte from the tunnel. */
 async function carry(
   tunnel: InboundTunnel,
-  link: Link,
+  opened: Opened,
   signal: AbortSignal,
   begun: Begun | undefined,
 ): Promise<Relayed> {
-  if (link.kind === 'socket' && !begun) {
+  const { link, secured } = opened
+  if (link.kind === 'socket' && !begun && !secured) {
     const { toApp, fromApp, error } = await tunnel.forward(link.socket, signal)
     return { sent: toApp, received: fromApp, ...(error === undefined ? {} : { error }) }
   }
-  return relay(begun?.stream ?? tunnel.byteStream(), bytesOf(link), signal)
+  return relay(begun?.stream ?? tunnel.byteStream(), streamOf(opened), signal)
 }

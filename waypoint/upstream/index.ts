@@ -1,3 +1,5 @@
+/** A connection to an application, as its policy wants it. */
+export { open, type Opened, streamOf } from './open.ts'
 /** The endpoints of a destination, and which of them is next. */
 export { Cluster, type ClusterParts, type Wish } from './cluster.ts'
 export { Clusters } from './clusters.ts'

@@ -1,0 +1,109 @@
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import {
+  checkServerIdentity,
+  connect,
+  getCACertificates,
+  type PeerCertificate,
+  type TLSSocket,
+} from 'node:tls'
+import { MeshError, messageOf } from '#base'
+import { type ByteStream, socketBytes } from '#hbone'
+import type { DestinationPolicy, UpstreamTls } from '#routes'
+import { bytesOf, type Endpoint, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'
+
+type OpenOptions = ReachOptions &
+  Readonly<{
+    policy: Pick<DestinationPolicy, 'tls' | 'tunnel' | 'proxyProtocol'>
+    /** What the connection is to the client, for a server name that no policy gives. */
+    serverName: string
+    /** What is spoken in it; undefined where that is not HTTP. */
+    alpn?: 'h2' | 'http/1.1'
+  }>
+
+/** An open connection to an application: its way, and what is spoken to the application itself. */
+export type Opened = Readonly<{ link: Link; secured?: TLSSocket }>
+
+/** What comes and goes over it. */
+export const streamOf = ({ link, secured }: Opened): ByteStream =>
+  secured ? socketBytes(secured) : bytesOf(link)
+
+/** Opens a connection to an endpoint as its policy wants it; what we cannot do for it fails, rather than being left out. */
+export async function open(endpoint: Endpoint, leaving: Leaving, o: OpenOptions): Promise<Opened> {
+  const { tls, tunnel, proxyProtocol } = o.policy
+  if (tunnel) throw cannot('tunnels through HTTP proxies')
+  if (proxyProtocol) throw cannot('PROXY headers')
+  const link = await reach(endpoint, leaving, o)
+  return tls ? { link, secured: await secure(link, tls, o) } : { link }
+}
+
+const cannot = (what: string) => new MeshError('no-upstream', { message: `waypoints do not do ${what}` })
+
+/** TLS to the application, inside of the mesh's own where it is in the mesh. */
+async function secure(link: Link, tls: UpstreamTls, o: OpenOptions): Promise<TLSSocket> {
+  const servername = tls.sni ?? o.serverName
+  const under = link.kind === 'socket' ? link.socket : link.tunnel.duplex()
+  const { promise, resolve, reject } = Promise.withResolvers<void>()
+  const failed = (error: unknown) =>
+    reject(
+      new MeshError('tls-failed', {
+        message: `TLS to ${servername} failed: ${messageOf(error)}`,
+        cause: error,
+        unsent: true,
+      }),
+    )
+  try {
+    const socket = connect({
+      socket: under,
+      ...(isIP(servername) === 0 ? { servername } : {}),
+      ...trustOf(tls),
+      ...clientOf(tls),
+      ...(o.alpn === undefined ? {} : { ALPNProtocols: [o.alpn] }),
+      minVersion: 'TLSv1.2',
+      rejectUnauthorized: !tls.insecureSkipVerify,
+      checkServerIdentity: (_, certificate) => checkNames(tls.subjectAltNames, servername, certificate),
+    })
+    socket.once('secureConnect', () => resolve())
+    socket.on('error', failed)
+    socket.once('close', () => failed(new Error('connection closed')))
+    const timer = setTimeout(() => failed(new Error('timed out')), o.connectTimeoutMs)
+    await promise.finally(() => clearTimeout(timer))
+    return socket
+  } catch (error) {
+    under.destroy()
+    if (error instanceof MeshError) throw error
+    throw new MeshError('tls-failed', { message: messageOf(error), cause: error, unsent: true })
+  }
+}
+
+/** One of the names that a policy gives, or the server name. */
+function checkNames(
+  names: readonly string[],
+  servername: string,
+  certificate: PeerCertificate,
+): Error | undefined {
+  if (names.length === 0) return checkServerIdentity(servername, certificate)
+  const own = (certificate.subjectaltname ?? '').split(', ')
+  const isThere = names.some((name) => own.includes(`DNS:${name}`) || own.includes(`URI:${name}`))
+  return isThere ? undefined : new Error('none of the subjectAltNames is in the certificate')
+}
+
+/** Read for each connection: files are renewed. */
+function trustOf({ trust }: UpstreamTls) {
+  switch (trust.kind) {
+    case 'system':
+      return { ca: getCACertificates('system') }
+    case 'pem':
+      return { ca: trust.pem }
+    case 'file':
+      return { ca: readFileSync(trust.path) }
+    case 'secret':
+      throw cannot(`certificates from Secrets (${trust.name})`)
+  }
+}
+
+function clientOf({ mode, client }: UpstreamTls) {
+  if (mode === 'simple') return {}
+  if (client?.kind !== 'files') throw cannot('client certificates from Secrets')
+  return { cert: readFileSync(client.certificate), key: readFileSync(client.key) }
+}
