@@ -76,8 +76,8 @@ function serial(): Buffer {
 
 const spkiOf = (key: KeyObject): Buffer => key.export({ type: 'spki', format: 'der' })
 /** SHA-1 only names the key here; nothing is protected by it (RFC 5280 §4.2.1.2). */
-const keyId = (key: KeyObject): Buffer => {
-  const parts = readSequence(spkiOf(key))
+const keyId = (spki: Buffer): Buffer => {
+  const parts = readSequence(spki)
   return createHash('sha1')
     .update(parts?.[1]?.value.subarray(1) ?? Buffer.alloc(0))
     .digest()
@@ -88,7 +88,8 @@ export type Fill = Readonly<{
   signer: KeyObject
   issuer: Node
   subject: Node
-  publicKey: KeyObject
+  /** Or its SubjectPublicKeyInfo, where that is known already: writing it out takes longer than to sign. */
+  publicKey: KeyObject | Buffer
   notBefore: Date
   notAfter: Date
   extensions: readonly Node[]
@@ -106,7 +107,7 @@ export function buildCertificate(f: Fill): string {
     f.issuer,
     sequence(time(f.notBefore), time(f.notAfter)),
     f.subject,
-    verbatim(spkiOf(f.publicKey)),
+    verbatim(Buffer.isBuffer(f.publicKey) ? f.publicKey : spkiOf(f.publicKey)),
     tagged(3, sequence(...f.extensions)),
   )
   return toPem('CERTIFICATE', signed(tbs, f.signer, algorithm))
@@ -154,7 +155,7 @@ function selfSigned(signer: KeyObject, subject: Node, o: { validityMs: number; n
     extensions: [
       extension(ids.keyUsage, true, rootUsage()),
       extension(ids.basicConstraints, true, sequence(boolean(true))),
-      extension(ids.subjectKey, false, octets(keyId(publicKey))),
+      extension(ids.subjectKey, false, octets(keyId(spkiOf(publicKey)))),
     ],
   })
 }
@@ -172,7 +173,7 @@ function signerOf(issuer: Issuer): Signer {
     signer: key,
     algorithm: algorithmOf(key),
     subject: subjectOf(certificate),
-    authorityKey: keyId(certificate.publicKey),
+    authorityKey: keyId(spkiOf(certificate.publicKey)),
   }
   signers.set(issuer, signer)
   return signer
@@ -181,6 +182,7 @@ function signerOf(issuer: Issuer): Signer {
 /** A leaf certificate (CA:FALSE, digitalSignature) for `publicKey`, as PEM without its chain. */
 export function issueCertificate(o: IssueOptions): string {
   const { signer, algorithm, subject, authorityKey } = signerOf(o.issuer)
+  const spki = spkiOf(o.publicKey)
   const names = [...(o.uris ?? []), ...(o.dnsNames ?? []), ...(o.ipAddresses ?? [])]
   const organizations = o.organizations ?? []
   const anonymous = organizations.length === 0 && o.commonName === undefined
@@ -189,14 +191,14 @@ export function issueCertificate(o: IssueOptions): string {
     algorithm,
     issuer: subject,
     subject: name(organizations, o.commonName),
-    publicKey: o.publicKey,
+    publicKey: spki,
     notBefore: o.notBefore,
     notAfter: o.notAfter,
     extensions: [
       extension(ids.keyUsage, true, leafUsage()),
       extension(ids.extendedUsage, false, sequence(...o.usages.map((usage) => oid(usageOids[usage])))),
       extension(ids.basicConstraints, true, sequence()),
-      extension(ids.subjectKey, false, octets(keyId(o.publicKey))),
+      extension(ids.subjectKey, false, octets(keyId(spki))),
       extension(ids.authorityKey, false, sequence(implicit(0, authorityKey))),
       // A certificate without a subject must mark its names critical (RFC 5280 §4.2.1.6).
       ...(names.length > 0 ? [extension(ids.altNames, anonymous, altNames(o))] : []),
