@@ -52,6 +52,38 @@ t.test('responses are judged as the corpus says', async (t) => {
   }
 })
 
+t.test('Connection takes away what is about the connection, and nothing else', async (t) => {
+  const kept = ['x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-forwarded-client-cert']
+    .concat([
+      'x-request-id',
+      'x-envoy-attempt-count',
+      'forwarded',
+      'via',
+      'authorization',
+      'cookie',
+      'content-type',
+    ])
+    .concat([
+      'content-length',
+      'cache-control',
+      'traceparent',
+      'baggage',
+      'if-match',
+      'range',
+      'expect',
+      'grpc-timeout',
+    ])
+  const taken = ['foo', 'keep-alive', 'proxy-connection', 'http2-settings', 'upgrade', 'connection', 'te']
+  for (const name of [...kept, ...taken]) {
+    const value = name === 'content-length' ? '0' : name === 'expect' ? '100-continue' : 'v'
+    const head = `GET / HTTP/1.1\r\nhost: a\r\nconnection: ${name}\r\n${name}: ${value}\r\n\r\n`
+    const parser = requestParser()
+    const bytes = Buffer.from(head)
+    t.equal(parser.step(bytes, 0, bytes.length), 'head', name)
+    t.equal(parser.head?.head.headers.has(name), kept.includes(name), name)
+  }
+})
+
 t.test('it does not matter where the bytes are cut', async (t) => {
   let cuts = 0
   for (const { name, bytes } of cases) {
