@@ -8,7 +8,7 @@ import { type Client, eventually, type Parsed, startServer } from '../sandbox/ap
 import { applyAs, cluster, find, gateways, ok } from './gateways/cluster.ts'
 import { adsStream, names, ztunnelNode } from './mesh-kit.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 const leaseMs = 4_000
 const system = '/api/v1/namespaces/istio-system'
 const leases = '/apis/coordination.k8s.io/v1/namespaces/istio-system/leases'
