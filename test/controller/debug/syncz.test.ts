@@ -143,6 +143,7 @@ t.test('istioctl x internal-debug is told the text of an endpoint, or that there
     'adsz',
     'ambientz',
     'clusterz',
+    'config_dump',
     'connections',
     'krtz',
     'list',
