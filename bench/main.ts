@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
 import { benchCa } from './ca/bench.ts'
 import { benchControlPlane } from './control-plane/bench.ts'
+import { benchHuge } from './control-plane/huge.ts'
 import { benchHttp } from './http/bench.ts'
 import { benchL4 } from './l4/bench.ts'
 
@@ -18,6 +19,7 @@ const { values, positionals } = parseArgs({
     services: { type: 'string', default: '1000' },
     clients: { type: 'string', default: '100' },
     only: { type: 'string', default: '' },
+    huge: { type: 'boolean', default: false },
   },
 })
 const [which = 'l4'] = positionals
@@ -33,7 +35,7 @@ const benches: Readonly<Record<string, () => Promise<void>>> = {
   l4: () => benchL4(common),
   http: () => benchHttp(common),
   ca: () => benchCa(common),
-  'control-plane': () => benchControlPlane(mesh),
+  'control-plane': () => (values.huge ? benchHuge() : benchControlPlane(mesh)),
 }
 try {
   const bench = benches[which]
