@@ -1,6 +1,7 @@
 import { type Collection, type Custom, derive, join, type Traceable } from '#kube'
 import type { ServiceRoutes } from '#routes'
 import type { Inputs, MeshResource, Settings } from '../collections/index.ts'
+import { namespaceOf } from '../collections/inputs.ts'
 import { serviceRoutes } from './compile.ts'
 import { attachments, byObject } from './gateway-api-attach.ts'
 import { readHttpRoute } from './gateway-api-http.ts'
@@ -59,7 +60,7 @@ export function routesFrom(
   others: (known: Known) => readonly FrontEnd[] = () => [],
 ): Routes {
   const services = routedServices(inputs, mesh, settings)
-  const tables = gatewayApiTables(objects, services)
+  const tables = gatewayApiTables(objects, services, mesh)
   const own = gatewayApiRules(services, tables)
   const frontEnds = others({ services, gatewayApi: own })
   const routes = serviceRoutes({
@@ -92,14 +93,23 @@ export function routesFrom(
   }
 }
 
-function gatewayApiTables(objects: RouteInputs, services: Collection<RoutedService>): GatewayApiTables {
+function gatewayApiTables(
+  objects: RouteInputs,
+  services: Collection<RoutedService>,
+  { hiddenNamespaces }: MeshTables,
+): GatewayApiTables {
+  /** Of namespaces that we look at. */
+  const read = <R>(name: string, from: Collection<Custom>, as: (object: Custom) => R): Collection<R> =>
+    derive(name, from, (object, fetch) =>
+      fetch.one(hiddenNamespaces, namespaceOf(object)) === undefined ? as(object) : undefined,
+    )
   const http = {
-    HTTPRoute: derive('HTTPRoutes', objects.httpRoutes, (object) => readHttpRoute('HTTPRoute', object)),
-    GRPCRoute: derive('GRPCRoutes', objects.grpcRoutes, (object) => readHttpRoute('GRPCRoute', object)),
+    HTTPRoute: read('HTTPRoutes', objects.httpRoutes, (object) => readHttpRoute('HTTPRoute', object)),
+    GRPCRoute: read('GRPCRoutes', objects.grpcRoutes, (object) => readHttpRoute('GRPCRoute', object)),
   }
   const l4 = {
-    TLSRoute: derive('TLSRoutes', objects.tlsRoutes, (object) => readL4Route('TLSRoute', object)),
-    TCPRoute: derive('TCPRoutes', objects.tcpRoutes, (object) => readL4Route('TCPRoute', object)),
+    TLSRoute: read('TLSRoutes', objects.tlsRoutes, (object) => readL4Route('TLSRoute', object)),
+    TCPRoute: read('TCPRoutes', objects.tcpRoutes, (object) => readL4Route('TCPRoute', object)),
   }
   const objectIndex = { byObject: byObject(services) }
   const attached = join('RouteAttachments', [

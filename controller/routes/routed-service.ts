@@ -31,7 +31,7 @@ export type RoutedService = Readonly<{
   waypoints: readonly string[]
 }>
 
-export type MeshTables = Pick<Mesh, 'services' | 'waypoints'>
+export type MeshTables = Pick<Mesh, 'services' | 'waypoints' | 'hiddenNamespaces'>
 
 /** The services of the mesh as routes see them, by `namespace/hostname`. */
 export const routedServices = (

@@ -45,11 +45,13 @@ export const routeStatusWriter =
       reconcile: async (key, stop) => {
         const object = objects.get(key)
         if (object === undefined || object.metadata.deletionTimestamp !== undefined || !scope(object)) return
+        const wanted = statuses.get(key)
+        if (wanted === undefined) return // somebody else's, in a namespace that we do not look at
         const { name = '', namespace = '', generation, resourceVersion } = object.metadata
         const at = now()
           .toISOString()
           .replace(/\.\d+Z$/, 'Z')
-        const parents = mergedParents(object.status, statuses.get(key) ?? [], generation, at)
+        const parents = mergedParents(object.status, wanted, generation, at)
         if (parents === undefined) return
         // The version makes the write fail if somebody changed the status since we looked.
         const patch = { metadata: { resourceVersion }, status: { parents } }

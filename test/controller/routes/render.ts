@@ -1,6 +1,7 @@
 import { isRecord } from '#base'
 import { type Custom, fixed, keyOf, type KubeObject, type Namespace, type Service } from '#kube'
 import { meshFrom } from '../../../controller/collections/index.ts'
+import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
 import { type RouteKind, routesFrom } from '../../../controller/routes/index.ts'
 import {
   chooseL4,
@@ -26,6 +27,8 @@ import { inputsOf, settings } from '../collections/world.ts'
 export type Fields = Record<string, unknown>
 export type Case = Readonly<{
   title: string
+  /** MeshConfig. */
+  mesh?: Fields
   given: readonly (Fields & { kind: string })[]
   /** By `service:port`, the rules for HTTP as sentences; only of ports that are not as without routes. */
   http?: Readonly<Record<string, readonly string[]>>
@@ -62,7 +65,7 @@ export function overlay(base: unknown, over: unknown): Fields {
 }
 
 /** The routes of a case's inputs. What a case gives replaces what is always there under the same name. */
-export function compiled({ given }: Case, usual: Usual) {
+export function compiled({ given, mesh = {} }: Case, usual: Usual) {
   const own = given.map((object) => overlay(usual.given[object.kind], object))
   const all = [...usual.always.map((object) => overlay(usual.given[object.kind], object)), ...own]
   const of = <T extends KubeObject>(kind: string) => all.filter((o) => o['kind'] === kind) as unknown as T[]
@@ -74,6 +77,7 @@ export function compiled({ given }: Case, usual: Usual) {
     serviceEntries: of<Custom>('ServiceEntry'),
     gateways: of<Custom>('Gateway'),
     gatewayClasses: of<Custom>('GatewayClass'),
+    live: liveSettingsFrom(mesh),
   })
   const objects = {
     httpRoutes: rows('HTTPRoute'),
