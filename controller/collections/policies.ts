@@ -114,10 +114,14 @@ const conditionsOf = (
   policyConditions: derive<CompiledPolicy, readonly Condition[]>(
     'PolicyConditions',
     compiled,
-    ({ targets, condition, closed }, fetch) =>
-      [condition, waypointCondition(targets, (target) => targetState(target, fetch, context), closed)].filter(
-        (one) => one !== undefined,
-      ),
+    ({ targets, condition, closed, invalid }, fetch) =>
+      [
+        condition,
+        waypointCondition(targets, (target) => targetState(target, fetch, context), {
+          invalid,
+          ...(closed === undefined ? {} : { closed }),
+        }),
+      ].filter((one) => one !== undefined),
     options,
   ),
   peerConditions: derive<PeerMode, readonly Condition[]>(

@@ -19,11 +19,16 @@ export const unsupported = (message: string): Condition =>
 
 /** What waypoints, which judge by L4 attributes alone so far, make stricter; undefined where it is enforced as written. */
 export function waypointLimits(action: unknown, { changed }: ReadRules): string | undefined {
-  const effects = changed.map(({ path, effect, layer7 }) =>
-    layer7.length === 0 ? `${path} ${effect}` : `${path} (${layer7.join(', ')}) ${effect}`,
-  )
+  const unread = changed.filter(({ layer7 }) => layer7.length === 0)
+  const effects = changed
+    .filter(({ layer7 }) => layer7.length > 0)
+    .map(({ path, effect, layer7 }) => `${path} (${layer7.join(', ')}) ${effect}`)
   if (action === 'CUSTOM') effects.unshift('no external authorizer is asked: what the rules match is denied')
-  return effects.length === 0 ? undefined : `waypoints do not judge L7 attributes yet: ${effects.join(', ')}`
+  const sentences = [
+    ...unread.map(({ path, effect }) => `for what cannot be read, ${path} ${effect}`),
+    ...(effects.length === 0 ? [] : [`waypoints do not judge L7 attributes yet: ${effects.join(', ')}`]),
+  ]
+  return sentences.length === 0 ? undefined : sentences.join('; ')
 }
 
 /** What ztunnel makes of a policy, and of which rules something else than was written. */

@@ -77,11 +77,14 @@ export type TargetState =
   | Readonly<{ kind: 'unbound' | 'invalid'; why: string }>
   | Readonly<{ kind: 'missing' }>
 
-/** `WaypointAccepted` of a policy with targets; undefined for one without. `closed`: what is enforced more strictly than written. */
+/**
+ * `WaypointAccepted` of a policy with targets; undefined for one without. `closed`: what is enforced more strictly than
+ * written; `invalid`: what of the policy cannot be read, which is too.
+ */
 export function waypointCondition(
   targets: readonly PolicyTarget[],
   stateOf: (target: ReadableTarget) => TargetState,
-  closed?: string,
+  { closed, invalid = [] }: Readonly<{ closed?: string; invalid?: readonly string[] }> = {},
 ): Condition | undefined {
   if (targets.length === 0) return undefined
   const results = targets.map((target): Result => {
@@ -99,11 +102,14 @@ export function waypointCondition(
         return { reason: 'TargetNotFound', message: `${named} does not exist` }
     }
   })
+  const unread = invalid.filter((why) => !results.some(({ message }) => message === why))
   const told = [
+    ...unread,
     ...new Set(results.map((result) => result.message)),
     ...(closed === undefined ? [] : [closed]),
   ]
   const message = told.join('; ').slice(0, maxMessage)
+  if (unread.length > 0) return { type: 'WaypointAccepted', status: 'False', reason: 'Invalid', message }
   const [first = { reason: 'Invalid' as const }] = results
   const accepted = results.some(({ reason }) => reason === 'Accepted')
   const all = results.every(({ reason }) => reason === first.reason)

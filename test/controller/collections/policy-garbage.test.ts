@@ -1,11 +1,13 @@
 import t from 'tap'
 import { ip, isRecord } from '#base'
 import { spiffeId } from '#identity'
+import { type Custom, keyOf, Table } from '#kube'
 import { applicableOf, type Authorization, type Connection, decide, decodeAuthorization } from '#policy'
 import { security } from '#wire'
 import { compilePolicy } from '../../../controller/collections/authorization-policy.ts'
+import { meshFrom } from '../../../controller/collections/index.ts'
 import { isSubset } from '../../../controller/collections/inputs.ts'
-import { meshOf, pod, settings } from './world.ts'
+import { inputsOf, pod, settings } from './world.ts'
 
 /** What cannot mean anything anywhere in a policy. */
 const garbage: readonly unknown[] = [null, 5, true, [null], [[]], { a: 1 }, { a: { b: [] } }, -1]
@@ -50,6 +52,10 @@ const other = received(
   ).authorization,
 )
 
+/** One mesh for all of them: its PeerAuthentication changes. A mesh for each takes its time where much else is done. */
+const peers = new Table<Custom>('peers')
+const mesh = meshFrom({ ...inputsOf({ pods: [pod()] }), peerAuthentications: peers.collection }, settings)
+
 /** What the pod `shop/order` has to obey because of one object. */
 function concerning(kind: Kind, spec: unknown): readonly Authorization[] {
   const subject = { metadata, spec }
@@ -59,7 +65,8 @@ function concerning(kind: Kind, spec: unknown): readonly Authorization[] {
       ? [received('shop/p', authorization)]
       : []
   }
-  const mesh = meshOf({ pods: [pod()], peers: [subject] })
+  const key = keyOf(subject)
+  peers.apply([{ key, old: peers.get(key), row: subject }])
   const named = mesh.workloads.list()[0]?.authorizationPolicies ?? []
   return named.map((name) => received(name, mesh.policies.authorizations.get(name)))
 }
