@@ -10,8 +10,8 @@ const scenes = [
 ]
 
 /**
- * HTTP/1.1 through one proxy, plain to plain: ours against Node's own HTTP and against nginx and haproxy, where they are
- * installed. Requests per second of the proxy's own CPU is what a core gives; the machine may be busy with other things.
+ * HTTP/1.1 through one proxy, plain to plain: ours against Node's own HTTP and against nginx, haproxy and Envoy, where
+ * they are installed. Requests per second of the proxy's own CPU is what a core gives; the machine may be busy with other things.
  */
 export async function benchHttp({
   repetitions,

@@ -86,16 +86,65 @@ backend out
   server origin 127.0.0.1:${origin}
 `
 
-/** nginx and haproxy with one thread each, where they are installed. */
+/** Where the tests put the Envoy that they compare with, unless one is given. */
+const envoyBinary = process.env['ENVOY_BINARY'] ?? '.build/envoy/1.40.0/envoy/_bin/envoy'
+
+const envoyConf = (port: number, origin: number) => {
+  const at = (bound: number) => ({ socket_address: { address: '127.0.0.1', port_value: bound } })
+  const router = {
+    name: 'envoy.filters.http.router',
+    typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+  }
+  const manager = {
+    '@type':
+      'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+    stat_prefix: 'in',
+    http_filters: [router],
+    route_config: {
+      virtual_hosts: [
+        { name: 'all', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'origin' } }] },
+      ],
+    },
+  }
+  const filters = [{ name: 'http', typed_config: manager }]
+  const endpoints = [{ lb_endpoints: [{ endpoint: { address: at(origin) } }] }]
+  return JSON.stringify({
+    static_resources: {
+      listeners: [{ name: 'in', address: at(port), filter_chains: [{ filters }] }],
+      clusters: [{ name: 'origin', type: 'STATIC', load_assignment: { cluster_name: 'origin', endpoints } }],
+    },
+  })
+}
+
+type Launch = Readonly<{ name: string; command: string; args: (folder: string, file: string) => string[] }>
+
+const launches: readonly (Launch & {
+  conf: (folder: string, port: number, origin: number) => string
+})[] = [
+  { name: 'nginx', command: 'nginx', args: (folder, file) => ['-p', folder, '-c', file], conf: nginxConf },
+  {
+    name: 'haproxy',
+    command: 'haproxy',
+    args: (_, file) => ['-db', '-f', file],
+    conf: (_, port, origin) => haproxyConf(port, origin),
+  },
+  {
+    name: 'envoy',
+    command: envoyBinary,
+    args: (_, file) => ['--concurrency', '1', '--use-dynamic-base-id', '-l', 'error', '-c', file],
+    conf: (_, port, origin) => envoyConf(port, origin),
+  },
+]
+
+/** nginx, haproxy and Envoy with one thread each, where they are installed. */
 export async function startPeers(origin: number): Promise<Peer[]> {
   const peers: Peer[] = []
-  for (const name of ['nginx', 'haproxy'].filter(installed)) {
+  for (const { name, command, args, conf } of launches.filter((one) => installed(one.command))) {
     const folder = await mkdtemp(join(tmpdir(), 'lateen-bench-http-'))
     const port = await freePort()
-    const file = join(folder, 'conf')
-    await writeFile(file, name === 'nginx' ? nginxConf(folder, port, origin) : haproxyConf(port, origin))
-    const args = name === 'nginx' ? ['-p', folder, '-c', file] : ['-db', '-f', file]
-    const child = spawn(name, args, { stdio: 'ignore' })
+    const file = join(folder, 'conf.json')
+    await writeFile(file, conf(folder, port, origin))
+    const child = spawn(command, args(folder, file), { stdio: 'ignore' })
     await listening(port)
     const dispose = async () => {
       await stop(child)
