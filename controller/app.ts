@@ -10,6 +10,7 @@ import {
   type Route,
   serveHttp,
 } from '#telemetry'
+import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
@@ -217,6 +218,7 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
       [addressTypeUrl]: mesh.addresses,
       [authorizationTypeUrl]: mesh.authorizations,
       [serviceRoutesTypeUrl]: o.routes.resources,
+      [targetedPolicyTypeUrl]: mesh.targetedPolicies,
     },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
     referredTo: [authorizationTypeUrl],
