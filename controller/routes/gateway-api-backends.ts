@@ -69,5 +69,8 @@ function lookUp(
 ): RoutedService | undefined {
   if (!isHostname(group, kind)) return fetch.by(byObject, `${kind}/${namespace}/${name}`)[0]
   const all = fetch.by(byHostname, name)
-  return all.find((service) => service.namespace === routeNamespace) ?? all[0]
+  return (
+    all.find((service) => service.namespace === routeNamespace) ??
+    all.find((service) => service.isCanonical && !service.isPrivate)
+  )
 }

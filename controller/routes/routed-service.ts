@@ -25,6 +25,10 @@ export type RoutedService = Readonly<{
   kind: 'Service' | 'ServiceEntry'
   namespace: string
   hostname: string
+  /** Seen by its own namespace only. */
+  isPrivate: boolean
+  /** The one that other namespaces mean by this host name. */
+  isCanonical: boolean
   /** In order of their numbers. */
   ports: readonly RoutedPort[]
   /** `namespace/name`: the one that it is bound to, then its canary. None: nobody would act on routes. */
@@ -52,6 +56,8 @@ export const routedServices = (
       kind: service ? 'Service' : 'ServiceEntry',
       namespace: row.namespace,
       hostname: row.hostname,
+      isPrivate: row.visibility === workload.Visibility.NAMESPACE,
+      isCanonical: row.canonical,
       ports: row.ports
         .map(({ servicePort: port }) => ({ port, ...(declared.get(port) ?? { name: '', ...unknown }) }))
         .sort((a, b) => a.port - b.port),
