@@ -96,32 +96,17 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
-  const routes = new Routes()
-  const policies = new WaypointPolicies(config.gateway)
-  const ctx = contextOf({
-    policies,
-    routes,
-    config,
-    parts,
-    sockets,
-    logs,
-    registry,
-    state,
-    certificates,
-    trust,
-    stop,
-    leaving,
-  })
+  const known = { state, routes: new Routes(), policies: new WaypointPolicies(config.gateway) }
+  const own = { config, parts, sockets, logs, registry, certificates, trust, stop, leaving }
+  const ctx = contextOf({ ...known, ...own })
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, config })
-  const admin = { config, state, connections: ctx.connections, certificates, logs, quit: ending.quit }
+  const { connections } = ctx
+  const admin = { ...known, config, connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, config, registry, readiness, admin)
-  const options = {
-    ...xdsOptions(config, state, routes, policies, registry),
-    signal: stop.signal,
-    log: log.child('xds'),
-  }
+  const { signal } = stop
+  const options = { ...xdsOptions(config, known, registry), signal, log: log.child('xds') }
   const subscription = subscribe(options)
   void subscription.synced.then(() => readiness.done(stateTask))
   stack.defer(async () => {

@@ -24,9 +24,7 @@ export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }
 /** The xDS subscription: the mesh, and what waypoints alone are told. */
 export const xdsOptions = (
   { xds, ca, token, clusterId, node, keyExchange, gateway }: Config,
-  state: MeshState,
-  routes: Routes,
-  policies: WaypointPolicies,
+  { state, routes, policies }: Readonly<{ state: MeshState; routes: Routes; policies: WaypointPolicies }>,
   registry: Registry,
 ) => ({
   address: xds.address,

@@ -14,10 +14,7 @@ import type { Accepted } from './target/index.ts'
 /** The class whose waypoints we are. */
 const className = 'istio-waypoint'
 
-type Held =
-  | Readonly<{ kind: 'policy'; authorization: Authorization; targets: readonly AttachedTo[] }>
-  /** It cannot be read, and nothing readable came before it: it is about everybody, and allows nobody. */
-  | Readonly<{ kind: 'unreadable' }>
+type Held = Readonly<{ authorization: Authorization; targets: readonly AttachedTo[] }>
 
 /**
  * The policies that are attached to this waypoint, its class and the services behind it (facts: controlplane.md §5.3).
@@ -26,6 +23,8 @@ type Held =
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
+  /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
+  readonly #unreadable = new Set<string>()
   /** Of one version of the policies, per service and for what is no service. */
   #applicable = new Map<string, Applicable>()
   readonly #listeners = new Set<() => void>()
@@ -36,7 +35,7 @@ export class WaypointPolicies {
 
   /** Why a peer may not have what it asks for; undefined: it may. */
   refusal(target: Accepted, { peer, remote }: Pick<InboundTunnel, 'peer' | 'remote'>): string | undefined {
-    for (const [name, held] of this.#held) if (held.kind === 'unreadable') return `${name} cannot be read`
+    for (const name of this.#unreadable) return `${name} cannot be read`
     const connection = { source: remote.address, peer, destination: target.judged }
     const decision = decide(this.#applicableTo(target), connection)
     if (decision.verdict === 'allow') return undefined
@@ -50,21 +49,25 @@ export class WaypointPolicies {
   }
 
   names(): readonly string[] {
-    return [...this.#held.keys()]
+    return [...this.#held.keys(), ...this.#unreadable]
   }
 
   /** xDS → policies. */
   get handler(): Handler {
     return {
       apply: (upserts, removed) => {
-        for (const name of removed) this.#held.delete(name)
+        for (const name of removed) {
+          this.#held.delete(name)
+          this.#unreadable.delete(name)
+        }
         const rejected = upserts.flatMap(({ name, bytes }): readonly Rejection[] => {
           const read = decodeTargeted(name, bytes)
           if ('unreadable' in read) {
-            if (!this.#held.has(name)) this.#held.set(name, { kind: 'unreadable' })
+            if (!this.#held.has(name)) this.#unreadable.add(name)
             return [{ name, reason: read.unreadable }]
           }
-          this.#held.set(name, { kind: 'policy', ...read })
+          this.#held.set(name, read)
+          this.#unreadable.delete(name)
           const { problems } = read.authorization
           return problems.length === 0 ? [] : [{ name, reason: problems.join(', ') }]
         })
@@ -79,10 +82,8 @@ export class WaypointPolicies {
     const key = target.kind === 'service' ? target.service.key : ''
     const known = this.#applicable.get(key)
     if (known) return known
-    const policies = [...this.#held.values()].flatMap((held) =>
-      held.kind === 'policy' && held.targets.some((one) => this.#concerns(one, target))
-        ? [held.authorization]
-        : [],
+    const policies = [...this.#held.values()].flatMap(({ authorization, targets }) =>
+      targets.some((one) => this.#concerns(one, target)) ? [authorization] : [],
     )
     const made = applicableOf(policies)
     this.#applicable.set(key, made)

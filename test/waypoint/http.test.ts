@@ -110,6 +110,25 @@ t.test('what is no HTTP goes on as it is, also where the server speaks first', a
   await talk('\x00\x01binary', '220 ready\r\n\x00\x01binary')
 })
 
+t.test('a client that speaks HTTP late is served as one all the same', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (request, response) => void response.end(`late ${request.url}`))
+  let connections = 0
+  a.server.on('connection', () => connections++)
+  const s = await scene(t, { a }, { PROTOCOL_DETECTION_TIMEOUT: '20ms' })
+  const socket = connect({ host: '127.0.0.1', port: await s.front() })
+  await once(socket, 'connect')
+  const opened = () =>
+    s.running.waypoint.registry.getSingleMetricAsString('istio_tcp_connections_opened_total')
+  await eventually(() => connections > 0, 'the server has been dialled, in case that it speaks first')
+  const parts: string[] = []
+  socket.on('data', (part: Buffer) => parts.push(part.toString()))
+  socket.write('GET /x HTTP/1.1\r\nhost: web\r\n\r\n')
+  await eventually(() => parts.join('').includes('late /x'), 'the answer')
+  t.match(parts.join(''), /server: istio-envoy/)
+  t.notMatch(await opened(), /reporter/, 'and is no TCP connection')
+  socket.destroy()
+})
+
 t.test('what nobody has is refused', async (t) => {
   const s = await scene(t, {})
   for (const [authority, why] of [

@@ -253,7 +253,7 @@ export async function upstreamOf(
   t: Test,
   host: string,
   answer: http.RequestListener,
-): Promise<{ address: string; port: number }> {
+): Promise<{ address: string; port: number; server: http.Server }> {
   const server = http.createServer(answer)
   server.listen(0, host)
   await once(server, 'listening')
@@ -261,7 +261,7 @@ export async function upstreamOf(
     server.closeAllConnections()
     server.close()
   })
-  return { address: host, port: (server.address() as AddressInfo).port }
+  return { address: host, port: (server.address() as AddressInfo).port, server }
 }
 
 /** A TCP server of this machine. */

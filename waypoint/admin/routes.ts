@@ -8,6 +8,9 @@ export type AdminParts = Readonly<{
   config: Config
   state: MeshState
   connections: Connections
+  /** Names of what waypoints alone are told. */
+  routes: Readonly<{ names(): readonly string[] }>
+  policies: Readonly<{ names(): readonly string[] }>
   certificates: Readonly<{ dump(): readonly CertificateState[] }>
   logs: LogControl
   /** Starts the graceful end; resolves when it is over. */
@@ -25,12 +28,14 @@ export const adminRoutes = (parts: AdminParts): AdminRoutes => ({
 })
 
 /** Never a key, nor a token that stands in the environment itself. */
-const configDump = ({ config, state, connections, certificates }: AdminParts) => ({
+const configDump = ({ config, state, connections, certificates, routes, policies }: AdminParts) => ({
   workloads: [...state.workloads()].map(dumpWorkload),
   services: [...state.services()].map((service) => dumpService(service, state)),
   policies: [...state.policies.byName.values()].map(dumpPolicy),
   certificates: dumpCertificates(certificates.dump()),
   connections: connections.dump(),
+  waypointPolicies: policies.names(),
+  routes: routes.names(),
   config: { ...config, token: isPath(config.token) ? config.token : '[redacted]' },
   version: { version: config.version, node: process.versions.node },
 })

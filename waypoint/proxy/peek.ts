@@ -1,10 +1,12 @@
+import { maxTimerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
 import { sniff, type Sniffed } from '#http'
 
 /** Longer than any beginning that says nothing: HTTP/2's preface is 24 bytes, methods are shorter. */
 const enoughBytes = 64
 
-type Found = Exclude<Sniffed, 'more'>
+/** `silent`: it has said nothing, or nothing clear, so far. */
+export type Found = Exclude<Sniffed, 'more'> | 'silent'
 
 /** A stream whose first bytes are looked at before it is known who reads it; who reads it in the end gets them first. */
 export class PeekedStream implements ByteStream, BytesUser {
@@ -15,25 +17,33 @@ export class PeekedStream implements ByteStream, BytesUser {
   #decide: ((found: Found) => void) | undefined
   #ended = false
   #toldEnd = false
+  #begun = false
+  #anything = false
   #closing: Readonly<{ error: unknown }> | undefined
 
   constructor(stream: ByteStream) {
     this.#stream = stream
   }
 
-  /**
-   * What the client speaks; to be called once, before `use`. A client that has said nothing, or nothing clear, for `ms`
-   * speaks something else than HTTP, so that servers that speak first are not kept waiting.
-   */
+  /** Resolves when the other end has said anything at all, or has gone. */
+  spoken(): Promise<Found> {
+    this.#anything = true
+    return this.sniff(maxTimerMs)
+  }
+
+  /** What the other end speaks, as far as it has within `ms`; to be called before `use`, again if it was silent. */
   sniff(ms: number): Promise<Found> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#decide?.('other'), ms)
+      const timer = setTimeout(() => this.#decide?.('silent'), Math.min(ms, maxTimerMs))
       this.#decide = (found) => {
         clearTimeout(timer)
         this.#decide = undefined
         resolve(found)
       }
-      this.#stream.use(this)
+      if (this.#begun) this.#stream.resume()
+      else this.#stream.use(this)
+      this.#begun = true
+      if (this.#ended || this.#closing) this.#decide?.('other')
     })
   }
 
@@ -42,7 +52,7 @@ export class PeekedStream implements ByteStream, BytesUser {
     if (!this.#decide) return start
     const seen = Buffer.concat([this.#prefix, buffer.subarray(start, Math.min(end, start + enoughBytes))])
     const found = sniff(seen)
-    if (found === 'more' && seen.length < enoughBytes) {
+    if (found === 'more' && seen.length < enoughBytes && !this.#anything) {
       this.#prefix = seen
       return end
     }
@@ -68,6 +78,7 @@ export class PeekedStream implements ByteStream, BytesUser {
 
   use(user: BytesUser): void {
     this.#user = user
+    this.#decide?.('other')
     if (!this.#deliver()) return
     this.#stream.resume()
     this.#tellEnds()

@@ -1,5 +1,5 @@
-import { facts, follow, isRetryable, MeshError } from '#base'
-import type { ByteStream, InboundTunnel } from '#hbone'
+import { facts, follow, isRetryable, maxTimerMs, MeshError } from '#base'
+import type { InboundTunnel } from '#hbone'
 import { partsOf } from '#identity'
 import { chooseL4 } from '#routes'
 import type { PortPlan } from '../route/index.ts'
@@ -7,6 +7,7 @@ import type { Accepted } from '../target/index.ts'
 import { type Cluster, type Host, open, type Opened, type Outcome, streamOf } from '../upstream/index.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
+import { PeekedStream } from './peek.ts'
 import { recordTcp } from './record-tcp.ts'
 import { relay, type Relayed } from './relay.ts'
 import { refuse } from './refuse.ts'
@@ -18,16 +19,23 @@ const setupMs = 60_000
 /** To dial, where no policy says it. */
 const connectTimeoutMs = 10_000
 
-/** What the client has sent already, if its protocol had to be found out: the tunnel is accepted then. */
-type Begun = Readonly<{ stream: ByteStream }>
+/** The tunnel of a client whose protocol had to be found out: it is accepted then. */
+type Begun = Readonly<{
+  stream: PeekedStream
+  /** The client has said nothing so far: it may speak HTTP yet, if the server does not speak first. */
+  silent: boolean
+}>
 
-/** A connection as it is: to an endpoint of the service, under our identity, its bytes untouched. Never rejects. */
+/**
+ * A connection as it is: to an endpoint of the service, under our identity, its bytes untouched. Never rejects. Resolves
+ * with what the client speaks if that turns out to be HTTP before anything was sent either way.
+ */
 export async function proxyTcp(
   tunnel: InboundTunnel,
   { target, plan }: Readonly<{ target: Accepted; plan: PortPlan }>,
   ctx: ProxyContext,
   begun?: Begun,
-): Promise<void> {
+): Promise<'http1' | 'http2' | undefined> {
   const started = performance.now()
   const finish = recordTcp(ctx, tunnel, target, started)
   const found = await reachTarget(tunnel, target, plan, ctx, begun)
@@ -35,7 +43,7 @@ export async function proxyTcp(
     finish(undefined, { sent: 0, received: 0, error: found.failure })
     if (begun) begun.stream.destroy()
     else refuse(tunnel, found.failure)
-    return
+    return undefined
   }
   const { host } = found
   if (host) host.active++
@@ -48,7 +56,18 @@ export async function proxyTcp(
       const by = ctx.policies.refusal(target, tunnel)
       if (by !== undefined) abort.abort(closedBy(by))
     })
-    finish(found, await carry(tunnel, found, abort.signal, begun))
+    if (!begun?.silent) {
+      finish(found, await carry(tunnel, found, abort.signal, begun))
+      return undefined
+    }
+    const upstream = new PeekedStream(streamOf(found))
+    const first = await Promise.race([begun.stream.sniff(maxTimerMs), upstream.spoken()])
+    if (first === 'http1' || first === 'http2') {
+      upstream.destroy()
+      return first
+    }
+    finish(found, await relay(begun.stream, upstream, abort.signal))
+    return undefined
   } finally {
     if (host) host.active--
   }

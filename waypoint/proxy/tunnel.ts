@@ -36,6 +36,9 @@ export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Pr
   }
 }
 
+/** Of a client that has to speak first. */
+const firstBytesMs = 60_000
+
 type Tracked = Readonly<{ as(protocol: 'tcp' | 'http'): void }>
 
 /** What the owner of a port has declared comes first; otherwise the client's first bytes tell. */
@@ -53,18 +56,24 @@ async function serveTarget(
   const refusedBy = isTcp ? ctx.policies.refusal(target, tunnel) : undefined
   if (refusedBy !== undefined) throw denied(refusedBy)
   tracked.as('tcp')
-  if (isTcp) return proxyTcp(tunnel, { target, plan }, ctx)
+  if (isTcp) return void (await proxyTcp(tunnel, { target, plan }, ctx))
   tunnel.accept()
   const stream = new PeekedStream(tunnel.byteStream())
-  const found = await stream.sniff(ctx.detectionMs)
-  // A client that is told to speak HTTP and does not is answered as HTTP does.
-  const isHttp = protocol === 'http' || found === 'http1' || found === 'http2'
-  if (isHttp) {
+  const declared = protocol === 'http'
+  const found = await stream.sniff(declared ? firstBytesMs : ctx.detectionMs)
+  const serve = (spoken: 'http1' | 'http2') => {
     tracked.as('http')
-    return proxyHttp(tunnel, stream, found === 'http2' ? 'HTTP/2' : 'HTTP/1.1', { target, plan }, ctx)
+    const version = spoken === 'http2' ? 'HTTP/2' : 'HTTP/1.1'
+    return proxyHttp(tunnel, stream, version, { target, plan }, ctx)
   }
+  // A client that is told to speak HTTP and does not is answered as HTTP does.
+  if (declared || found === 'http1' || found === 'http2') return serve(found === 'http2' ? found : 'http1')
   const late = ctx.policies.refusal(target, tunnel)
-  if (late === undefined) return proxyTcp(tunnel, { target, plan }, ctx, { stream })
+  if (late === undefined) {
+    const silent = found === 'silent'
+    const spoken = await proxyTcp(tunnel, { target, plan }, ctx, { stream, silent })
+    return spoken && serve(spoken)
+  }
   stream.destroy()
   logRefused(ctx, tunnel, denied(late).message, 'policy-denied')
 }
