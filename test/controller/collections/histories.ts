@@ -297,15 +297,23 @@ function play(history: readonly (readonly Step[])[], allowWaypoints: boolean): s
 }
 
 /** What went wrong in so many random histories, if anything did. */
-function playAll(histories: number): string | undefined {
+async function playAll(histories: number): Promise<string | undefined> {
   const batch = fc.array(step, { minLength: 1, maxLength: 4 })
-  const property = fc.property(fc.array(batch, { maxLength: 8 }), fc.boolean(), (history, allowWaypoints) => {
-    const difference = play(history, allowWaypoints)
-    if (difference !== undefined) throw new Error(difference)
-  })
-  const { failed, counterexample, seed, errorInstance } = fc.check(property, { numRuns: histories })
+  const property = fc.asyncProperty(
+    fc.array(batch, { maxLength: 8 }),
+    fc.boolean(),
+    async (history, allowWaypoints) => {
+      const difference = play(history, allowWaypoints)
+      if (difference !== undefined) throw new Error(difference)
+      // What waits for a mesh to be there keeps all of it until it may run.
+      await new Promise((done) => setImmediate(done))
+    },
+  )
+  const { failed, counterexample, seed, errorInstance } = await fc.check(property, { numRuns: histories })
   return failed ? `seed ${seed}: ${JSON.stringify(counterexample)}\n${String(errorInstance)}` : undefined
 }
 
 if (!isMainThread)
-  parentPort?.on('message', (histories: number) => parentPort?.postMessage(playAll(histories) ?? 'all equal'))
+  parentPort?.on('message', (histories: number) => {
+    void playAll(histories).then((found) => parentPort?.postMessage(found ?? 'all equal'))
+  })
