@@ -15,6 +15,8 @@ import {
 } from './kit/cluster.ts'
 import { app, during, flowing, openShop } from './kit/shop.ts'
 
+t.setTimeout(300_000)
+
 type Conditioned = {
   status?: { conditions?: { type: string; status: string; reason?: string; message?: string }[] }
 }
