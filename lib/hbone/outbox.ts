@@ -2,7 +2,7 @@ import { releaseSlab, sizeFor, takeSlab } from './memory.ts'
 
 /** A staging buffer is as large as what is put in first, but leaves room for an answer's head and a small body. */
 const leastSlab = 4 << 10
-const largestSlab = 64 << 10
+const largestSlab = 128 << 10
 
 /** Bytes gathered for one write, behind `headroom` bytes for whoever frames them. */
 export class Outbox {
@@ -19,9 +19,10 @@ export class Outbox {
     return this.to - this.from
   }
 
-  /** Copies in as much as there is room for. */
+  /** Copies in as much as there is room for. A head that waits for its body goes where both have room. */
   put(buffer: Buffer, start: number, end: number): number {
-    const slab = this.slab ?? this.#open(end - start)
+    let slab = this.slab ?? this.#open(end - start)
+    if (end - start > slab.length - this.to && this.bytes < leastSlab) slab = this.#grow(slab, end - start)
     const n = Math.min(end - start, slab.length - this.to)
     buffer.copy(slab, this.to, start, start + n)
     this.to += n
@@ -42,6 +43,21 @@ export class Outbox {
     this.from = this.#headroom
     this.to = this.#headroom
     return this.slab
+  }
+
+  #grow(slab: Buffer, n: number): Buffer {
+    const used = this.bytes
+    const larger = takeSlab(sizeFor(Math.min(largestSlab, this.#headroom + used + n)))
+    if (larger.length <= slab.length) {
+      releaseSlab(larger)
+      return slab
+    }
+    slab.copy(larger, this.#headroom, this.from, this.to)
+    releaseSlab(slab)
+    this.slab = larger
+    this.from = this.#headroom
+    this.to = this.#headroom + used
+    return larger
   }
 
   /** Gives the buffer away. */
