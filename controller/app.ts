@@ -148,9 +148,13 @@ const untilReachable = <T>(
   })
 
 const gatewayOptions = (
-  { revision, waypointImage: image, caAddress, domain, gatewayClasses: classes }: Config,
+  { revision, waypointImage: image, caAddress, domain, gatewayClasses: classes, copiesWords }: Config,
   { clusterId, trustDomain, rootNamespace }: Settings,
-) => ({ rootNamespace, classes, render: { revision, image, caAddress, clusterId, trustDomain, domain } })
+) => ({
+  rootNamespace,
+  classes,
+  render: { revision, image, caAddress, clusterId, trustDomain, domain, copiesWords },
+})
 
 async function settingsOf(
   config: Config,

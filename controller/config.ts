@@ -94,6 +94,7 @@ export function parseConfig(env: NodeJS.ProcessEnv) {
     revision: revisionOf(e.REVISION),
     waypointImage: e.WAYPOINT_IMAGE,
     gatewayClasses: classOptions(e),
+    copiesWords: e.PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS,
     /** Where waypoints find us. */
     caAddress: e.CA_ADDR ?? `${serviceOf(e.REVISION)}.${e.POD_NAMESPACE}.svc:15012`,
     /** For how long one who leads is believed without a renewal. */

@@ -4,7 +4,7 @@ import { flag } from './variables.ts'
 
 const name = z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/)
 
-/** Which GatewayClasses are looked after; names and defaults are Istio's. */
+/** Which GatewayClasses are looked after, and how; names and defaults are Istio's. */
 export const gatewayVariables = {
   PILOT_GATEWAY_API_DEFAULT_GATEWAYCLASS_NAME: name.default('istio'),
   PILOT_GATEWAY_API_CONTROLLER_NAME: z
@@ -13,6 +13,7 @@ export const gatewayVariables = {
     .default('istio.io/gateway-controller'),
   AMBIENT_ENABLE_MULTI_NETWORK: flag.default(false),
   PILOT_MULTI_NETWORK_DISCOVER_GATEWAY_API: flag.default(true),
+  PILOT_ENABLE_GATEWAY_API_COPY_LABELS_ANNOTATIONS: flag.default(true),
 }
 
 const Variables = z.object(gatewayVariables)

@@ -55,15 +55,15 @@ const neverCopied: readonly string[] = [names.nameOverride, names.serviceAccount
 const without = (words: Words, drop: (key: string) => boolean): Words =>
   Object.fromEntries(Object.entries(words).filter(([key]) => !drop(key)))
 
-/** The labels that users want on all children: `spec.infrastructure`, or without that a copy of the Gateway's own. */
-export const infrastructureLabels = ({ labels, infrastructure }: Gateway): Words =>
+/** The labels that users want on all children: `spec.infrastructure`, or without that (where it is wanted) the Gateway's own. */
+export const infrastructureLabels = ({ labels, infrastructure }: Gateway, copies: boolean): Words =>
   without(
-    infrastructure.labels ?? without(labels, tracked),
+    infrastructure.labels ?? (copies ? without(labels, tracked) : {}),
     (key) => key.startsWith('gateway.networking.k8s.io/') || key === names.managed,
   )
 
-export const infrastructureAnnotations = ({ annotations, infrastructure }: Gateway): Words =>
+export const infrastructureAnnotations = ({ annotations, infrastructure }: Gateway, copies: boolean): Words =>
   without(
-    infrastructure.annotations ?? without(annotations, tracked),
+    infrastructure.annotations ?? (copies ? without(annotations, tracked) : {}),
     (key) => neverCopied.includes(key) || key === 'kubectl.kubernetes.io/last-applied-configuration',
   )

@@ -10,6 +10,8 @@ export type RenderOptions = Readonly<{
   clusterId: string
   trustDomain: string
   domain: string
+  /** Whether the Gateway's own labels and annotations are those of its children too, where it says nothing else. */
+  copiesWords: boolean
   /** Of the root namespace; empty when there is one only. */
   network: string
 }>
@@ -35,7 +37,7 @@ export const podTemplate = (parts: Parts, managed: string) => ({
   metadata: {
     labels: {
       ...networkLabel(parts.options),
-      ...infrastructureLabels(parts.gateway),
+      ...infrastructureLabels(parts.gateway, parts.options.copiesWords),
       'sidecar.istio.io/inject': 'false',
       'istio.io/dataplane-mode': 'none',
       'service.istio.io/canonical-name': parts.workload,
@@ -44,7 +46,7 @@ export const podTemplate = (parts: Parts, managed: string) => ({
       ...ownLabels(parts.gateway, managed),
     },
     annotations: {
-      ...infrastructureAnnotations(parts.gateway),
+      ...infrastructureAnnotations(parts.gateway, parts.options.copiesWords),
       'istio.io/rev': parts.options.revision,
       'prometheus.io/path': '/stats/prometheus',
       'prometheus.io/port': '15020',

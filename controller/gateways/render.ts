@@ -107,8 +107,12 @@ const metadataOf = (
 ): Child['metadata'] => ({
   name,
   namespace: gateway.namespace,
-  labels: { ...networkLabel(options), ...infrastructureLabels(gateway), ...ownLabels(gateway, managed) },
-  annotations: infrastructureAnnotations(gateway),
+  labels: {
+    ...networkLabel(options),
+    ...infrastructureLabels(gateway, options.copiesWords),
+    ...ownLabels(gateway, managed),
+  },
+  annotations: infrastructureAnnotations(gateway, options.copiesWords),
   // The API server removes the children when the Gateway goes; there is no finalizer.
   ownerReferences: [
     { apiVersion: 'gateway.networking.k8s.io/v1', kind: 'Gateway', name: gateway.name, uid: gateway.uid },

@@ -47,6 +47,7 @@ export const renderOptions: RenderOptions = {
   clusterId: 'Kubernetes',
   trustDomain: 'cluster.local',
   domain: 'cluster.local',
+  copiesWords: true,
   network: '',
 }
 

@@ -141,6 +141,19 @@ t.test('what users may change, and what not', async (t) => {
   }
 })
 
+t.test(
+  'nothing of the Gateway is copied where that is switched off; what it asks for is there',
+  async (t) => {
+    const words = { mine: 'x' }
+    const own = waypoint({ labels: words, annotations: words })
+    const asked = waypoint({ labels: words, spec: { infrastructure: { labels: { asked: 'y' } } } })
+    for (const { metadata } of render(own, { ...renderOptions, copiesWords: false }))
+      t.strictSame([metadata.labels['mine'], metadata.annotations['mine']], [undefined, undefined])
+    for (const { metadata } of render(asked, { ...renderOptions, copiesWords: false }))
+      t.match(metadata.labels, { asked: 'y' })
+  },
+)
+
 t.test('names that Services and labels cannot have are shortened, and stay different', async (t) => {
   const namesOf = (name: string) => {
     const [, deployment, service] = render(waypoint({ name }))
