@@ -19,6 +19,8 @@ import {
   type Usual,
 } from './render.ts'
 
+t.setTimeout(300_000) // more than a hundred meshes, on a machine that may be slow
+
 const folder = `${import.meta.dirname}/golden`
 const read = (file: string): unknown => parse(readFileSync(`${folder}/${file}`, 'utf8'), { merge: true })
 const usual = read('usual.yaml') as Usual

@@ -12,6 +12,8 @@ import { cluster, find, group, ok } from '../gateways/cluster.ts'
 import { service } from '../mesh-kit.ts'
 import { type Client, eventually, type Parsed, startServer } from '../../sandbox/api/harness.ts'
 
+t.setTimeout(300_000) // an API server, on a machine that may be slow
+
 const crds = parseAllDocuments(
   readFileSync(new URL('../../../manifests/base/crds/gateway-api-routes.yaml', import.meta.url), 'utf8'),
 ).map((document): Parsed => document.toJS())

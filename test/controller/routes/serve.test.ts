@@ -15,6 +15,8 @@ import {
   ztunnelPod,
 } from '../mesh-kit.ts'
 
+t.setTimeout(300_000) // controllers, on a machine that may be slow
+
 const gateway = (name: string) => ({
   apiVersion: 'gateway.networking.k8s.io/v1',
   kind: 'Gateway',

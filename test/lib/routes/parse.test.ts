@@ -2,6 +2,8 @@ import t from 'tap'
 import { chooseL4, chooseRoute, parseServiceRoutes, routeTable } from '../../../lib/routes/index.ts'
 import { forward, orderName, request, routes, rule, to } from './routes-kit.ts'
 
+t.setTimeout(300_000) // thousands of payloads, on a machine that may be slow
+
 const bytes = (value: unknown) => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
 /** The routes with something put at a place of their JSON. */
 const changed = (path: readonly (string | number)[], value: unknown) => {
