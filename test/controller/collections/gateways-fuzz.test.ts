@@ -6,7 +6,7 @@ import { meshFrom } from '../../../controller/collections/index.ts'
 import { inputsOf, namespace, type Objects, pod, service, settings } from './world.ts'
 import '../../fakes/seed.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 /** Words that mean something somewhere, in all the wrong places. */
 const word = fc.constantFrom(
@@ -118,15 +118,15 @@ t.test(
     const same = (a: typeof alone.addresses, b: typeof alone.addresses) =>
       a.keys().every((key) => a.get(key)?.version === b.get(key)?.version)
     let waypoints = 0
-    fc.assert(
-      fc.property(
+    await fc.assert(
+      fc.asyncProperty(
         spec,
         statuses,
         spec,
         words,
         words,
         tree,
-        (a, status, ofClass, labels, annotations, targetRefs) => {
+        async (a, status, ofClass, labels, annotations, targetRefs) => {
           const metadata = { namespace: 'bank', name: 'bad', labels, annotations }
           const bad: Custom = { metadata, spec: a, status }
           const mesh = meshOf({
