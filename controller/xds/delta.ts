@@ -34,7 +34,12 @@ export type Request = Readonly<{
   error: string | undefined
 }>
 
-export type Response = Readonly<{ resources: readonly Published[]; removed: readonly string[] }>
+export type Response = Readonly<{
+  resources: readonly Published[]
+  removed: readonly string[]
+  /** The resources on the wire, where somebody has put them together already. */
+  joined?: Uint8Array
+}>
 export type Note = 'subscribe' | 'ack' | 'nack' | 'stale'
 
 const all = '*'
@@ -123,11 +128,11 @@ export function respond(
   nonce: string,
 ): Readonly<{ state: Subscription; response: Response | undefined }> {
   if (state.awaiting !== undefined) return { state, response: undefined }
-  const { resources, removed, held } = diffOf(state, view)
+  const { held, ...response } = diffOf(state, view)
   const settled = { ...state, held, dirty: nothing, unanswered: nothing, brought: undefined, recount: false }
-  if (resources.length === 0 && removed.length === 0 && !state.owed)
+  if (response.resources.length === 0 && response.removed.length === 0 && !state.owed)
     return { state: settled, response: undefined }
-  return { state: { ...settled, owed: false, awaiting: nonce }, response: { resources, removed } }
+  return { state: { ...settled, owed: false, awaiting: nonce }, response }
 }
 
 type Diff = Response & Readonly<{ held: Set<string> }>
@@ -140,6 +145,7 @@ function diffOf(state: Subscription, view: View): Diff {
 const present = (resource: Published | undefined): resource is Published => resource !== undefined
 
 function wildcardDiff({ brought, dirty, unanswered }: Subscription, view: View): Diff {
+  if (brought?.size === 0 && unanswered.size === 0) return { ...view.whole(), removed: [], held: new Set() }
   const again = [...unanswered].flatMap((key) => view.answering(key))
   const unknown = [...unanswered].filter((key) => view.answering(key).length === 0)
   if (brought) {

@@ -8,19 +8,21 @@ export type Outgoing = Readonly<{
   nonce: string
   resources: readonly Published[]
   removed: readonly string[]
+  /** See `Response`. */
+  joined?: Uint8Array
 }>
 export type Call = ServerDuplexStream<ads.DeltaDiscoveryRequest, Outgoing>
 
 /** Bytes of the resources; names of what is removed and the frame are small beside them. */
-export const bytesOf = ({ resources }: Pick<Outgoing, 'resources'>): number =>
-  resources.reduce((sum, { wire }) => sum + wire.length, 0)
+export const bytesOf = ({ resources, joined }: Pick<Outgoing, 'resources' | 'joined'>): number =>
+  joined?.length ?? resources.reduce((sum, { wire }) => sum + wire.length, 0)
 
 /** The message that `ads.DeltaDiscoveryResponse` would give, without encoding a resource once per client. */
-export function encodeOutgoing({ typeUrl, nonce, resources, removed }: Outgoing): Buffer {
+export function encodeOutgoing({ typeUrl, nonce, resources, removed, joined }: Outgoing): Buffer {
   const frame = { systemVersionInfo: '', typeUrl, nonce, resources: [], removedResources: [...removed] }
   return Buffer.concat([
     ads.DeltaDiscoveryResponse.encode(frame).finish(),
-    ...resources.map(({ wire }) => wire),
+    ...(joined ? [joined] : resources.map(({ wire }) => wire)),
   ])
 }
 

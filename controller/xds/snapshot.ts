@@ -26,13 +26,20 @@ export type View = Readonly<{
   answering(key: string): readonly string[]
   /** On the wire, all resources together. */
   readonly bytes: number
+  /** All of them, in the order of their names. */
+  whole(): Whole
 }>
+
+/** What a client is sent that has nothing yet: made once for all that come before the next publication. */
+export type Whole = Readonly<{ resources: readonly Published[]; joined: Uint8Array }>
 
 /** Holds what was published, apart from what is: changes come in together, and only if they are any. */
 export class Snapshot implements View {
   readonly #resources = new Map<string, Published>()
   readonly #byKey = new Map<string, Set<string>>()
   #bytes = 0
+  /** Weak: after a start nobody needs it, and it is as large as the mesh. */
+  #whole: WeakRef<Whole> | undefined
 
   get(name: string): Published | undefined {
     return this.#resources.get(name)
@@ -54,6 +61,15 @@ export class Snapshot implements View {
     return this.#bytes
   }
 
+  whole(): Whole {
+    const known = this.#whole?.deref()
+    if (known) return known
+    const resources = [...this.#resources.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+    const whole = { resources, joined: Buffer.concat(resources.map(({ wire }) => wire)) }
+    this.#whole = new WeakRef(whole)
+    return whole
+  }
+
   /** Takes over how things are for `names`; tells which of them really changed. */
   publish(names: Iterable<string>, current: (name: string) => Resource | undefined): readonly string[] {
     const changed: string[] = []
@@ -62,6 +78,7 @@ export class Snapshot implements View {
       const after = current(name)
       if (before?.version === after?.version) continue
       changed.push(name)
+      this.#whole = undefined
       for (const key of before?.keys ?? []) this.#unlink(key, name)
       this.#bytes -= before?.wire.length ?? 0
       if (!after) {

@@ -4,7 +4,7 @@ import { Registry, silent } from '#telemetry'
 import { addressTypeUrl, ads } from '#wire'
 import { xdsMetrics } from '../../../controller/xds/metrics.ts'
 import { SendBudget } from '../../../controller/xds/send-budget.ts'
-import { encodeOutgoing } from '../../../controller/xds/service.ts'
+import { bytesOf, encodeOutgoing } from '../../../controller/xds/service.ts'
 import { type Resource, Snapshot } from '../../../controller/xds/snapshot.ts'
 import { AdsStream, type Refusal } from '../../../controller/xds/stream.ts'
 import { until } from '../../fakes/until.ts'
@@ -40,6 +40,25 @@ t.test('a response of resources encoded once is the message that encoding all of
     })),
     removedResources: ['gone'],
   })
+})
+
+t.test('what a client gets that has nothing is put together once, until something changes', async (t) => {
+  const view = viewOf('b', 'a')
+  const first = view.whole()
+  t.strictSame(
+    first.resources.map(({ name }) => name),
+    ['a', 'b'],
+  )
+  t.equal(view.whole(), first)
+  const parts = { typeUrl: addressTypeUrl, nonce: '7', resources: first.resources, removed: [] }
+  t.strictSame(encodeOutgoing({ ...parts, joined: first.joined }), encodeOutgoing(parts))
+  t.equal(bytesOf(first), view.bytes)
+  view.publish(['a'], resource)
+  t.equal(view.whole(), first, 'nothing changed')
+  view.publish(['c'], resource)
+  t.equal(view.whole().resources.length, 3)
+  view.publish(['a', 'b', 'c'], () => undefined)
+  t.strictSame(view.whole(), { resources: [], joined: Buffer.alloc(0) })
 })
 
 t.test('a view knows its size on the wire whatever comes, changes and goes', async (t) => {
