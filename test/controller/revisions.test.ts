@@ -15,6 +15,8 @@ import {
   ztunnelPod,
 } from './mesh-kit.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const of = (revision: string | undefined) => (revision === undefined ? {} : { 'istio.io/rev': revision })
 const entry = (name: string, revision?: string) => ({
   apiVersion: 'networking.istio.io/v1',

@@ -6,6 +6,8 @@ import { until } from '../fakes/until.ts'
 import { waypoint } from './gateways/gateway-kit.ts'
 import { controllerFor, namespace, service } from './mesh-kit.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const parentsOf = (kube: FakeKube): readonly unknown[] => {
   const status: unknown = kube.read<Custom>(kinds.HTTPRoute, 'route', 'shop')?.status
   const parents: unknown = isRecord(status) ? status['parents'] : undefined

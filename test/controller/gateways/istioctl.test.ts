@@ -3,6 +3,8 @@ import { type Client, eventually, type Parsed, startServer } from '../../sandbox
 import { applyAs, cluster, conditionOf, find, gateways, group, ok } from './cluster.ts'
 import { startWriters } from './start-writers.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 /** `istioctl waypoint apply`: server-side apply without force. */
 const applied = {
   apiVersion: 'gateway.networking.k8s.io/v1',

@@ -4,6 +4,8 @@ import { applyAs, cluster, conditionOf, find, gateways, ok } from './cluster.ts'
 import { waypoint } from './gateway-kit.ts'
 import { startWriters } from './start-writers.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const maps = (namespace: string) => `/api/v1/namespaces/${namespace}/configmaps`
 const paths = {
   deployment: '/apis/apps/v1/namespaces/shop/deployments/waypoint',

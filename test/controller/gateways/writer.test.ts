@@ -8,6 +8,8 @@ import { defaultClassOptions } from '../../../controller/gateways/index.ts'
 import { waypoint } from './gateway-kit.ts'
 import { startWriters } from './start-writers.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const namespace = (name: string, labels: Record<string, string> = {}) => ({
   apiVersion: 'v1',
   kind: 'Namespace',

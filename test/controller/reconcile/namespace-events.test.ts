@@ -7,6 +7,8 @@ import { FakeKube } from '../../fakes/fake-kube.ts'
 import { until } from '../../fakes/until.ts'
 import { namespace } from '../mesh-kit.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const unbound = (why: string): Unbound => ({
   kind: 'unbound',
   reference: 'shop/waypiont',
