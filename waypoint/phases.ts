@@ -36,6 +36,7 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     facts,
     parts,
     request: { ...request, headers: request.headers.copy() },
+    plan: facts.plan(),
     route: undefined,
     flags: [],
     details: '',

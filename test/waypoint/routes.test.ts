@@ -1,8 +1,9 @@
 import { once } from 'node:events'
 import http from 'node:http'
 import t from 'tap'
+import { serviceRoutesTypeUrl } from '#routes'
 import { eventually } from '../fakes/mesh-world.ts'
-import { noOps, noRetries, policyOf, rule, scene, toWeb, upstreamOf } from './kit.ts'
+import { noOps, noRetries, policyOf, rule, scene, toWeb, upstreamOf, webKey } from './kit.ts'
 
 const hello: http.RequestListener = (request, response) => {
   response.setHeader('x-saw', JSON.stringify({ ...request.headers, ':path': request.url }))
@@ -250,3 +251,46 @@ t.test('an endpoint that fails again and again is left alone', async (t) => {
   t.equal(bad.asked, 2)
   t.equal(good.asked, 18)
 })
+
+t.test('a pod that is asked for by its address gets the request, by no route', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', hello)
+  const s = await scene(t, { a })
+  await s.route({ http: [] })
+  t.equal((await s.get('/')).status, 404, 'the service has no route')
+  const got = await s.get('/x', { authority: `127.0.0.2:${a.port}` })
+  t.match(got, { status: 200, body: 'hello', headers: { server: 'istio-envoy' } })
+  await eventually(() => s.lines().length === 2, 'it is logged')
+  t.match(
+    await s.running.waypoint.registry.metrics(),
+    /istio_requests_total\{.*destination_workload="a".*\} 1/,
+  )
+})
+
+t.test('routes that cannot be read answer nothing, until they can', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', hello)
+  const s = await scene(t, { a })
+  const push = (text: string) =>
+    s.running.push(serviceRoutesTypeUrl, { [webKey]: { bytes: Buffer.from(text) } })
+  await push('not JSON')
+  await t.rejects(s.tunnel(), { code: 'http-status' }, 'closed')
+  await s.route({ http: [rule()] })
+  t.equal((await s.get('/')).status, 200)
+  await push('not JSON')
+  t.equal((await s.get('/')).status, 200, 'what was read before stays')
+  await s.running.push(serviceRoutesTypeUrl, {}, [webKey])
+  t.equal((await s.get('/')).status, 200, 'without routes it goes to the service')
+})
+
+t.test(
+  'what the control plane changes counts from the next request on, also on a connection that is open',
+  async (t) => {
+    const a = await upstreamOf(t, '127.0.0.2', hello)
+    const s = await scene(t, { a })
+    await s.route({ http: [rule()] })
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    t.teardown(() => agent.destroy())
+    t.equal((await s.get('/', { agent })).status, 200)
+    await s.route({ http: [rule({ action: { kind: 'respond', status: 418 } })] })
+    t.equal((await s.get('/', { agent })).status, 418)
+  },
+)

@@ -30,7 +30,8 @@ export type HttpFacts = Readonly<{
   caller: Caller
   target: Accepted
   service: Service | undefined
-  plan: PortPlan
+  /** The routes of now; undefined: they cannot be read. */
+  plan: () => PortPlan | undefined
   /** Who may call it at all, by the policies of now; undefined: everybody. */
   refusedBy: () => string | undefined
 }>
@@ -45,6 +46,8 @@ export type Call = {
   readonly parts: HttpParts
   /** As it is now: normalised, rewritten, its own copy of the headers. */
   request: RequestHead & { headers: HeaderList }
+  /** The routes that the request is judged by, to its end. */
+  plan: PortPlan | undefined
   route: RouteChoice | undefined
   /** Envoy's response flags, in the order in which they were earned. */
   readonly flags: string[]

@@ -37,7 +37,7 @@ type Sending = Readonly<{
 /** Sends the request on, as often as its rule allows, within the time that it allows. */
 export async function forward(call: Call, choice: Choice): Promise<Answer> {
   const { exchange, facts, parts } = call
-  const policy = facts.plan.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
+  const policy = call.plan?.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
   const { target } = facts
   const cluster = target.kind === 'workload' ? undefined : parts.clusters.of(choice.to, policy)
   if (target.kind === 'service' && !cluster)

@@ -1,5 +1,5 @@
 import type { Body } from '#http'
-import { drawMirrors, splitAuthority } from '#routes'
+import { type Destination, drawMirrors, splitAuthority } from '#routes'
 import { defaultPolicy, type ReplayBody } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import { Deadline } from './deadline.ts'
@@ -28,14 +28,9 @@ export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | unde
   else send()
 }
 
-async function mirror(
-  call: Call,
-  to: Parameters<Call['facts']['plan']['policyOf']>[0],
-  body: Body | undefined,
-  timeoutMs: number,
-): Promise<void> {
-  const { parts, facts, request } = call
-  const policy = facts.plan.policyOf(to) ?? defaultPolicy(to.service, to.port)
+async function mirror(call: Call, to: Destination, body: Body | undefined, timeoutMs: number): Promise<void> {
+  const { parts, request } = call
+  const policy = call.plan?.policyOf(to) ?? defaultPolicy(to.service, to.port)
   const cluster = parts.clusters.of(to, policy)
   const host = cluster?.choose()
   if (!cluster || !host) return

@@ -3,19 +3,19 @@ import { type HttpVersion, serveHttp } from '#http'
 import { partsOf } from '#identity'
 import { handleRequest } from '../phases.ts'
 import type { HttpFacts } from '../phase/call.ts'
-import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
+import { planOf } from './plan.ts'
 
 /** The requests of one connection. Resolves when it is over; never rejects. */
 export async function proxyHttp(
   tunnel: InboundTunnel,
   stream: ByteStream,
   version: HttpVersion,
-  { target, plan }: Readonly<{ target: Accepted; plan: PortPlan }>,
+  target: Accepted,
   ctx: ProxyContext,
 ): Promise<void> {
-  const facts = factsOf(tunnel, target, plan, ctx)
+  const facts = factsOf(tunnel, target, ctx)
   const connection = serveHttp(stream, {
     version,
     scheme: 'http',
@@ -33,7 +33,7 @@ export async function proxyHttp(
   ctx.signal.removeEventListener('abort', end)
 }
 
-function factsOf(tunnel: InboundTunnel, target: Accepted, plan: PortPlan, ctx: ProxyContext): HttpFacts {
+function factsOf(tunnel: InboundTunnel, target: Accepted, ctx: ProxyContext): HttpFacts {
   const source = ctx.state.workloadAt(ctx.network, tunnel.remote.address)
   const { namespace } = partsOf(tunnel.peer)
   return {
@@ -44,7 +44,7 @@ function factsOf(tunnel: InboundTunnel, target: Accepted, plan: PortPlan, ctx: P
     caller: { principal: tunnel.peer, namespace },
     target,
     service: target.kind === 'service' ? target.service : undefined,
-    plan,
+    plan: () => planOf(target, ctx),
     refusedBy: () => ctx.policies.refusal(target, tunnel),
   }
 }

@@ -1,10 +1,10 @@
 import { formatAddress, MeshError, messageOf } from '#base'
 import type { InboundTunnel } from '#hbone'
-import { plainPlan, type PortPlan } from '../route/index.ts'
 import { type Accepted, resolveTarget } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
 import { proxyHttp } from './http.ts'
 import { PeekedStream } from './peek.ts'
+import { planOf } from './plan.ts'
 import { refuse } from './refuse.ts'
 import { proxyTcp } from './tcp.ts'
 
@@ -49,7 +49,7 @@ async function serveTarget(
   tracked: Tracked,
 ): Promise<void> {
   const plan = planOf(target, ctx)
-  if (plan === 'unreadable')
+  if (!plan)
     throw new MeshError('stale-state', { message: `the routes for ${tunnel.authority} cannot be read` })
   const { protocol } = plan.routes
   const isTcp = protocol === 'tcp' || protocol === 'tls'
@@ -64,7 +64,7 @@ async function serveTarget(
   const serve = (spoken: 'http1' | 'http2') => {
     tracked.as('http')
     const version = spoken === 'http2' ? 'HTTP/2' : 'HTTP/1.1'
-    return proxyHttp(tunnel, stream, version, { target, plan }, ctx)
+    return proxyHttp(tunnel, stream, version, target, ctx)
   }
   // A client that is told to speak HTTP and does not is answered as HTTP does.
   if (declared || found === 'http1' || found === 'http2') return serve(found === 'http2' ? found : 'http1')
@@ -79,15 +79,6 @@ async function serveTarget(
 }
 
 const denied = (by: string) => new MeshError('policy-denied', { message: `policy rejection: ${by}` })
-
-/** Routes are for what is attached; what is not goes straight on. */
-function planOf(target: Accepted, { routes }: ProxyContext): PortPlan | 'unreadable' {
-  if (target.kind === 'workload') return plainPlan(target.workload.uid, target.to.port)
-  const { service, port } = target
-  const known = target.reason === 'attached' ? routes.of(service.key, port) : undefined
-  if (known?.kind === 'plan') return known.plan
-  return known?.kind === 'unreadable' ? 'unreadable' : plainPlan(service.key, port)
-}
 
 function logRefused({ access }: ProxyContext, tunnel: InboundTunnel, error: string, reason: string): void {
   access.warn('connection failed', {
