@@ -101,9 +101,9 @@ t.test(
       // Its first 16 bytes name the transfer.
       socket.write(says.subarray(0, 16))
       await say(socket, says.subarray(16))
-      // What never arrives is not waited for.
+      // What never arrives is not waited for for ever; a link that loses packets may take long.
       void heard.then((text) =>
-        setTimeout(() => answer.heard.resolve(`nothing; the client: ${text}`), 5_000).unref(),
+        setTimeout(() => answer.heard.resolve(`nothing; the client: ${text}`), 60_000).unref(),
       )
       const [there, back] = await Promise.all([answer.heard.promise, heard])
       if (there !== digestOf(says)) wrong.push(`there: ${there}`)

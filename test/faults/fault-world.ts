@@ -73,16 +73,17 @@ export class FaultWorld {
       [n1, client],
       [n2, server],
     ] as const) {
-      await agent.connected()
-      await agent.snapshotSent()
+      await inTime(ztunnel, 'connects to the node agent', agent.connected())
+      await inTime(ztunnel, 'takes the snapshot', agent.snapshotSent())
       const uid = `uid-${pod.name}`
-      const ack = await agent.add({
+      const added = agent.add({
         uid,
         name: pod.name,
         namespace: 'demo',
         serviceAccount: pod.name,
         netns: pod.netns,
       })
+      const ack = await inTime(ztunnel, 'takes a pod', added)
       if (ack !== '') throw new Error(ack)
       await ztunnel.ready()
       pod.capture()
@@ -92,6 +93,25 @@ export class FaultWorld {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync()
+  }
+}
+
+const startMs = 100_000
+
+/** Waits for a ztunnel, but not for one that has left, or says nothing at all. */
+async function inTime<T>(ztunnel: ZtunnelProcess, what: string, done: Promise<T>): Promise<T> {
+  const { promise, reject } = Promise.withResolvers<never>()
+  const began = performance.now()
+  const timer = setInterval(() => {
+    if (ztunnel.alive && performance.now() - began < startMs) return
+    const state = ztunnel.alive ? 'late' : 'gone'
+    const lines = ztunnel.lines.map((line) => JSON.stringify(line)).join('\n')
+    reject(new Error(`before it ${what} ztunnel is ${state}: ${ztunnel.stderr}\n${lines}`))
+  }, 100)
+  try {
+    return await Promise.race([done, promise])
+  } finally {
+    clearInterval(timer)
   }
 }
 
