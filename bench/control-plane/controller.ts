@@ -49,6 +49,9 @@ export async function startController(
     },
   })
   closeSync(log)
+  const kill = () => child.kill('SIGKILL') // also when this process is ended in the middle
+  process.once('exit', kill)
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   const ended = once(child, 'exit')
   const pid = child.pid ?? 0
   return {
@@ -59,8 +62,9 @@ export async function startController(
     isRunning: () => child.exitCode === null && child.signalCode === null,
     log: () => readFileSync(logFile, 'utf8'),
     async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL')
+      kill()
       await ended
+      process.off('exit', kill)
       rmSync(dir, { recursive: true, force: true })
     },
   }
