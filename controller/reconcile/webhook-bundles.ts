@@ -61,11 +61,10 @@ export function bundledWebhooks(
 export const webhookBundleWriter = (o: Options): Writer => {
   const { client, namespace, configurations, pem, log } = o
   const ours = webhookNames(namespace, o.revision)
-  const write = async (name: string, policy: FailurePolicy | undefined, signal: AbortSignal) => {
-    const configuration = configurations.get(name)
-    const webhooks = configuration && bundledWebhooks(configuration, { namespace, pem: pem(), policy })
+  const write = async (configuration: Custom, policy: FailurePolicy | undefined, signal: AbortSignal) => {
+    const { name = '', resourceVersion } = configuration.metadata
+    const webhooks = bundledWebhooks(configuration, { namespace, pem: pem(), policy })
     if (webhooks === undefined) return
-    const { resourceVersion } = configuration?.metadata ?? {}
     // The version makes the write fail if somebody changed the list since we looked.
     const patch = { metadata: { resourceVersion }, webhooks }
     await client
@@ -75,13 +74,21 @@ export const webhookBundleWriter = (o: Options): Writer => {
       })
     log.info('webhook configuration written', { name, ...(policy ? { policy } : {}) })
   }
+  /** As it is now: our own last write may not have been heard of yet. */
+  const openUp = async (name: string, signal: AbortSignal) => {
+    const found = await client.find({ kind: kinds.ValidatingWebhookConfiguration, name }, signal)
+    if (found) await write(found, 'Ignore', signal)
+  }
   return async (signal) => {
     let policy: FailurePolicy | undefined
     await using queue = workQueue({
       name: 'webhook bundles',
       signal,
       log,
-      reconcile: (name, stop) => write(name, policy, stop),
+      reconcile: async (name, stop) => {
+        const configuration = configurations.get(name)
+        if (configuration) await write(configuration, policy, stop)
+      },
     })
     const all = () => {
       for (const name of ours) queue.add(name)
@@ -98,7 +105,7 @@ export const webhookBundleWriter = (o: Options): Writer => {
     await keepProving({ ...o, isConfigured, onChange }, signal)
     if (!o.ending.aborted || policy !== 'Fail') return
     const last = AbortSignal.timeout(lastWriteMs)
-    await Promise.all(ours.map((name) => write(name, 'Ignore', last).catch(() => undefined)))
+    await Promise.all(ours.map((name) => openUp(name, last).catch(() => undefined)))
   }
 }
 
