@@ -1,6 +1,7 @@
 import { maxTimerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
 import { sniff, type Sniffed } from '#http'
+import { maxHelloBytes, serverNameOf } from './server-name.ts'
 
 /** Longer than any beginning that says nothing: HTTP/2's preface is 24 bytes, methods are shorter. */
 const enoughBytes = 64
@@ -19,6 +20,7 @@ export class PeekedStream implements ByteStream, BytesUser {
   #toldEnd = false
   #begun = false
   #anything = false
+  #hello: ((name: string) => void) | undefined
   #closing: Readonly<{ error: unknown }> | undefined
 
   constructor(stream: ByteStream) {
@@ -47,8 +49,36 @@ export class PeekedStream implements ByteStream, BytesUser {
     })
   }
 
+  /** The name that a TLS client asks for, '' if it names none within `ms`; to be called before `use`. */
+  serverName(ms: number): Promise<string> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#hello?.(''), ms)
+      this.#hello = (name) => {
+        clearTimeout(timer)
+        this.#hello = undefined
+        resolve(name)
+      }
+      if (this.#begun) this.#stream.resume()
+      else this.#stream.use(this)
+      this.#begun = true
+      if (this.#ended || this.#closing) this.#hello?.('')
+    })
+  }
+
+  #onHello(decide: (name: string) => void, buffer: Buffer, start: number, end: number): number {
+    const seen = Buffer.concat([this.#prefix, buffer.subarray(start, Math.min(end, start + maxHelloBytes))])
+    const verdict = serverNameOf(seen)
+    if (verdict.kind === 'more' && seen.length < maxHelloBytes) {
+      this.#prefix = seen
+      return end
+    }
+    decide(verdict.kind === 'name' ? verdict.name : '')
+    return start
+  }
+
   bytes(buffer: Buffer, start: number, end: number): number {
     if (this.#user) return this.#deliver() ? this.#user.bytes(buffer, start, end) : start
+    if (this.#hello) return this.#onHello(this.#hello, buffer, start, end)
     if (!this.#decide) return start
     const seen = Buffer.concat([this.#prefix, buffer.subarray(start, Math.min(end, start + enoughBytes))])
     const found = sniff(seen)
@@ -63,6 +93,7 @@ export class PeekedStream implements ByteStream, BytesUser {
   ended(): void {
     this.#ended = true
     this.#decide?.('other')
+    this.#hello?.('')
     this.#tellEnds()
   }
 
@@ -73,6 +104,7 @@ export class PeekedStream implements ByteStream, BytesUser {
   closed(error: unknown): void {
     this.#closing = { error }
     this.#decide?.('other')
+    this.#hello?.('')
     this.#tellEnds()
   }
 

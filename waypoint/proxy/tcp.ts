@@ -24,6 +24,8 @@ type Begun = Readonly<{
   stream: PeekedStream
   /** The client has said nothing so far: it may speak HTTP yet, if the server does not speak first. */
   silent: boolean
+  /** What its TLS asks for, where rules want to know. */
+  serverName?: string
 }>
 
 /**
@@ -97,7 +99,7 @@ async function reachTarget(
     return await opened.then((made) => ({ ...made, workload }), failed)
   }
   const caller = { principal: tunnel.peer, namespace: partsOf(tunnel.peer).namespace }
-  const choice = chooseL4(plan.routes, undefined, caller, ctx.http.random)
+  const choice = chooseL4(plan.routes, begun?.serverName || undefined, caller, ctx.http.random)
   if (choice.kind === 'refuse') return { failure: new MeshError('no-upstream', { message: choice.reason }) }
   const cluster = ctx.clusters.of(choice.to, plan.policyOf(choice.to))
   if (!cluster) return { failure: noEndpoint(choice.to.service, choice.to.port) }

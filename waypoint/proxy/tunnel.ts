@@ -56,9 +56,14 @@ async function serveTarget(
   const refusedBy = isTcp ? ctx.policies.refusal(target, tunnel) : undefined
   if (refusedBy !== undefined) throw denied(refusedBy)
   tracked.as('tcp')
-  if (isTcp) return void (await proxyTcp(tunnel, { target, plan }, ctx))
+  const wantsName = plan.routes.l4.some(({ match }) => match.sni !== undefined)
+  if (isTcp && !wantsName) return void (await proxyTcp(tunnel, { target, plan }, ctx))
   tunnel.accept()
   const stream = new PeekedStream(tunnel.byteStream())
+  if (isTcp) {
+    const serverName = await stream.serverName(firstBytesMs)
+    return void (await proxyTcp(tunnel, { target, plan }, ctx, { stream, silent: false, serverName }))
+  }
   const declared = protocol === 'http'
   const found = await stream.sniff(declared ? firstBytesMs : ctx.detectionMs)
   const serve = (spoken: 'http1' | 'http2') => {
@@ -71,7 +76,8 @@ async function serveTarget(
   const late = ctx.policies.refusal(target, tunnel)
   if (late === undefined) {
     const silent = found === 'silent'
-    const spoken = await proxyTcp(tunnel, { target, plan }, ctx, { stream, silent })
+    const serverName = found === 'tls' && wantsName ? await stream.serverName(firstBytesMs) : ''
+    const spoken = await proxyTcp(tunnel, { target, plan }, ctx, { stream, silent, serverName })
     return spoken && serve(spoken)
   }
   stream.destroy()
