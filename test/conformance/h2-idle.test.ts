@@ -75,6 +75,6 @@ t.test(`${tunnels} idle tunnels cost the connecting proxy at most 15 KiB each`, 
   await until(() => far.tunnels.length === 1)
   const before = await victim.measure()
   await crowd(tunnels, open)
-  await until(() => far.tunnels.length === tunnels + 1, 30_000)
+  await until(() => far.tunnels.length === tunnels + 1, 120_000)
   judge(t, 'client', before, await victim.measure())
 })
