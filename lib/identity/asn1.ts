@@ -1,107 +1,49 @@
 import type { KeyObject } from 'node:crypto'
-import type { Brand } from '#base'
+import forge from 'node-forge'
 import { ipToBytes, parseIp } from '#base'
 import { signDer } from './keys.ts'
 
-// Writing only: what peers send is read by der.ts.
+// Building only: what peers send is read by der.ts.
+const { asn1 } = forge
+export type Node = forge.asn1.Asn1
+const { Class, Type } = asn1
 
-/** One element, encoded: DER has one spelling of everything, so there is nothing to put off. */
-export type Node = Brand<Buffer, 'Der'>
+const universal = (type: forge.asn1.Type, constructed: boolean, value: string | Node[]) =>
+  asn1.create(Class.UNIVERSAL, type, constructed, value)
+const binary = (bytes: Uint8Array) => Buffer.from(bytes).toString('latin1')
 
-/** Tags (X.680 §8.4), with the bit that says constructed where they always are. */
-const tag = {
-  boolean: 0x01,
-  integer: 0x02,
-  bitString: 0x03,
-  octetString: 0x04,
-  null: 0x05,
-  oid: 0x06,
-  utf8: 0x0c,
-  utcTime: 0x17,
-  generalizedTime: 0x18,
-  sequence: 0x30,
-  set: 0x31,
-} as const
-const context = 0x80
-const constructed = 0x20
-
-/** Definite lengths, in as few bytes as they take (X.690 §10.1). */
-function header(identifier: number, length: number): Buffer {
-  if (length < 0x80) return Buffer.of(identifier, length)
-  if (length < 0x100) return Buffer.of(identifier, 0x81, length)
-  if (length < 0x1_0000) return Buffer.of(identifier, 0x82, length >> 8, length & 0xff)
-  if (length < 0x100_0000)
-    return Buffer.of(identifier, 0x83, length >> 16, (length >> 8) & 0xff, length & 0xff)
-  throw new RangeError(`an element of ${length} bytes`)
-}
-
-/** A certificate has dozens of parts, a revocation list any number. */
-function element(identifier: number, parts: readonly Uint8Array[]): Node {
-  let length = 0
-  for (const part of parts) length += part.length
-  const start = header(identifier, length)
-  const der = Buffer.allocUnsafe(start.length + length)
-  start.copy(der)
-  let at = start.length
-  for (const part of parts) {
-    der.set(part, at)
-    at += part.length
-  }
-  return der as Node
-}
-
-export const sequence = (...items: Node[]): Node => element(tag.sequence, items)
-export const set = (...items: Node[]): Node => element(tag.set, items)
-export const integer = (bytes: Uint8Array): Node => element(tag.integer, [bytes])
-export const boolean = (value: boolean): Node => element(tag.boolean, [Buffer.of(value ? 0xff : 0)])
-export const utf8 = (text: string): Node => element(tag.utf8, [Buffer.from(text, 'utf8')])
-export const octets = (bytes: Uint8Array): Node => element(tag.octetString, [bytes])
+export const sequence = (...items: Node[]): Node => universal(Type.SEQUENCE, true, items)
+export const set = (...items: Node[]): Node => universal(Type.SET, true, items)
+export const oid = (dotted: string): Node => universal(Type.OID, false, asn1.oidToDer(dotted).getBytes())
+export const integer = (bytes: Uint8Array): Node => universal(Type.INTEGER, false, binary(bytes))
+export const boolean = (value: boolean): Node =>
+  universal(Type.BOOLEAN, false, String.fromCharCode(value ? 0xff : 0))
+export const utf8 = (text: string): Node => universal(Type.UTF8, false, forge.util.encodeUtf8(text))
+export const octets = (bytes: Uint8Array): Node => universal(Type.OCTETSTRING, false, binary(bytes))
 export const bits = (bytes: Uint8Array, unused = 0): Node =>
-  element(tag.bitString, [Buffer.of(unused), bytes])
-export const empty = (): Node => element(tag.null, [])
-/** `[number]` around other elements. */
-export const tagged = (number: number, ...items: Node[]): Node =>
-  element(context | constructed | number, items)
-/** `[number]` instead of a primitive's own tag. */
-export const implicit = (number: number, bytes: Uint8Array): Node => element(context | number, [bytes])
+  universal(Type.BITSTRING, false, String.fromCharCode(unused) + binary(bytes))
+export const empty = (): Node => universal(Type.NULL, false, '')
+/** `[tag]` around other elements. */
+export const tagged = (tag: number, ...items: Node[]): Node =>
+  asn1.create(Class.CONTEXT_SPECIFIC, tag, true, items)
+/** `[tag]` instead of a primitive's own tag. */
+export const implicit = (tag: number, bytes: Uint8Array): Node =>
+  asn1.create(Class.CONTEXT_SPECIFIC, tag, false, binary(bytes))
 
-/** The same dozen is written into every certificate. */
-const oids = new Map<string, Node>()
-const maxOids = 256
+// The published types know only an older signature of fromDer.
+type FromDer = (bytes: string, options: { strict: boolean; decodeBitStrings: boolean }) => Node
 
-/** `1.2.840.10045.2.1`: the first two in one number, each in groups of seven bits (X.690 §8.19). */
-export function oid(dotted: string): Node {
-  const known = oids.get(dotted)
-  if (known) return known
-  const [first = 0, second = 0, ...rest] = dotted.split('.').map(Number)
-  const made = element(tag.oid, [Buffer.from([first * 40 + second, ...rest].flatMap(groupsOfSeven))])
-  if (oids.size < maxOids) oids.set(dotted, made)
-  return made
-}
+/** DER as it stands, its bit strings untouched. */
+export const verbatim = (der: Uint8Array): Node =>
+  (asn1.fromDer as unknown as FromDer)(binary(der), { strict: true, decodeBitStrings: false })
 
-function groupsOfSeven(value: number): readonly number[] {
-  const groups = [value & 0x7f]
-  for (let left = Math.floor(value / 0x80); left > 0; left = Math.floor(left / 0x80))
-    groups.unshift((left & 0x7f) | 0x80)
-  return groups
-}
+export const toDer = (node: Node): Buffer => Buffer.from(asn1.toDer(node).getBytes(), 'latin1')
 
-/** DER as it stands. */
-export const verbatim = (der: Uint8Array): Node => Buffer.from(der) as Node
-
-export const toDer = (node: Node): Buffer => node
-
-const two = (value: number): string => (value < 10 ? `0${value}` : `${value}`)
-
-/** UTCTime up to 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5); whole seconds. */
-export function time(date: Date): Node {
-  const year = date.getUTCFullYear()
-  const day = `${two(date.getUTCMonth() + 1)}${two(date.getUTCDate())}`
-  const clock = `${two(date.getUTCHours())}${two(date.getUTCMinutes())}${two(date.getUTCSeconds())}Z`
-  return year < 2050
-    ? element(tag.utcTime, [Buffer.from(`${two(year % 100)}${day}${clock}`, 'latin1')])
-    : element(tag.generalizedTime, [Buffer.from(`${year}${day}${clock}`, 'latin1')])
-}
+/** UTCTime up to 2049, GeneralizedTime from 2050 (RFC 5280 §4.1.2.5). */
+export const time = (date: Date): Node =>
+  date.getUTCFullYear() < 2050
+    ? universal(Type.UTCTIME, false, asn1.dateToUtcTime(date))
+    : universal(Type.GENERALIZEDTIME, false, asn1.dateToGeneralizedTime(date))
 
 export const extension = (id: string, critical: boolean, value: Node): Node =>
   sequence(oid(id), ...(critical ? [boolean(true)] : []), octets(toDer(value)))
