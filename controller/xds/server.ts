@@ -1,10 +1,11 @@
 import { type Metadata, status } from '@grpc/grpc-js'
 import { messageOf } from '#base'
 import type { Collection } from '#kube'
-import { Allowance } from './allowance.ts'
+import type { ads } from '#wire'
 import type { ClientStatus } from './client-status.ts'
 import { PodQuota } from './pod-quota.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
+import { readPaced } from './read-paced.ts'
 import { type Rejection, Rejections } from './rejections.ts'
 import type { View } from './snapshot.ts'
 import { SendBudget } from './send-budget.ts'
@@ -33,9 +34,6 @@ export type ServeOptions = PublisherOptions &
 const sendBudgetBytes = 64 << 20
 /** Long for a client that is alive, and short enough for those that wait behind one that is not. */
 const sendTimeoutMs = 30_000
-
-/** An ACK for each of a hundred changes a second is a fifth of it; a node that starts asks for some hundred names. */
-const requests = { burst: 2_000, perSecond: 500 } as const
 
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
 export type DeltaServer = Disposable &
@@ -98,7 +96,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       stream.end()
     }
     for (const event of ['end', 'close', 'cancelled']) call.on(event, gone)
-    read(call, stream) // from here on; until now requests waited unread
+    readPaced<ads.DeltaDiscoveryRequest>(call, (request) => stream.take(request)) // from here on; until now requests waited unread
   }
   return {
     deltaAggregatedResources: (call) => {
@@ -129,17 +127,6 @@ async function callerOf(call: Call, { authenticate, log }: ServeOptions): Promis
   const code = caller.kind === 'refused' && caller.later ? status.UNAVAILABLE : status.UNAUTHENTICATED
   call.emit('error', { code, details: 'authentication failure' })
   return undefined
-}
-
-/** Gives a stream its requests; who asks too fast is read more slowly. */
-function read(call: Call, stream: AdsStream): void {
-  const pace = new Allowance(requests)
-  call.on('data', (request) => {
-    stream.take(request)
-    if (pace.take()) return
-    call.pause()
-    setTimeout(() => call.resume(), pace.waitMs)
-  })
 }
 
 const outletOf = (call: Call, letGo: () => void): Outlet => ({
