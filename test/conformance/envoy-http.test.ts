@@ -103,7 +103,7 @@ for (const version of versions) {
     t.equal(ours.exchanges[0]?.version, version, 'Envoy speaks to us as it was told')
     for (const headers of [{ 'content-length': `${body.length}` }, { 'transfer-encoding': 'chunked' }]) {
       const answer = await ask(port, { method: 'POST', path: '/echo', body, headers })
-      t.ok(answer.body.equals(body), Object.keys(headers)[0])
+      t.ok(answer.body.equals(body), Object.keys(headers).join())
     }
     const many = await Promise.all(Array.from({ length: 40 }, (_, n) => ask(port, { path: `/${n}` })))
     t.strictSame(

@@ -93,6 +93,59 @@ for (const down of versions) {
   }
 }
 
+for (const down of versions) {
+  for (const up of versions) {
+    t.test(`CONNECT makes a tunnel from ${down} to ${up}`, async (t) => {
+      const authorities: unknown[] = []
+      let origin: http.Server | http2.Http2Server
+      if (up === 'HTTP/1.1') {
+        origin = http.createServer()
+        origin.on('connect', (request, socket: Duplex, head) => {
+          authorities.push(request.url)
+          socket.write('HTTP/1.1 200 Yes\r\n\r\n')
+          socket.write(head)
+          socket.pipe(socket)
+        })
+      } else {
+        origin = http2.createServer()
+        origin.on('stream', (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders) => {
+          authorities.push(headers[':authority'])
+          stream.respond({ ':status': 200 })
+          stream.pipe(stream)
+        })
+      }
+      const proxy = await proxyTo(t, await listen(t, origin), [down, up])
+      let stream: Duplex
+      if (down === 'HTTP/1.1') {
+        const request = http.request({
+          port: proxy.port,
+          host: '127.0.0.1',
+          method: 'CONNECT',
+          path: 'db:5432',
+        })
+        request.end()
+        const [answer, socket] = (await once(request, 'connect')) as [http.IncomingMessage, Duplex]
+        t.equal(answer.statusCode, 200)
+        stream = socket
+      } else {
+        const session = http2.connect(`http://127.0.0.1:${proxy.port}`)
+        t.teardown(() => session.destroy())
+        const one = session.request({ ':method': 'CONNECT', ':authority': 'db:5432' })
+        await once(one, 'response')
+        stream = one
+      }
+      const body = Buffer.alloc(1 << 20, 'raw')
+      const parts: Buffer[] = []
+      stream.on('data', (part: Buffer) => parts.push(part))
+      stream.end(body)
+      await once(stream, 'end')
+      t.ok(Buffer.concat(parts).equals(body))
+      t.strictSame(authorities, ['db:5432'])
+      t.strictSame(await proxy.exchanges[0]?.ended, { kind: 'complete' })
+    })
+  }
+}
+
 t.test('h2c by Upgrade is not offered on, and the request is answered as it is', async (t) => {
   let seen: http.IncomingHttpHeaders = {}
   const server = http.createServer((request, response) => {
