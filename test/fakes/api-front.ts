@@ -27,6 +27,8 @@ export class ApiFront implements AsyncDisposable {
 
   static async start(behind: Cluster): Promise<ApiFront> {
     const front = new ApiFront(behind)
+    // A client that was stopped for a while shall find its connections as it left them.
+    front.#server.keepAliveTimeout = 120_000
     front.#server.listen(0, '127.0.0.1')
     await once(front.#server, 'listening')
     return front
