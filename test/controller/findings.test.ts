@@ -56,7 +56,11 @@ t.test('what is not served or enforced as written is said once', async (t) => {
     ],
   })
   const lines = world.text()
-  t.equal(lines.filter((line) => /shop\/younger.*HostConflict a.example.com/.test(line)).length, 1, lines.join('\n'))
+  t.equal(
+    lines.filter((line) => /shop\/younger.*HostConflict a.example.com/.test(line)).length,
+    1,
+    lines.join('\n'),
+  )
   t.equal(lines.filter((line) => /shop\/bad.*Invalid/.test(line)).length, 1)
   t.equal(lines.filter((line) => /shop\/some.*not narrower/.test(line)).length, 1)
   t.equal(lines.filter((line) => /shop\/vm.*Invalid/.test(line)).length, 1)
