@@ -33,7 +33,7 @@ export type ByteStream = {
 export const highWater = 128 << 10
 export const lowWater = 32 << 10
 
-type Flushable = { flush(): void }
+type Flushable = { flush(): void; destroy(): void }
 
 let dirty: Flushable[] = []
 
@@ -46,5 +46,12 @@ export function flushSoon(one: Flushable): void {
 function flushDirty(): void {
   const all = dirty
   dirty = []
-  for (const one of all) one.flush()
+  for (const one of all) {
+    try {
+      one.flush()
+    } catch {
+      // A fault of ours ends this stream and no other.
+      one.destroy()
+    }
+  }
 }
