@@ -1,4 +1,4 @@
-import { type Ip, MeshError, type SocketAddress } from '#base'
+import { follow, type Ip, MeshError } from '#base'
 import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
 import type { MeshState, Workload } from '#mesh'
 import type { Logger } from '#telemetry'
@@ -38,20 +38,19 @@ export type ProxyContext = Readonly<{
   draining: AbortSignal
 }>
 
-/** A signal for the set-up of one connection; disposing it ends the deadline, not the connection. */
-export function deadline(ms: number, parent: AbortSignal): Disposable & { readonly signal: AbortSignal } {
+/** A signal for the set-up of one connection, which its parents end too; disposing it ends the deadline, not the connection. */
+export function deadline(
+  ms: number,
+  ...parents: readonly AbortSignal[]
+): Disposable & { readonly signal: AbortSignal } {
   const abort = new AbortController()
   const timer = setTimeout(() => abort.abort(new MeshError('timeout', { message: 'set-up timed out' })), ms)
-  const onAbort = () => abort.abort(parent.reason)
-  if (parent.aborted) onAbort()
-  else parent.addEventListener('abort', onAbort, { once: true })
+  const following = parents.map((parent) => follow(parent, (reason) => abort.abort(reason)))
   return {
     signal: abort.signal,
     [Symbol.dispose]: () => {
       clearTimeout(timer)
-      parent.removeEventListener('abort', onAbort)
+      for (const one of following) one[Symbol.dispose]()
     },
   }
 }
-
-export type Ends = Readonly<{ src: SocketAddress; dst: SocketAddress }>

@@ -1,3 +1,4 @@
+import { follow } from '#base'
 import type { ByteStream, InboundTunnel } from '#hbone'
 import { type HttpVersion, serveHttp } from '#http'
 import { partsOf } from '#identity'
@@ -23,14 +24,9 @@ export async function proxyHttp(
     onFault: ({ status, reason }) =>
       ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer }),
   })
-  const leave = () => connection.drain()
-  const end = () => connection.destroy()
-  if (ctx.draining.aborted) leave()
-  ctx.draining.addEventListener('abort', leave)
-  ctx.signal.addEventListener('abort', end)
+  using _leaving = follow(ctx.draining, () => connection.drain())
+  using _ending = follow(ctx.signal, () => connection.destroy())
   await connection.done
-  ctx.draining.removeEventListener('abort', leave)
-  ctx.signal.removeEventListener('abort', end)
 }
 
 function factsOf(tunnel: InboundTunnel, target: Accepted, ctx: ProxyContext): HttpFacts {

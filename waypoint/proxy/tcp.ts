@@ -87,8 +87,7 @@ async function reachTarget(
   begun: Begun | undefined,
 ): Promise<Found> {
   // A tunnel that has been answered has nobody to lose any more: its stream tells.
-  const parent = begun ? ctx.signal : AbortSignal.any([ctx.signal, tunnel.lost])
-  using setup = deadline(setupMs, parent)
+  using setup = deadline(setupMs, ctx.signal, ...(begun ? [] : [tunnel.lost]))
   const client = tunnel.remote
   const { signal } = setup
   if (target.kind === 'workload') {
