@@ -31,7 +31,7 @@ t.test(
     await eventually('every pod is captured', async () => (await pods(ns, '')).every(isCaptured))
     await flowing(order, 'payment')
 
-    await t.test('what the webhook cannot be asked about is refused, once it is known to work', async (t) => {
+    await t.test('what the webhook cannot be asked about is refused, once it is known to work', async () => {
       for (const name of ['istio-validator-istio-system', 'istiod-default-validator'])
         await eventually(`${name} fails closed`, async () => {
           const found = await read(
