@@ -22,6 +22,8 @@ import {
   ztunnelToken,
 } from './mesh-kit.ts'
 
+t.setTimeout(120_000) // a loaded machine
+
 const start = async (...secrets: ReturnType<typeof secret>[]) => {
   const kube = await FakeKube.start(
     namespace('istio-system'),
