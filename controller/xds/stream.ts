@@ -54,7 +54,10 @@ const maxNamesPerRequest = 10_000
 /** Names that one client may hold on to; beyond it the wildcard is cheaper for everybody. */
 const maxAsked = 100_000
 
-type Stage = Readonly<{ typeUrl: string; names: Set<string>; sinceMs: number }>
+/** The lists of names are those of the publications, the same for all clients that wait. */
+type Stage = { readonly typeUrl: string; readonly sinceMs: number; lists: readonly (readonly string[])[] }
+/** Publications of one type that wait as they are; then they become one list, in which a name is once. */
+const maxLists = 32
 /** Publications that wait for a client in their order; a client slower than that gets the sum of them instead. */
 const maxStages = 16
 
@@ -112,8 +115,12 @@ export class AdsStream {
   published(typeUrl: string, names: readonly string[]): void {
     if (this.#ended || !this.#types.has(typeUrl)) return
     const last = this.#stages.at(-1)
-    if (last?.typeUrl === typeUrl) for (const name of names) last.names.add(name)
-    else this.#stages.push({ typeUrl, names: new Set(names), sinceMs: performance.now() })
+    if (last?.typeUrl === typeUrl)
+      last.lists =
+        last.lists.length < maxLists
+          ? [...last.lists, names]
+          : [[...new Set([...last.lists.flat(), ...names])]]
+    else this.#stages.push({ typeUrl, lists: [names], sinceMs: performance.now() })
     this.#advance(this.#stages.length > maxStages)
   }
 
@@ -147,7 +154,7 @@ export class AdsStream {
   #holdings(): readonly Holdings[] {
     return [...this.#types].flatMap(([typeUrl, state]) => {
       const view = this.#options.views.get(typeUrl)
-      const waiting = this.#stages.flatMap((stage) => (stage.typeUrl === typeUrl ? [...stage.names] : []))
+      const waiting = this.#stages.flatMap((stage) => (stage.typeUrl === typeUrl ? stage.lists.flat() : []))
       return view ? [holdingsOf(typeUrl, state, view, waiting)] : []
     })
   }
@@ -164,7 +171,7 @@ export class AdsStream {
       if ((isBusy || this.#waiting.size > 0) && !all) return
       this.#stages.shift()
       this.#options.metrics.queue.observe((performance.now() - stage.sinceMs) / 1000)
-      if (state) this.#types.set(stage.typeUrl, changed(state, [...stage.names]))
+      if (state) this.#types.set(stage.typeUrl, changed(state, stage.lists.flat()))
       this.#send(stage.typeUrl)
     }
   }
