@@ -142,5 +142,37 @@ t.test('who asks for what it has, in a loop, is answered ten times and then once
   t.match(await registry.metrics(), /^pilot_proxy_queue_time_count 1$/m)
 })
 
+t.test('what gathers while a client is silent is bounded by what there is, and told once', async (t) => {
+  const view = viewOf('a', 'b')
+  const sent: string[][] = []
+  const stream = new AdsStream(
+    {
+      write: ({ resources }, taken) => {
+        sent.push(resources.map(({ name, version }) => `${name}@${version}`))
+        taken()
+      },
+      end: () => undefined,
+    },
+    {
+      views: new Map([[addressTypeUrl, view]]),
+      caller: { namespace: 'istio-system', serviceAccount: 'ztunnel', pod: { name: 'z', uid: 'z' } },
+      nodeKey: (node) => node,
+      budget: new SendBudget(1 << 20),
+      sendTimeoutMs: 60_000,
+      log: silent,
+      metrics: xdsMetrics(new Registry()),
+    },
+  )
+  t.teardown(() => stream.end())
+  stream.take(ads.DeltaDiscoveryRequest.decode(firstRequest))
+  for (let i = 0; i < 1_000; i++) {
+    const names = view.publish(['a'], (name) => ({ ...resource(name), version: `v${i + 2}` }))
+    stream.published(addressTypeUrl, names)
+  }
+  t.strictSame(stream.status('').holdings()[0]?.pending, ['a'])
+  stream.take({ ...ads.DeltaDiscoveryRequest.decode(firstRequest), responseNonce: '1' })
+  t.strictSame(sent, [['a@v1', 'b@v1'], ['a@v1001']])
+})
+
 /** Nothing but `type_url` (2). */
 const firstRequest = new Uint8Array([0x12, addressTypeUrl.length, ...Buffer.from(addressTypeUrl)])
