@@ -2,33 +2,43 @@ import { facts, formatAddress, MeshError } from '#base'
 import type { InboundTunnel } from '#hbone'
 import { describeError } from '#telemetry'
 import type { Accepted } from '../target/index.ts'
-import type { LabelFacts } from '../telemetry/index.ts'
+import type { CountedConnection, LabelFacts } from '../telemetry/index.ts'
 import type { ProxyContext } from './context.ts'
 import type { Relayed } from './relay.ts'
 import type { Reached } from './tcp.ts'
 
-/** Counts and logs a connection when it has ended. */
+/** Counts a connection from when its endpoint is reached, or is known not to be, and logs it when it has ended. */
+export type TcpRecord = Readonly<{
+  opened(reached: Reached | undefined): void
+  ended(moved: Relayed): void
+}>
+
 export function recordTcp(
   { state, network, tcp, access }: ProxyContext,
   tunnel: InboundTunnel,
   target: Accepted,
   started: number,
-): (reached: Reached | undefined, moved: Relayed) => void {
-  return (reached, { sent, received, error }) => {
-    const source = state.workloadAt(network, tunnel.remote.address)
-    const destination = reached?.workload ?? (target.kind === 'workload' ? target.workload : undefined)
-    const service = target.kind === 'service' ? target.service : undefined
-    const labels: LabelFacts = {
-      source,
-      sourceId: tunnel.peer,
-      destination,
-      destinationId: reached && reached.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
-      service,
-      protocol: 'tcp',
-    }
-    const counted = tcp.open(labels)
-    counted.moved(received, sent)
-    counted.closed(flagOf(error))
+): TcpRecord {
+  const source = state.workloadAt(network, tunnel.remote.address)
+  const service = target.kind === 'service' ? target.service : undefined
+  let reached: Reached | undefined
+  let counted: CountedConnection | undefined
+  const destination = () => reached?.workload ?? (target.kind === 'workload' ? target.workload : undefined)
+  const labels = (): LabelFacts => ({
+    source,
+    sourceId: tunnel.peer,
+    destination: destination(),
+    destinationId: reached?.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
+    service,
+    protocol: 'tcp',
+  })
+  const opened = (by: Reached | undefined) => {
+    reached = by
+    counted = tcp.open(labels())
+  }
+  const ended = ({ sent, received, error }: Relayed) => {
+    counted?.moved(received, sent)
+    counted?.closed(flagOf(error))
     const level = error === undefined ? 'info' : 'error'
     if (!access.enabled(level)) return
     access[level]('connection complete', {
@@ -39,8 +49,8 @@ export function recordTcp(
       'dst.addr': reached && formatAddress(reached.link.to),
       'dst.hbone_addr': tunnel.authority,
       'dst.service': service?.hostname,
-      'dst.workload': destination?.name,
-      'dst.namespace': destination?.namespace,
+      'dst.workload': destination()?.name,
+      'dst.namespace': destination()?.namespace,
       direction: 'waypoint',
       bytes_sent: received,
       bytes_recv: sent,
@@ -48,6 +58,7 @@ export function recordTcp(
       error: error === undefined ? undefined : describeError(error),
     })
   }
+  return { opened, ended }
 }
 
 /** Envoy's words for why a connection failed (facts: l7.md §3.3). */

@@ -39,10 +39,11 @@ export async function proxyTcp(
   begun?: Begun,
 ): Promise<'http1' | 'http2' | undefined> {
   const started = performance.now()
-  const finish = recordTcp(ctx, tunnel, target, started)
+  const record = recordTcp(ctx, tunnel, target, started)
   const found = await reachTarget(tunnel, target, plan, ctx, begun)
   if ('failure' in found) {
-    finish(undefined, { sent: 0, received: 0, error: found.failure })
+    record.opened(undefined)
+    record.ended({ sent: 0, received: 0, error: found.failure })
     if (begun) begun.stream.destroy()
     else refuse(tunnel, found.failure)
     return undefined
@@ -59,7 +60,8 @@ export async function proxyTcp(
       if (by !== undefined) abort.abort(closedBy(by))
     })
     if (!begun?.silent) {
-      finish(found, await carry(tunnel, found, abort.signal, begun))
+      record.opened(found)
+      record.ended(await carry(tunnel, found, abort.signal, begun))
       return undefined
     }
     const upstream = new PeekedStream(streamOf(found))
@@ -68,7 +70,8 @@ export async function proxyTcp(
       upstream.destroy()
       return first
     }
-    finish(found, await relay(begun.stream, upstream, abort.signal))
+    record.opened(found)
+    record.ended(await relay(begun.stream, upstream, abort.signal))
     return undefined
   } finally {
     if (host) host.active--
