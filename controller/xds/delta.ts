@@ -43,6 +43,8 @@ export type Response = Readonly<{
 export type Note = 'subscribe' | 'ack' | 'nack' | 'stale'
 
 const all = '*'
+/** What a client brings along is asked for, as far as it could have asked for it; it is told to forget the rest. */
+const maxResumed = 50_000
 const nothing: ReadonlySet<string> = new Set()
 
 /** The first request of a type on a stream. `always` are keys that the server adds for this client (its node). */
@@ -53,7 +55,9 @@ export function subscribed(request: Request, always: readonly string[] = []): Su
     (subscribe.length === 0 && unsubscribe.length === 0) ||
     (subscribe.includes(all) && !unsubscribe.includes(all))
   const keys = subscribe.filter((key) => key !== all && !unsubscribe.includes(key))
-  const asked = new Set(wildcard ? keys : [...always, ...keys])
+  // ztunnel does not say again what it asked for on demand, only what it has: it goes on being told of that (as Istio does).
+  const resumed = !wildcard && subscribe.includes(all) ? Object.keys(versions).slice(0, maxResumed) : []
+  const asked = new Set(wildcard ? keys : [...always, ...keys, ...resumed])
   return {
     wildcard,
     asked,
@@ -96,7 +100,8 @@ function resubscribed(state: Subscription, { subscribe, unsubscribe }: Request):
   }
   const widened = !state.wildcard && subscribe.includes(all)
   const wildcard = (state.wildcard || widened) && !unsubscribe.includes(all)
-  const brought = widened ? new Map<string, string>() : state.brought
+  // Without their versions: all is sent, and what it has that is gone is told.
+  const brought = widened ? new Map([...state.held].map((name) => [name, ''])) : state.brought
   const recount = state.recount || unsubscribe.length > 0
   return { ...state, wildcard, asked, unanswered, brought, recount, owed: state.owed || widened }
 }
@@ -174,8 +179,8 @@ function countedDiff({ asked, brought, dirty, held, unanswered }: Subscription, 
     const version = brought?.get(name)
     return version === undefined || version !== view.get(name)?.version
   })
-  const gone = [...held].filter((name) => !view.get(name))
-  // What the client no longer asks for is its own to forget; we only stop telling it.
+  // Also what is there and no longer its own: who is never told of a thing again must not go on with it as it was.
+  const gone = [...held].filter((name) => !wanted.has(name))
   return {
     resources: look(send, view),
     removed: unique([...gone, ...unknownIn(unanswered, view)]),
@@ -190,7 +195,7 @@ function askedDiff({ asked, dirty, held, unanswered }: Subscription, view: View)
   for (const name of dirty) {
     const now = view.get(name)
     if (now?.keys.some((key) => asked.has(key))) send.push(name)
-    else if (held.delete(name) && !now) gone.push(name)
+    else if (held.delete(name)) gone.push(name) // deleted, or it answers to nothing any more that is asked for
   }
   for (const name of send) held.add(name)
   return {

@@ -174,11 +174,13 @@ const scenarios: Record<string, string> = {
     < -
     set w(/10.0.0.1)@1
     < +w@1`,
-  'on demand: unsubscribed means told no more': `
+  'on demand: unsubscribed means told to forget it, and told no more': `
     set a@1 b@1
     > sub:a sub:b
     < +a@1 +b@1
     > ack unsub:a
+    < -a
+    > ack
     < -
     set a@2 b@2
     < +b@2`,
