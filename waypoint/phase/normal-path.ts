@@ -11,12 +11,14 @@ export function normalPath(target: string): string | undefined {
   const query = whole.slice(path.length)
   if (isPlain(path)) return path + query
   if (!path.startsWith('/') && !path.startsWith('\\')) return undefined
+  // Judged as it came: of an escape of nothing another one could become below (`%2%45`).
+  if (/%(?![0-9A-Fa-f]{2})/.test(path)) return undefined
   const spelled = path.replaceAll('\\', '/').replaceAll(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
     const char = String.fromCharCode(Number.parseInt(hex, 16))
     return unreserved.test(char) ? char : escape.toUpperCase()
   })
-  // An escape of nothing, or of the byte that ends strings elsewhere.
-  if (/%(?![0-9A-F]{2})|%00/.test(spelled)) return undefined
+  // The byte that ends strings elsewhere.
+  if (spelled.includes('%00')) return undefined
   return withoutDots(spelled) + query
 }
 

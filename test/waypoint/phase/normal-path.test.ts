@@ -26,6 +26,10 @@ const cases: [given: string, normal: string | undefined][] = [
   ['/%', undefined],
   ['/%zz', undefined],
   ['/%00', undefined],
+  ['/%2%45%2%45/admin', undefined],
+  ['/%%32E%%32E/admin', undefined],
+  ['/%%35C..%%35Cadmin', undefined],
+  ['/%252e%252E/admin', '/%252e%252E/admin'],
   ['a/b', undefined],
   ['', undefined],
 ]
@@ -34,6 +38,17 @@ for (const [given, normal] of cases)
     t.equal(normalPath(given), normal)
     if (normal !== undefined) t.equal(normalPath(normal), normal, 'and it stays so')
   })
+
+t.test('whatever is let through has one spelling: no step of it makes another escape', async (t) => {
+  const parts = ['%', '2', 'e', 'E', '5', 'c', '4', '0', '/', '.', '\\', 'a']
+  let random = 7
+  const draw = () => (random = (random * 48_271) % 0x7fffffff) % parts.length
+  for (let n = 0; n < 50_000; n++) {
+    const path = `/${Array.from({ length: 1 + (n % 12) }, () => parts[draw()]).join('')}`
+    const normal = normalPath(path)
+    if (normal !== undefined && normalPath(normal) !== normal) t.fail(`${path} became ${normal}`)
+  }
+})
 
 t.test('texts of a local reply', async (t) => {
   t.equal(grpcMessage('100 % sure: ü\n'), '100 %25 sure: %C3%BC%0A')
