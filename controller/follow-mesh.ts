@@ -46,7 +46,7 @@ function inputsFrom(
   signal: AbortSignal,
   log: Logger,
 ): Inputs {
-  const all = { signal, log: log.child('kube') }
+  const all = { signal, log: log.child('kube'), streamed: true }
   return {
     pods: reflect(client, kinds.Pod, { ...all, trim: trimPod }),
     services: reflect(client, kinds.Service, all),

@@ -26,6 +26,8 @@ async function answer(store: Store, request: IncomingMessage, response: ServerRe
   if (request.method === 'GET' && name === '') {
     const from = Number(url.searchParams.get('resourceVersion') ?? 0)
     if (!url.searchParams.has('watch')) return reply(response, 200, list(store, target, url))
+    // As API servers without WatchList do; then everything is listed by pages, which is what the figures were taken with.
+    if (url.searchParams.has('sendInitialEvents')) return fail(response, 422, 'Invalid')
     if (!store.watch(collection, from, response)) fail(response, 410, 'Expired')
     return
   }

@@ -15,7 +15,8 @@ export type Selection = Readonly<{
 export type Page<T> = Readonly<{ items: readonly T[]; resourceVersion: string; continue: string }>
 export type WatchEvent<T> =
   | Readonly<{ type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }>
-  | Readonly<{ type: 'BOOKMARK'; resourceVersion: string }>
+  /** `initialEnd`: what existed when a watch with `initial` began has been told. */
+  | Readonly<{ type: 'BOOKMARK'; resourceVersion: string; initialEnd: boolean }>
   | Readonly<{ type: 'ERROR'; error: KubeError }>
 
 type RequestOptions = Readonly<{ query?: Query; contentType?: string; signal?: AbortSignal }>
@@ -151,12 +152,18 @@ export class KubeClient implements Disposable {
     }
   }
 
-  /** Events after `resourceVersion`, in the batches they arrive in. Ends when the server ends it. */
+  /**
+   * Events after `resourceVersion`, in the batches they arrive in. Ends when the server ends it. `initial`: first what
+   * exists, then a bookmark that says so (Kubernetes' WatchList); servers that do not offer it refuse, or never say so.
+   */
   async *watch<T extends KubeObject>(
     kind: Kind<T>,
-    options: Selection & Readonly<{ resourceVersion: string; timeoutSeconds: number; signal: AbortSignal }>,
+    options: Selection &
+      Readonly<{ resourceVersion: string; timeoutSeconds: number; signal: AbortSignal; initial?: boolean }>,
   ): AsyncGenerator<readonly WatchEvent<T>[]> {
     const { namespace, labelSelector, fieldSelector, resourceVersion, timeoutSeconds, signal } = options
+    const initial =
+      options.initial === true ? { sendInitialEvents: true, resourceVersionMatch: 'NotOlderThan' } : {}
     const query = {
       labelSelector,
       fieldSelector,
@@ -164,6 +171,7 @@ export class KubeClient implements Disposable {
       timeoutSeconds,
       watch: 1,
       allowWatchBookmarks: true,
+      ...initial,
     }
     const body = await this.#transport.stream({
       method: 'GET',
@@ -247,8 +255,10 @@ function eventOf<T extends KubeObject>(kind: Kind<T>, line: string): WatchEvent<
     case 'MODIFIED':
     case 'DELETED':
       return { type, object: object<T>(value) }
-    case 'BOOKMARK':
-      return { type, resourceVersion: object<T>(value).metadata.resourceVersion ?? '' }
+    case 'BOOKMARK': {
+      const { resourceVersion = '', annotations } = object<T>(value).metadata
+      return { type, resourceVersion, initialEnd: annotations?.['k8s.io/initial-events-end'] === 'true' }
+    }
     case 'ERROR': {
       const code = isRecord(value) && typeof value['code'] === 'number' ? value['code'] : 500
       return { type, error: errorFromStatus(code, value) }

@@ -23,6 +23,11 @@ export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
      * pure and take garbage. Who wrote which field (`managedFields`) is never held.
      */
     trim?: (object: T) => T
+    /**
+     * What exists comes as events of the watch (WatchList) instead of as pages of a list: the server keeps no copy of it
+     * for us, and it is as new as the watch. A server that does not offer it is listed.
+     */
+    streamed?: boolean
   }>
 
 const capMs = 10_000
@@ -30,6 +35,8 @@ const capMs = 10_000
 const watchSeconds = 300
 /** Refusals in a row to watch from one version before everything is listed again: the server may have lost its past. */
 const maxRefusalsOfVersion = 3
+/** Streams of what exists that broke off before their end; something in between may not let them through. */
+const maxUnfinished = 3
 /** A watch that lived this long before it failed was no failure to connect. */
 const healthyMs = 30_000
 /** Between questions for a kind that does not exist. */
@@ -60,12 +67,16 @@ async function run<T extends KubeObject>(
   let version: string | undefined
   let failures = 0
   let refusals = 0
+  let streamed = options.streamed === true
+  let unfinished = 0
   while (!signal.aborted) {
-    const heard: Heard = { version, any: false }
+    const heard: Heard<T> = { version, any: false }
     const startedMs = performance.now()
     try {
-      heard.version ??= await relist(client, kind, table, options)
+      if (version === undefined && streamed) heard.initial = new Map()
+      else heard.version ??= await relist(client, kind, table, options)
       await follow(client, kind, table, options, heard)
+      if (heard.initial) throw new KubeError(0, '', `watch of ${kind.plural}: ended before all was told`)
       // A server that ends watches at once must not be asked in a tight loop.
       if (!heard.any) await sleep(backoffMs(1, { baseMs, random }), signal)
       failures = 0
@@ -76,6 +87,14 @@ async function run<T extends KubeObject>(
         log?.debug('kind does not exist', { kind: kind.kind })
         hold(table, new Map())
         await sleep(backoffMs(1, { baseMs: absentMs, capMs: absentMs, random }), signal)
+        continue
+      }
+      if (heard.initial && (isNotOffered(error) || ++unfinished >= maxUnfinished)) {
+        log?.debug('is listed: the API server does not stream it', {
+          kind: kind.kind,
+          error: messageOf(error),
+        })
+        streamed = false
         continue
       }
       const fresh = heard.any || performance.now() - startedMs > healthyMs
@@ -97,8 +116,11 @@ async function run<T extends KubeObject>(
   }
 }
 
-/** How far a watch got, also when it fails. */
-type Heard = { version: string | undefined; any: boolean }
+/** How far a watch got, also when it fails. `initial`: what exists, as far as it has been told; nothing is known before its end. */
+type Heard<T> = { version: string | undefined; any: boolean; initial?: Map<string, T> }
+
+/** What API servers without WatchList say to its parameters. */
+const isNotOffered = (error: unknown) => isStatus(error, 400) || isStatus(error, 422)
 
 const isExpired = (error: unknown) =>
   isStatus(error, 410) ||
@@ -159,7 +181,7 @@ async function follow<T extends KubeObject>(
   kind: Kind<T>,
   table: Table<T>,
   { inactivityMs = 90_000, random = Math.random, trim, ...options }: ReflectOptions<T>,
-  heard: Heard,
+  heard: Heard<T>,
 ): Promise<void> {
   const silence = new AbortController()
   const timer = setTimeout(() => {
@@ -168,6 +190,7 @@ async function follow<T extends KubeObject>(
   try {
     const events = client.watch(kind, {
       ...options,
+      initial: heard.initial !== undefined,
       resourceVersion: heard.version ?? '',
       timeoutSeconds: Math.round(watchSeconds * (0.9 + 0.2 * random())),
       signal: AbortSignal.any([options.signal, silence.signal]),
@@ -182,12 +205,27 @@ async function follow<T extends KubeObject>(
   }
 }
 
+/** What exists is known only now; until then what was held before stays. */
+function endOfInitial<T extends KubeObject>(
+  table: Table<T>,
+  kind: Kind<T>,
+  { initialEnd, resourceVersion }: Extract<WatchEvent<T>, { type: 'BOOKMARK' }>,
+  heard: Heard<T>,
+): void {
+  if (!heard.initial) return
+  // A server that does not know the parameter watches as ever; its first bookmark tells.
+  if (!initialEnd) throw new KubeError(400, '', `${kind.plural}: what exists is not streamed`)
+  if (resourceVersion === '') throw new KubeError(0, '', `watch of ${kind.plural}: has no version`)
+  hold(table, heard.initial)
+  delete heard.initial
+}
+
 /** One batch as changes; several events of one object become one. Throws the error that the server sent, after the rest. */
 function takeIn<T extends KubeObject>(
   table: Table<T>,
   kind: Kind<T>,
   batch: readonly WatchEvent<T>[],
-  heard: Heard,
+  heard: Heard<T>,
   trim: ReflectOptions<T>['trim'],
 ): void {
   const rows = new Map<string, T | undefined>()
@@ -198,14 +236,20 @@ function takeIn<T extends KubeObject>(
         failure ??= event.error
         break
       case 'BOOKMARK':
+        endOfInitial(table, kind, event, heard)
         if (event.resourceVersion !== '') heard.version = event.resourceVersion
         break
       default: {
         const { apiVersion, kind: name } = kind
-        rows.set(
-          keyOf(event.object),
-          event.type === 'DELETED' ? undefined : trimmed({ ...event.object, apiVersion, kind: name }, trim),
-        )
+        const key = keyOf(event.object)
+        const row =
+          event.type === 'DELETED' ? undefined : trimmed({ ...event.object, apiVersion, kind: name }, trim)
+        if (heard.initial) {
+          if (row) heard.initial.set(key, row)
+          else heard.initial.delete(key)
+          break
+        }
+        rows.set(key, row)
         heard.version = event.object.metadata.resourceVersion ?? heard.version
       }
     }

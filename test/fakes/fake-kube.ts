@@ -40,6 +40,10 @@ export class FakeKube implements AsyncDisposable {
   readonly requests: string[] = []
   /** Objects per page; small values exercise paging. */
   pageSize = 500
+  /** Watches that are to begin with what exists: told, refused, or not known to be asked for. */
+  watchList: 'told' | 'refused' | 'unknown' = 'told'
+  /** So many of those end before they have said that this was all. */
+  breakStreams = 0
 
   static async start(...objects: readonly (KubeObject & Record<string, unknown>)[]): Promise<FakeKube> {
     const fake = new FakeKube()
@@ -245,22 +249,46 @@ export class FakeKube implements AsyncDisposable {
     }
   }
 
+  /** What exists, as a watch tells it, and that this was all. */
+  #tell(watch: Watch, url: URL): void {
+    const all = [...(this.#objects.get(watch.target.collection)?.values() ?? [])]
+    for (const object of all)
+      if (
+        isFor(watch.target, { collection: watch.target.collection, object }) &&
+        isSelected(object, url.searchParams)
+      )
+        send(watch, { type: 'ADDED', object })
+    if (this.breakStreams > 0) {
+      this.breakStreams--
+      watch.response.end()
+      return
+    }
+    const metadata = { resourceVersion: String(this.#version), annotations: initialEnd }
+    send(watch, { type: 'BOOKMARK', object: { metadata } })
+  }
+
   #watch(target: Target, url: URL, response: ServerResponse): void {
-    const from = Number(url.searchParams.get('resourceVersion') ?? 0)
+    const initial = url.searchParams.has('sendInitialEvents') && this.watchList !== 'unknown'
+    if (initial && this.watchList === 'refused')
+      return reply(response, 422, status(422, 'Invalid', 'no WatchList'))
+    const from = initial ? this.#version : Number(url.searchParams.get('resourceVersion') ?? 0)
     if (from < this.#oldest) return reply(response, 410, status(410, 'Expired', `too old: ${from}`))
     response.writeHead(200, { 'content-type': 'application/json' })
     response.flushHeaders()
     const watch = { target, response }
     this.#watches.add(watch)
     response.on('close', () => this.#watches.delete(watch))
+    if (initial) this.#tell(watch, url)
     for (const event of this.#events) if (event.version > from && isFor(target, event)) send(watch, event)
   }
 }
 
+const initialEnd = { 'k8s.io/initial-events-end': 'true' }
+
 const send = ({ response }: Watch, { type, object }: { type: string; object: unknown }) =>
   void response.write(`${JSON.stringify({ type, object })}\n`)
 
-const isFor = ({ collection, namespace }: Target, event: Event) =>
+const isFor = ({ collection, namespace }: Target, event: Pick<Event, 'collection' | 'object'>) =>
   event.collection === collection &&
   (namespace === undefined || event.object.metadata.namespace === namespace)
 
