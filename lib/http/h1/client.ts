@@ -45,6 +45,9 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   #pending: Pending | undefined
   #draining = false
   #dead = false
+  /** Bytes are being looked at: nobody may send before it is known that there are none too many. */
+  #reading = false
+  #endsToTell = 0
   #linger: NodeJS.Timeout | undefined
 
   constructor(stream: ByteStream, limits: HttpLimits, owner?: ConnectionOwner) {
@@ -59,7 +62,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     return this.#pending === undefined ? 0 : 1
   }
   get available(): boolean {
-    return this.#pending === undefined && !this.#draining && !this.#dead
+    return this.#pending === undefined && !this.#draining && !this.#dead && !this.#reading
   }
 
   send(request: RequestHead, body: Body | undefined, options: SendOptions): Promise<SendOutcome> {
@@ -104,14 +107,23 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   // ---- from the stream ----
 
   bytes(buffer: Buffer, start: number, end: number): number {
+    this.#reading = true
+    const at = this.#read(buffer, start, end)
+    this.#reading = false
+    // Nobody has asked for the rest: whatever it is, the next request must not get it.
+    const poisoned = at < end && this.#pending === undefined && !this.#dead
+    if (poisoned) this.#dead = true
+    for (; this.#endsToTell > 0; this.#endsToTell--) this.#owner?.requestEnded()
+    if (poisoned) this.#break('protocol-error', undefined)
+    return this.#dead ? end : at
+  }
+
+  /** How far it came. */
+  #read(buffer: Buffer, start: number, end: number): number {
     let at = start
     while (!this.#dead) {
       const pending = this.#pending
-      if (pending === undefined) {
-        // Nobody has asked: whatever this is, the next request must not get it.
-        if (at < end) this.#break('protocol-error', undefined)
-        break
-      }
+      if (pending === undefined) return at
       // The end of a body is told even to a reader that is full: nothing may come after it to make us look again.
       if (pending.response !== undefined && !pending.response.ready && !this.#parser.atEnd) return at
       const event = this.#parser.step(buffer, at, end)
@@ -183,7 +195,12 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     this.#release(pending)
     pending.writer?.stop('local-reset')
     if (!sent || !pending.keepAlive || this.#draining) this.#leave()
-    this.#owner?.requestEnded()
+    this.#tellEnd()
+  }
+
+  #tellEnd(): void {
+    if (this.#reading) this.#endsToTell++
+    else this.#owner?.requestEnded()
   }
 
   #release(pending: Pending): void {
@@ -210,7 +227,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     pending.writer?.stop(reason)
     if (pending.response === undefined) pending.settle({ kind: 'failure', reason, sent: true, error })
     else pending.response.fail(reason)
-    this.#owner?.requestEnded()
+    this.#tellEnd()
   }
 
   ended(): void {
