@@ -23,6 +23,11 @@ export type RequestFacts = LabelFacts &
     responseBytes: number
   }>
 
+/** What an upstream says is a label only where it is one of a few: it would choose how many series there are. */
+const statusLabel = (status: number) => (status < 600 ? `${status}` : 'unknown')
+const grpcStatuses = new Set(['', ...Array.from({ length: 17 }, (_, i) => `${i}`)])
+const grpcLabel = (status: string) => (grpcStatuses.has(status) ? status : 'unknown')
+
 /** Counts requests. */
 export type RequestMetrics = Readonly<{
   record(facts: RequestFacts): void
@@ -114,12 +119,12 @@ export function requestMetrics(registry: Registry): RequestMetrics {
   return {
     record: (facts) => {
       const outcome = {
-        response_code: `${facts.status}`,
+        response_code: statusLabel(facts.status),
         response_flags: facts.flags,
-        grpc_response_status: facts.grpcStatus,
+        grpc_response_status: grpcLabel(facts.grpcStatus),
       }
       const row = rows.row(
-        `${labelKey(facts)}|${facts.status}|${facts.flags}|${facts.grpcStatus}`,
+        `${labelKey(facts)}|${outcome.response_code}|${facts.flags}|${outcome.grpc_response_status}`,
         () => ({ ...labelsOf(facts), ...outcome }),
         () => ({ ...overflowLabels(facts.protocol), ...outcome }),
       )

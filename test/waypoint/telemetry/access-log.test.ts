@@ -37,6 +37,8 @@ t.test('a client’s text can end neither its quotes nor the line', async (t) =>
   t.ok(line.includes('"a\\x22 200 - \\x22b\\x5c"'))
   t.ok(line.includes('/\\x0d\\x0a[fake]'))
   t.ok(line.length < 2_000)
+  const control = lineOf('text', { userAgent: 'a\u0085b\u009b2Jc', requestId: '\u007f' }) ?? ''
+  t.ok(control.includes('"a\\x85b\\x9b2Jc" "\\x7f"'), control)
 })
 
 t.test('the same as JSON', async (t) => {
