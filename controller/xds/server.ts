@@ -76,8 +76,8 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
       return void call.emit('error', { code: status.RESOURCE_EXHAUSTED, details: 'too many streams' })
     }
     const { views } = publisher
-    const { nodeKey } = options
-    const shared = { views, nodeKey, budget, sendTimeoutMs: limits.timeoutMs, log, metrics }
+    const { nodeKey, referredTo } = options
+    const shared = { views, referredTo, nodeKey, budget, sendTimeoutMs: limits.timeoutMs, log, metrics }
     const rejected = (url: string, error: string) => {
       if (options.isProxy?.(caller) === true) held.note(call, url, error)
     }

@@ -37,6 +37,8 @@ export type Outlet = Readonly<{
 export type StreamOptions = Readonly<{
   views: ReadonlyMap<string, View>
   caller: Caller
+  /** Types whose resources others name: what is there of them goes before any other. */
+  referredTo?: readonly string[]
   /** Keys that a client on a node is given without asking. */
   nodeKey: (node: string) => string
   /** Shared by all streams. */
@@ -215,8 +217,7 @@ export class AdsStream {
       if (isRepeated(before, request)) this.#holdBack(typeUrl)
       this.#heard(typeUrl, note, request)
     }
-    this.#send(typeUrl)
-    this.#advance()
+    this.#goOn(typeUrl)
     return undefined
   }
 
@@ -242,8 +243,7 @@ export class AdsStream {
     const goOn = () => {
       this.#heldBack.delete(typeUrl)
       this.#repeats.take()
-      this.#send(typeUrl)
-      this.#advance()
+      this.#goOn(typeUrl)
     }
     this.#heldBack.set(typeUrl, setTimeout(goOn, this.#repeats.waitMs))
   }
@@ -255,20 +255,56 @@ export class AdsStream {
     this.#sentMs.delete(typeUrl)
   }
 
+  /** Also other types may have waited for this one. */
+  #goOn(typeUrl?: string): void {
+    if (typeUrl !== undefined) this.#send(typeUrl)
+    for (const url of this.#types.keys()) if (url !== typeUrl) this.#send(url)
+    this.#advance()
+  }
+
+  /**
+   * Responses show how things are now, which may be later than the publication whose turn it is: what they may name by now
+   * is brought forward. False: that cannot be sent yet. What is gone keeps its place, behind what named it.
+   */
+  #knowsFirst(typeUrl: string): boolean {
+    const { referredTo = [], views } = this.#options
+    if (referredTo.includes(typeUrl)) return true
+    return referredTo.every((url) => {
+      const view = views.get(url)
+      const state = this.#types.get(url)
+      if (!state || !view) return true
+      const isThere = (name: string) => view.get(name) !== undefined
+      const early: string[] = []
+      for (const stage of this.#stages) {
+        if (stage.typeUrl !== url) continue
+        const there = stage.lists.flat().filter(isThere)
+        if (there.length === 0) continue
+        for (const name of there) early.push(name)
+        const gone = stage.lists.flat().filter((name) => !isThere(name))
+        stage.lists = gone.length > 0 ? [gone] : []
+      }
+      this.#stages = this.#stages.filter(({ lists }) => lists.length > 0)
+      if (early.length > 0) this.#types.set(url, changed(state, early))
+      this.#send(url)
+      return ![...(this.#types.get(url)?.dirty ?? [])].some(isThere)
+    })
+  }
+
   /** Sends what a type is owed, when there is room for it. */
   #send(typeUrl: string): void {
     const state = this.#types.get(typeUrl)
     const view = this.#options.views.get(typeUrl)
     if (!state || !view || state.awaiting !== undefined) return
-    if (this.#waiting.has(typeUrl) || this.#heldBack.has(typeUrl)) return
+    if (this.#waiting.has(typeUrl) || this.#heldBack.has(typeUrl) || !this.#knowsFirst(typeUrl)) return
     const bytes = mostBytes(state, view)
     if (bytes <= smallBytes) return this.#respond(typeUrl, view, undefined)
     const { budget, caller } = this.#options
     this.#waiting.set(typeUrl, undefined)
     const asked = budget.ask(caller.pod?.uid ?? '', bytes, (permit) => {
       this.#waiting.delete(typeUrl)
-      this.#respond(typeUrl, view, permit)
-      this.#advance()
+      if (this.#knowsFirst(typeUrl)) this.#respond(typeUrl, view, permit)
+      else permit.release()
+      this.#goOn()
     })
     if (this.#waiting.has(typeUrl)) this.#waiting.set(typeUrl, asked)
   }

@@ -95,6 +95,7 @@ class Scene {
     const stream = new AdsStream(outlet, {
       views: this.#views,
       caller: { namespace: 'istio-system', serviceAccount: 'ztunnel', pod: { name: pod, uid: pod } },
+      referredTo: [authorizationTypeUrl],
       nodeKey: (node) => `node:${node}`,
       budget: this.#budget,
       sendTimeoutMs: 5_000,
