@@ -3,25 +3,45 @@ import type { Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 import { normalPath } from './normal-path.ts'
 
-/** What only a proxy of the mesh may say; a client that says it means to fool somebody (facts: l7.md §3.7). */
-const stripped = [
+/** What only a proxy of the mesh may say; a client that says it means to fool somebody (facts: l7.md §3.7, security.md AZ-7). */
+const stripped: ReadonlySet<string> = new Set([
   'x-forwarded-client-cert',
+  'x-envoy-attempt-count',
+  'x-envoy-decorator-operation',
+  'x-envoy-expected-rq-timeout-ms',
   'x-envoy-internal',
+  'x-envoy-is-timeout-retry',
+  'x-envoy-original-host',
+  'x-envoy-original-path',
   'x-envoy-peer-metadata',
   'x-envoy-peer-metadata-id',
-]
+])
+/** They say how long a message is and whom it is for; many applications read `_` in a name as `-`. */
+const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'host', 'transfer-encoding'])
+
+function isForged(name: string): boolean {
+  if (stripped.has(name) || name.startsWith('x-istio-')) return true
+  if (!name.includes('_')) return false
+  const read = name.replaceAll('_', '-')
+  return stripped.has(read) || framing.has(read) || read.startsWith('x-istio-')
+}
 
 /** The request as it will be judged, matched and sent on: one spelling for one thing. */
 export const normalise: Phase = async (call, next) => {
   const { request } = call
   if (request.authority === '') return localReply(call, { status: 400, details: 'missing_host_header' })
-  if (request.path !== '*' && request.method !== 'CONNECT') {
+  // As in Envoy no route is for CONNECT: what an application takes for an answer would open a way past routes and policies.
+  if (request.method === 'CONNECT')
+    return localReply(call, { status: 404, flag: 'NR', details: 'route_not_found' })
+  if (request.upgrade !== undefined && request.upgrade !== 'websocket')
+    return localReply(call, { status: 403, details: 'upgrade_failed' })
+  if (request.path !== '*') {
     const path = normalPath(request.path)
     if (path === undefined) return localReply(call, { status: 400, details: 'path_normalization_failed' })
     call.request = { ...request, path }
   }
   const { headers } = call.request
-  for (const name of stripped) headers.delete(name)
+  for (const name of [...headers].flatMap(([one]) => (isForged(one) ? [one] : []))) headers.delete(name)
   if (!headers.has('x-request-id')) headers.set('x-request-id', randomUUID())
   if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', request.scheme)
   return next()
