@@ -24,8 +24,14 @@ export async function followRoutes(o: FollowOptions): Promise<FollowedRoutes> {
     tlsRoutes: reflect(client, kinds.TLSRoute, all),
     tcpRoutes: reflect(client, kinds.TCPRoute, all),
     referenceGrants: reflect(client, kinds.ReferenceGrant, all),
+    virtualServices: reflect(client, kinds.VirtualService, all),
+    destinationRules: reflect(client, kinds.DestinationRule, all),
   }
   const routes = routesFrom(objects, inputs, mesh, settings)
-  await Promise.all([...Object.values(objects), routes.resources].map(({ synced }) => synced))
+  await Promise.all(
+    [...Object.values(objects), routes.resources, ...Object.values(routes.conditions)].map(
+      ({ synced }) => synced,
+    ),
+  )
   return { ...routes, objects }
 }

@@ -1,22 +1,44 @@
-import { type Collection, type Custom, type Kind, kinds, type KubeClient, type KubeObject } from '#kube'
+import {
+  type Collection,
+  type Custom,
+  keyOf,
+  type Kind,
+  kinds,
+  type KubeClient,
+  type KubeObject,
+} from '#kube'
 import type { Logger } from '#telemetry'
 import type { FollowedRoutes } from './follow-routes.ts'
-import type { Writer } from './reconcile/index.ts'
-import { type RouteKind, routeStatusWriter } from './routes/index.ts'
+import { conditionWriter, type Writer } from './reconcile/index.ts'
+import { istioConditionTypes, type RouteKind, routeStatusWriter } from './routes/index.ts'
 
 type Options = Readonly<{ client: KubeClient; routes: FollowedRoutes; log: Logger }>
 
-/** What the leader writes into the status of routes, about their parents that are services. */
+/** What the leader writes into the status of routes: about parents that are services, and on VirtualServices and DestinationRules. */
 export function routeWriters(
-  { client, routes: { objects, statuses }, log }: Options,
+  { client, routes: { objects, statuses, conditions }, log }: Options,
   scope: (object: KubeObject) => boolean,
 ): readonly Writer[] {
   const of = (kind: Kind<Custom>, name: RouteKind, held: Collection<Custom>): Writer =>
     routeStatusWriter({ client, kind, objects: held, statuses: statuses[name], scope, log })
+  const told = (name: 'VirtualService' | 'DestinationRule', held: Collection<Custom>): Writer =>
+    conditionWriter({
+      client,
+      kind: kinds[name],
+      objects: held,
+      also: conditions[name],
+      wanted: (_, key) => ({ types: istioConditionTypes, conditions: conditions[name].get(key) ?? [] }),
+      // Those that we do not look at are somebody else's.
+      scope: (object) => scope(object) && conditions[name].get(keyOf(object)) !== undefined,
+      fieldManager: 'istio-route-conditions',
+      log,
+    })
   return [
     of(kinds.HTTPRoute, 'HTTPRoute', objects.httpRoutes),
     of(kinds.GRPCRoute, 'GRPCRoute', objects.grpcRoutes),
     of(kinds.TLSRoute, 'TLSRoute', objects.tlsRoutes),
     of(kinds.TCPRoute, 'TCPRoute', objects.tcpRoutes),
+    told('VirtualService', objects.virtualServices),
+    told('DestinationRule', objects.destinationRules),
   ]
 }

@@ -1,4 +1,4 @@
-import { type Collection, type Custom, derive, join, type Traceable } from '#kube'
+import { type Collection, type Condition, type Custom, derive, join, type Traceable } from '#kube'
 import type { ServiceRoutes } from '#routes'
 import type { Inputs, MeshResource, Settings } from '../collections/index.ts'
 import { namespaceOf } from '../collections/inputs.ts'
@@ -10,11 +10,13 @@ import type { RouteKind } from './gateway-api-object.ts'
 import { gatewayApiRules, type GatewayApiTables } from './gateway-api-rules.ts'
 import { routeStatuses, type RouteStatus } from './gateway-api-status.ts'
 import { referenceGrants } from './grants.ts'
+import { istioFrom, type IstioInputs } from './istio.ts'
 import { routeResources } from './resource.ts'
 import { type MeshTables, type RoutedService, routedServices } from './routed-service.ts'
-import type { PolicySource, ServiceRules } from './sources.ts'
 
 export { routeStatusWriter } from './status-writer.ts'
+/** The conditions that VirtualServices and DestinationRules have from us. */
+export { istioConditionTypes } from './istio-status.ts'
 export type { RouteStatus } from './gateway-api-status.ts'
 export type { RouteKind } from './gateway-api-object.ts'
 
@@ -25,7 +27,8 @@ export type RouteInputs = Readonly<{
   tlsRoutes: Collection<Custom>
   tcpRoutes: Collection<Custom>
   referenceGrants: Collection<Custom>
-}>
+}> &
+  IstioInputs
 
 /** Everything that is derived from routes. */
 export type Routes = Readonly<{
@@ -35,20 +38,9 @@ export type Routes = Readonly<{
   resources: Collection<MeshResource>
   /** By `namespace/name`. */
   statuses: Readonly<Record<RouteKind, Collection<RouteStatus>>>
+  conditions: Readonly<Record<'VirtualService' | 'DestinationRule', Collection<readonly Condition[]>>>
   /** For those who look into a running controller. */
   collections: readonly Traceable[]
-}>
-
-/** A further front end: what it says of services, and how it says that destinations are called. */
-export type FrontEnd = Readonly<{
-  rules: Collection<ServiceRules>
-  policies: PolicySource
-}>
-
-/** What a further front end may look at: which services there are, and what routes of the Gateway API say of them. */
-export type Known = Readonly<{
-  services: Collection<RoutedService>
-  gatewayApi: Collection<ServiceRules>
 }>
 
 /** Routes and what they refer to → what waypoints obey, and what their owners are told. Pure rows; nothing writes. */
@@ -57,35 +49,32 @@ export function routesFrom(
   inputs: Inputs,
   mesh: MeshTables,
   settings: Settings,
-  others: (known: Known) => readonly FrontEnd[] = () => [],
 ): Routes {
   const services = routedServices(inputs, mesh, settings)
   const tables = gatewayApiTables(objects, services, mesh)
   const own = gatewayApiRules(services, tables)
-  const frontEnds = others({ services, gatewayApi: own })
-  const routes = serviceRoutes({
-    services,
-    rules: [own, ...frontEnds.map(({ rules }) => rules)],
-    policies: frontEnds.map(({ policies }) => policies),
-  })
+  const istio = istioFrom(objects, inputs, mesh, settings, { services, gatewayApi: own })
+  const rules = [own, istio.rules]
+  const routes = serviceRoutes({ services, rules, policies: [istio.policies] })
   const { gateways, gatewayClasses: classes } = inputs
-  const status = { ...tables, own, others: frontEnds.map(({ rules }) => rules), gateways, classes }
+  const status = { ...tables, own, others: [istio.rules], gateways, classes }
   const statuses = {
     HTTPRoute: routeStatuses('HTTPRouteStatuses', tables.http.HTTPRoute, status),
     GRPCRoute: routeStatuses('GRPCRouteStatuses', tables.http.GRPCRoute, status),
     TLSRoute: routeStatuses('TLSRouteStatuses', tables.l4.TLSRoute, status),
     TCPRoute: routeStatuses('TCPRouteStatuses', tables.l4.TCPRoute, status),
   }
-  const rules = [own, ...frontEnds.map((one) => one.rules)]
   return {
     services,
     routes,
     resources: routeResources(routes, services),
     statuses,
+    conditions: istio.statuses,
     collections: [
       services,
       ...Object.values(tables.http),
       ...Object.values(tables.l4),
+      ...istio.collections,
       ...rules,
       routes,
       ...Object.values(statuses),

@@ -75,6 +75,8 @@ export const kinds = {
   ServiceEntry: kind<Custom>('networking.istio.io/v1', 'ServiceEntry', 'serviceentries'),
   WorkloadEntry: kind<Custom>('networking.istio.io/v1', 'WorkloadEntry', 'workloadentries'),
   WorkloadGroup: kind<Custom>('networking.istio.io/v1', 'WorkloadGroup', 'workloadgroups'),
+  VirtualService: kind<Custom>('networking.istio.io/v1', 'VirtualService', 'virtualservices'),
+  DestinationRule: kind<Custom>('networking.istio.io/v1', 'DestinationRule', 'destinationrules'),
   Gateway: kind<Custom>('gateway.networking.k8s.io/v1', 'Gateway', 'gateways'),
   GatewayClass: kind<Custom>('gateway.networking.k8s.io/v1', 'GatewayClass', 'gatewayclasses', false),
   HTTPRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes'),

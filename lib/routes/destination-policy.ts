@@ -104,6 +104,8 @@ export type UpstreamTls = Readonly<{
   insecureSkipVerify: boolean
 }>
 export type TlsTrust =
+  /** Nobody: what was asked for cannot be read, or not be done. */
+  | Readonly<{ kind: 'none'; reason: string }>
   | Readonly<{ kind: 'system' }>
   | Readonly<{ kind: 'pem'; pem: string }>
   /** In the waypoint's container. */

@@ -87,6 +87,7 @@ const tls: z.ZodType<UpstreamTls> = z.strictObject({
   sni: name.exactOptional(),
   subjectAltNames: z.array(name),
   trust: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('none'), reason: text }),
     z.strictObject({ kind: z.literal('system') }),
     z.strictObject({ kind: z.literal('pem'), pem: z.string() }),
     z.strictObject({ kind: z.literal('file'), path: name }),

@@ -91,6 +91,8 @@ function checkNames(
 /** Read for each connection: files are renewed. */
 function trustOf({ trust }: UpstreamTls) {
   switch (trust.kind) {
+    case 'none':
+      throw cannot(`what the TLS settings ask for (${trust.reason})`)
     case 'system':
       return { ca: getCACertificates('system') }
     case 'pem':

@@ -134,6 +134,8 @@ const derived = (of: (kind: keyof typeof tables) => Collection<Custom>) =>
       tlsRoutes: of('tlsRoutes'),
       tcpRoutes: of('tcpRoutes'),
       referenceGrants: of('referenceGrants'),
+      virtualServices: fixed('virtualServices', {}),
+      destinationRules: fixed('destinationRules', {}),
     },
     inputs,
     mesh,

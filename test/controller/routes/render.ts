@@ -1,7 +1,9 @@
+import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '#base'
 import { type Custom, fixed, keyOf, type KubeObject, type Namespace, type Service } from '#kube'
 import { meshFrom } from '../../../controller/collections/index.ts'
 import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
+import { usualPolicy } from '../../../controller/routes/defaults.ts'
 import { type RouteKind, routesFrom } from '../../../controller/routes/index.ts'
 import {
   chooseL4,
@@ -85,6 +87,8 @@ export function compiled({ given, mesh = {} }: Case, usual: Usual) {
     tlsRoutes: rows('TLSRoute'),
     tcpRoutes: rows('TCPRoute'),
     referenceGrants: rows('ReferenceGrant'),
+    virtualServices: rows('VirtualService'),
+    destinationRules: rows('DestinationRule'),
   }
   return routesFrom(objects, inputs, meshFrom(inputs, settings), settings)
 }
@@ -111,15 +115,29 @@ const ops = (name: string, { set, add, remove }: HeaderOps): string[] => [
 function matchText({ match }: HttpRule | L4Rule): string {
   const parts: string[] = []
   if (match.source?.namespace) parts.push(`from ${match.source.namespace}`)
+  if (match.source?.labels)
+    parts.push(
+      `from ${Object.entries(match.source.labels)
+        .map((pair) => pair.join('='))
+        .join(',')}`,
+    )
   if ('sni' in match) parts.push(`sni ${match.sni?.join('|')}`)
-  const { path, method, headers, query } = match as HttpRule['match']
-  if (method) parts.push(method.value)
+  const { path, method, headers, query, claims, scheme, authority, ignorePathCase } =
+    match as HttpRule['match']
+  if (scheme) parts.push(`scheme ${text(scheme)}`)
+  if (authority) parts.push(`authority ${text(authority)}`)
+  if (method) parts.push(method.kind === 'exact' ? method.value : `method ${text(method)}`)
   if (path)
     parts.push(
       path.kind === 'segments' ? `${path.value === '/' ? '' : path.value}/*` : text(path as TextMatch),
     )
-  for (const { name, value } of headers ?? [])
-    parts.push(`${name}${value.kind === 'present' ? '' : text(value)}`)
+  if (ignorePathCase) parts.push('any case')
+  for (const { name, value, negated, missingIsEmpty } of headers ?? [])
+    parts.push(
+      `${negated ? (missingIsEmpty ? '!?' : '!') : ''}${name}${value.kind === 'present' ? '' : text(value)}`,
+    )
+  for (const { path: claim, value, negated } of claims ?? [])
+    parts.push(`${negated ? '!' : ''}claim ${claim.join('.')}${value.kind === 'present' ? '' : text(value)}`)
   for (const { name, value } of query ?? [])
     parts.push(`?${name}${value.kind === 'present' ? '' : text(value)}`)
   return parts.join(' ') || 'all'
@@ -138,7 +156,9 @@ const redirectText = ({ status, scheme, host, port, path }: Redirect): string =>
 
 type To = Forward['destinations'][number]['to']
 const toText = (to: To): string =>
-  to.kind === 'invalid' ? String(to.status) : `${short(to.service)}:${to.port}`
+  to.kind === 'invalid'
+    ? `${to.status}${to.flag ? ` ${to.flag}` : ''}`
+    : `${short(to.service)}:${to.port}${to.subset === undefined ? '' : `#${to.subset}`}`
 
 function destinationsText(destinations: Forward['destinations']): string {
   if (destinations.length === 0) return 'nowhere'
@@ -157,6 +177,8 @@ function destinationsText(destinations: Forward['destinations']): string {
 }
 
 const usualRetry = { attempts: 2, on: 'connect-failure refused-stream unavailable cancelled', base: 25 }
+const beyondUsual = (on: readonly string[]) =>
+  on.join(' ').startsWith(usualRetry.on) ? on.slice(4) : ['only', ...on]
 function forwardText({ destinations, rewrite, mirrors, timeoutMs, retry }: Forward): string {
   const extras = [
     ...(rewrite ? [`rewrite ${rewrite.authority ?? ''}${pathText(rewrite.path)}`] : []),
@@ -166,23 +188,31 @@ function forwardText({ destinations, rewrite, mirrors, timeoutMs, retry }: Forwa
     ...(retry.attempts === usualRetry.attempts && retry.on.join(' ') === usualRetry.on
       ? []
       : [
-          `retry ${retry.attempts} on ${[...retry.on.slice(4), ...retry.statuses].join(' ')} after ${retry.backoffBaseMs}-${retry.backoffMaxMs}`,
+          `retry ${retry.attempts} on ${[...beyondUsual(retry.on), ...retry.statuses].join(' ')} after ${retry.backoffBaseMs}-${retry.backoffMaxMs}`,
         ]),
+    ...(retry.avoidPreviousHosts ? [] : ['retry on the same host']),
+    ...(retry.otherLocalities ? ['retry elsewhere'] : []),
   ]
   return [destinationsText(destinations), ...extras].join('; ')
 }
 
 function ruleText(rule: HttpRule): string {
-  const { action, requestHeaders, responseHeaders, cors } = rule
+  const { action, requestHeaders, responseHeaders, cors, fault } = rule
   const done =
     action.kind === 'forward'
       ? forwardText(action)
       : action.kind === 'redirect'
         ? redirectText(action)
         : action.kind === 'respond'
-          ? String(action.status)
+          ? [
+              action.status,
+              ...(action.body ? [JSON.stringify(Buffer.from(action.body, 'base64').toString())] : []),
+            ].join(' ')
           : '404'
   const extras = [...ops('request', requestHeaders), ...ops('response', responseHeaders)]
+  if (fault?.delay) extras.push(`delay ${fault.delay.ppm / 10_000}% ${fault.delay.delayMs}`)
+  if (fault?.abort)
+    extras.push(`abort ${fault.abort.ppm / 10_000}% ${fault.abort.with.kind} ${fault.abort.with.status}`)
   if (cors)
     extras.push(
       `cors ${cors.allowOrigins.map((o) => (o.kind === 'any' ? '*' : text(o))).join(' ')} ${cors.allowMethods.join(',')} ${cors.maxAgeSeconds}s`,
@@ -229,6 +259,49 @@ export const callsText = (all: Compiled, name: string): Readonly<Record<string, 
   Object.fromEntries(
     (routesOf(all, name)?.policies ?? []).map(({ destination, http }) => [toText(destination), http]),
   )
+
+/** Of a destination's policy what is not as usual, by `service:port#subset`. */
+export function policyOf(all: Compiled, asked: string): unknown {
+  for (const { policies } of all.routes.list())
+    for (const policy of policies)
+      if (toText(policy.destination) === asked) {
+        const plain = usualPolicy(policy.destination, undefined)
+        return Object.fromEntries(
+          Object.entries(different(policy, plain)).filter(
+            ([key]) => key !== 'http' || policy.http !== 'http1',
+          ),
+        )
+      }
+  return 'there is none'
+}
+
+function different(one: Readonly<object>, usual: Readonly<object>): Record<string, unknown> {
+  const before: Record<string, unknown> = { ...usual }
+  const found: Record<string, unknown> = {}
+  for (const [key, value] of Object.entries(one)) {
+    if (isDeepStrictEqual(value, before[key])) continue
+    const inner: unknown = before[key]
+    found[key] = isRecord(value) && isRecord(inner) && key === 'connections' ? different(value, inner) : value
+  }
+  return found
+}
+
+/** The conditions of an object of Istio's. */
+export const conditionsText = ({ conditions }: Compiled, asked: string): string => {
+  const [kind = '', key = ''] = asked.split(' ')
+  if (kind !== 'VirtualService' && kind !== 'DestinationRule') return 'no such kind'
+  return (conditions[kind].get(key) ?? [])
+    .map(({ type, status, reason }) => {
+      const name = type.replace('lateen.dev/', '')
+      return status === 'True' && reason === name ? name : `${name}=${status}/${reason}`
+    })
+    .join(' ')
+}
+export const conditionMessage = ({ conditions }: Compiled, asked: string): string => {
+  const [kind = '', key = ''] = asked.split(' ')
+  if (kind !== 'VirtualService' && kind !== 'DestinationRule') return 'no such kind'
+  return (conditions[kind].get(key) ?? []).map(({ message = '' }) => message).join('\n')
+}
 
 /** `Accepted ResolvedRefs` where all is well; what is not True for the reason of its own name is written out. */
 export function statusText({ statuses }: Compiled): Record<string, readonly string[]> {

@@ -14,9 +14,12 @@ import { type Client, eventually, type Parsed, startServer } from '../../sandbox
 
 t.setTimeout(300_000) // an API server, on a machine that may be slow
 
-const crds = parseAllDocuments(
-  readFileSync(new URL('../../../manifests/base/crds/gateway-api-routes.yaml', import.meta.url), 'utf8'),
-).map((document): Parsed => document.toJS())
+const crds = ['gateway-api-routes', 'virtual-service', 'destination-rule'].flatMap((name) =>
+  parseAllDocuments(
+    readFileSync(new URL(`../../../manifests/base/crds/${name}.yaml`, import.meta.url), 'utf8'),
+  ).map((document): Parsed => document.toJS()),
+)
+const istioPath = (plural: string) => `/apis/networking.istio.io/v1/namespaces/shop/${plural}`
 const pathOf = (plural: string) => `${group}/namespaces/shop/${plural}`
 const plurals = ['httproutes', 'grpcroutes', 'tlsroutes', 'tcproutes', 'referencegrants']
 
@@ -26,6 +29,8 @@ async function start(c: Client) {
   for (const crd of crds) await ok(c, 'POST', '/apis/apiextensions.k8s.io/v1/customresourcedefinitions', crd)
   for (const plural of plurals)
     await eventually(async () => ((await c.call('GET', pathOf(plural))).status === 200 ? true : undefined))
+  for (const plural of ['virtualservices', 'destinationrules'])
+    await eventually(async () => ((await c.call('GET', istioPath(plural))).status === 200 ? true : undefined))
   const stop = new AbortController()
   const all = { client, signal: stop.signal, log: silent }
   const inputs = {
@@ -82,6 +87,40 @@ t.test('with our CRDs and our rights every kind of route is read and its status 
     )
   }
 })
+
+t.test(
+  'VirtualServices and DestinationRules are read, and told by conditions what they come to',
+  async (t) => {
+    await using c = await startServer()
+    await using _running = await start(c)
+    const told = async (plural: string, kind: string, spec: unknown) => {
+      const metadata = { name: 'r', namespace: 'shop' }
+      await ok(c, 'POST', istioPath(plural), { apiVersion: 'networking.istio.io/v1', kind, metadata, spec })
+      const conditions = await eventually(
+        async () => (await find(c, `${istioPath(plural)}/r`))?.status?.conditions,
+      )
+      return conditions.map((one: Parsed) => `${one.type}=${one.status}/${one.reason}`)
+    }
+    const http = [{ route: [{ destination: { host: 'other' } }] }]
+    t.strictSame(await told('virtualservices', 'VirtualService', { hosts: ['order'], http }), [
+      'lateen.dev/Accepted=False/NoWaypoint',
+    ])
+    const trafficPolicy = { loadBalancer: { simple: 'MOON' } }
+    t.strictSame(await told('destinationrules', 'DestinationRule', { host: 'order', trafficPolicy }), [
+      'lateen.dev/Accepted=True/Accepted',
+      'lateen.dev/PartiallyInvalid=True/UnsupportedValue',
+    ])
+    const none = await c.call('POST', istioPath('destinationrules'), {
+      body: {
+        apiVersion: 'networking.istio.io/v1',
+        kind: 'DestinationRule',
+        metadata: { name: 'x', namespace: 'shop' },
+        spec: {},
+      },
+    })
+    t.equal(none.status, 422, 'no host')
+  },
+)
 
 t.test('the CRDs refuse what could not be meant, and fill in what is usual', async (t) => {
   await using c = await startServer()

@@ -1,0 +1,80 @@
+import { type Collection, type Condition, type Custom, derive, type Traceable } from '#kube'
+import type { Inputs, Settings } from '../collections/index.ts'
+import { namespaceOf } from '../collections/inputs.ts'
+import { labels } from '../collections/settings.ts'
+import { readDestinationRule } from './istio-destination-rule.ts'
+import { coveringHosts } from './istio-object.ts'
+import { istioPolicies } from './istio-policies.ts'
+import { istioRules } from './istio-rules.ts'
+import { destinationRuleStatuses, virtualServiceStatuses } from './istio-status.ts'
+import { readVirtualService } from './istio-virtual-service.ts'
+import type { MeshTables, RoutedService } from './routed-service.ts'
+import type { PolicySource, ServiceRules } from './sources.ts'
+
+export type IstioInputs = Readonly<{
+  virtualServices: Collection<Custom>
+  destinationRules: Collection<Custom>
+}>
+
+/** What VirtualServices and DestinationRules come to. */
+export type IstioRoutes = Readonly<{
+  rules: Collection<ServiceRules>
+  policies: PolicySource
+  /** Conditions by `namespace/name`. */
+  statuses: Readonly<Record<'VirtualService' | 'DestinationRule', Collection<readonly Condition[]>>>
+  collections: readonly Traceable[]
+}>
+
+type Known = Readonly<{ services: Collection<RoutedService>; gatewayApi: Collection<ServiceRules> }>
+
+export function istioFrom(
+  objects: IstioInputs,
+  inputs: Inputs,
+  mesh: MeshTables,
+  settings: Settings,
+  { services, gatewayApi }: Known,
+): IstioRoutes {
+  const { domain, revision, rootNamespace } = settings
+  /** Of namespaces that we look at, and not of another revision. */
+  const read = <R>(name: string, from: Collection<Custom>, as: (object: Custom) => R): Collection<R> =>
+    derive(name, from, (object, fetch) =>
+      (object.metadata.labels?.[labels.revision] || revision) === revision &&
+      fetch.one(mesh.hiddenNamespaces, namespaceOf(object)) === undefined
+        ? as(object)
+        : undefined,
+    )
+  const virtualServices = read('VirtualServices', objects.virtualServices, (one) =>
+    readVirtualService(one, domain),
+  )
+  const destinationRules = read('DestinationRules', objects.destinationRules, (one) =>
+    readDestinationRule(one, domain),
+  )
+  const tables = {
+    services,
+    byHostname: services.indexBy(({ hostname }) => [hostname]),
+    virtualServices,
+    virtualServicesByHost: virtualServices.indexBy(({ hosts }) => hosts),
+    destinationRules,
+    destinationRulesByHost: destinationRules.indexBy(({ namespace, host }) => [`${namespace}/${host}`]),
+    rootNamespace,
+    meshServices: mesh.services,
+    serviceEntries: inputs.serviceEntries,
+  }
+  const rules = istioRules(tables)
+  const told = {
+    ...tables,
+    own: rules,
+    gatewayApi,
+    servicesByCover: services.indexBy(({ hostname }) => [...new Set(coveringHosts(hostname))]),
+  }
+  const statuses = {
+    VirtualService: virtualServiceStatuses(told),
+    DestinationRule: destinationRuleStatuses(told),
+  }
+  return {
+    rules,
+    policies: istioPolicies(tables),
+    statuses,
+    collections: [virtualServices, destinationRules, ...Object.values(statuses)],
+  }
+}

@@ -1,0 +1,59 @@
+/**
+ * VirtualServices and DestinationRules in; what waypoints obey and what conditions say out. The cases are the files in
+ * golden-istio/, on top of what golden/usual.yaml always has. Besides the sentences of golden.test.ts: `policies` says
+ * what of the way a destination is called is not as usual, `conditions` what is told on the objects.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import t from 'tap'
+import { parse } from 'yaml'
+import {
+  answerTo,
+  asRead,
+  type Case,
+  compiled,
+  conditionMessage,
+  conditionsText,
+  policyOf,
+  ruleNames,
+  rulesText,
+  statusText,
+  type Usual,
+} from './render.ts'
+
+t.setTimeout(300_000) // more than a hundred meshes, on a machine that may be slow
+
+type IstioCase = Case &
+  Readonly<{
+    policies?: Readonly<Record<string, unknown>>
+    conditions?: Readonly<Record<string, string>>
+  }>
+
+const read = (file: string): unknown =>
+  parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'), { merge: true })
+const usual = read('golden/usual.yaml') as Usual
+let count = 0
+for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
+  for (const one of read(`golden-istio/${file}`) as readonly IstioCase[]) {
+    count++
+    t.test(`${file}: ${one.title}`, async (t) => {
+      const all = compiled(one, usual)
+      if (one.http || !(one.policies || one.l4))
+        t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
+      if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
+      for (const [key, want] of Object.entries(one.policies ?? {}))
+        t.strictSame(policyOf(all, key), want, key)
+      for (const [asked, want] of Object.entries(one.conditions ?? {}))
+        t.equal(conditionsText(all, asked), want, asked)
+      for (const [asked, pattern] of Object.entries(one.says ?? {}))
+        t.match(conditionMessage(all, asked), new RegExp(pattern), asked)
+      if (one.status) t.strictSame(statusText(all), one.status, 'status')
+      for (const [line, want] of Object.entries(one.requests ?? {}))
+        t.equal(answerTo(line, all, one.to ?? 'shop/order:80'), want, line)
+      for (const [port, want] of Object.entries(one.names ?? {}))
+        t.strictSame(ruleNames(all, port), want, `names of ${port}`)
+      // Whatever is compiled is read by waypoints as it was meant.
+      for (const routes of all.routes.list()) t.strictSame(asRead(routes), routes, routes.service)
+    })
+  }
+}
+t.ok(count >= 40, `${count} cases`)
