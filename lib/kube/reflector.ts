@@ -15,6 +15,8 @@ export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
     inactivityMs?: number
     /** The kind may not exist (a CRD that is not installed): then there are no rows, and it is asked for again later. */
     optional?: boolean
+    /** So long such a kind must be missing before rows that are held of it are given up. */
+    forgetMs?: number
     /** First wait after a failure; doubled to 30 s. */
     baseMs?: number
     random?: () => number
@@ -41,6 +43,11 @@ const maxUnfinished = 3
 const healthyMs = 30_000
 /** Between questions for a kind that does not exist. */
 const absentMs = 15_000
+/**
+ * An API server that starts, or something in front of it, may say for a while that a kind does not exist which does; without
+ * its policies a mesh would be open. Of one that is really deleted its objects are deleted before, and the watch tells.
+ */
+const defaultForgetMs = 300_000
 
 /** The objects of a kind as a collection: listed, then watched, for as long as the signal allows. */
 export function reflect<T extends KubeObject>(
@@ -63,8 +70,9 @@ async function run<T extends KubeObject>(
   table: Table<T>,
   options: ReflectOptions<T>,
 ): Promise<void> {
-  const { signal, log, baseMs = 500, random = Math.random } = options
+  const { signal, log, baseMs = 500, random = Math.random, forgetMs = defaultForgetMs } = options
   let version: string | undefined
+  let missingSinceMs = Infinity
   let failures = 0
   let refusals = 0
   let streamed = options.streamed === true
@@ -80,10 +88,13 @@ async function run<T extends KubeObject>(
       // A server that ends watches at once must not be asked in a tight loop.
       if (!heard.any) await sleep(backoffMs(1, { baseMs, random }), signal)
       failures = 0
+      missingSinceMs = Infinity
       version = heard.version
     } catch (error) {
       if (signal.aborted) return
-      if (options.optional === true && version === undefined && isStatus(error, 404)) {
+      missingSinceMs = isStatus(error, 404) ? Math.min(missingSinceMs, performance.now()) : Infinity
+      const isKnown = table.keys().length > 0 && performance.now() - missingSinceMs < forgetMs
+      if (options.optional === true && version === undefined && isStatus(error, 404) && !isKnown) {
         log?.debug('kind does not exist', { kind: kind.kind })
         hold(table, new Map())
         await sleep(backoffMs(1, { baseMs: absentMs, capMs: absentMs, random }), signal)

@@ -195,3 +195,43 @@ t.test('300 rounds of faults among changes', async (t) => {
   await r.equal()
   t.strictSame(r.lost, [])
 })
+
+t.test(
+  'a kind that may not exist is not believed to be gone at the first word; only if it stays so',
+  async (t) => {
+    const policy = {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name: 'deny', namespace: 'shop' },
+    }
+    await using kube = await FakeKube.start(policy)
+    const stop = new AbortController()
+    const follow = (forgetMs?: number) =>
+      reflect(kube.client(), kinds.AuthorizationPolicy, {
+        signal: stop.signal,
+        log: silent,
+        baseMs: 2,
+        optional: true,
+        ...(forgetMs === undefined ? {} : { forgetMs }),
+      })
+    const usual = follow()
+    const hasty = follow(1)
+    await Promise.all([usual.synced, hasty.synced])
+    const seen: unknown[] = []
+    usual.subscribe((changes) => seen.push(...changes))
+    await until(() => kube.requests.filter((r) => r.includes('watch=1')).length === 2, 'both watch')
+    const listed = lists(kube)
+    const isWatch = () => kube.requests.at(-1)?.includes('watch=1') === true
+    const fault = kube.hook(() => (isWatch() ? expired : status(404, 'NotFound')))
+    kube.breakWatches()
+    kube.compact()
+    await until(() => lists(kube) >= listed + 6, 'listed again and again')
+    await until(() => hasty.size() === 0, 'the one that waits for nothing has given it up')
+    t.equal(usual.size(), 1)
+    fault[Symbol.dispose]()
+    kube.put({ ...policy, metadata: { ...policy.metadata, name: 'allow' } })
+    await until(() => usual.size() === 2, 'goes on')
+    t.equal(seen.length, 2, 'the first was never taken away')
+    stop.abort()
+  },
+)
