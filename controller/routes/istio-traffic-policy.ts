@@ -67,13 +67,18 @@ export function readTrafficPolicy(field: Field, notes: Notes): ReadPolicy {
   }
 }
 
-const readGroups = (parts: Readonly<Record<(typeof fourGroups)[number], Field>>, notes: Notes): Groups =>
-  given({
+function readGroups(parts: Readonly<Record<(typeof fourGroups)[number], Field>>, notes: Notes): Groups {
+  const groups: Groups = given({
     loadBalancer: isThere(parts.loadBalancer) ? readLoadBalancer(parts.loadBalancer, notes) : undefined,
     connectionPool: isThere(parts.connectionPool) ? readPool(parts.connectionPool) : undefined,
     outliers: isThere(parts.outlierDetection) ? readOutliers(parts.outlierDetection) : undefined,
     tls: isThere(parts.tls) ? readTls(parts.tls, notes) : undefined,
   })
+  const { locality } = groups.loadBalancer ?? {}
+  if (locality !== undefined && locality.kind !== 'distribute' && groups.outliers === undefined)
+    notes.remarks.push(`${parts.loadBalancer.path}: without outlierDetection nothing fails over`)
+  return groups
+}
 
 const maxCount = 2 ** 31 - 1
 /** 0 says as little as nothing. */

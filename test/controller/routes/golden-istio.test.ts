@@ -56,4 +56,4 @@ for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
     })
   }
 }
-t.ok(count >= 40, `${count} cases`)
+t.ok(count >= 110, `${count} cases`)
