@@ -1,6 +1,7 @@
 import { constants } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
+import type { Socket } from 'node:net'
 import { MeshError, messageOf } from '#base'
 import { Counter, type Logger, type Registry } from '#telemetry'
 import {
@@ -12,6 +13,7 @@ import {
   parseReview,
   type Request,
 } from './review.ts'
+import { maxConnections, Room } from './room.ts'
 
 type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
 export type WebhookOptions = Readonly<{
@@ -25,15 +27,14 @@ export type WebhookOptions = Readonly<{
 
 /** An object of 3 MiB, what it was before, and JSON around them. */
 const maxBodyBytes = 8 << 20
-/** API servers, a few connections each. */
-const maxConnections = 64
 /** The API server waits 10 s by default, and then writes without us. */
 const requestTimeoutMs = 10_000
 
 /** Serves `POST /validate` over TLS: what cannot work is refused, with its path. Whoever cannot be judged may pass. */
 export async function serveWebhook(options: WebhookOptions): Promise<AsyncDisposable & { port: number }> {
   const { credentials, log } = options
-  const answers = answerer(options)
+  const room = new Room()
+  const answers = answerer(options, room)
   const server = createServer({
     ...contextOf(credentials.current),
     ALPNProtocols: ['http/1.1'],
@@ -45,6 +46,11 @@ export async function serveWebhook(options: WebhookOptions): Promise<AsyncDispos
   })
   server.maxConnections = maxConnections
   server.on('error', (error) => log.error('webhook failed', { error: messageOf(error) }))
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? ''
+    if (!room.enter(address)) return void socket.destroy()
+    socket.once('close', () => room.leave(address))
+  })
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   server.on('clientError', (_error, socket) => socket.destroy())
   server.on('request', (request, response) => {
@@ -83,7 +89,7 @@ async function listening(server: Server, port: number): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : port
 }
 
-function answerer(options: WebhookOptions) {
+function answerer(options: WebhookOptions, room: Room) {
   const { log, registry } = options
   const labelNames = ['group', 'version', 'resource'] as const
   const passed = new Counter({
@@ -116,8 +122,8 @@ function answerer(options: WebhookOptions) {
     if (path !== '/validate') return close(response, 404)
     if (message.method !== 'POST') return close(response, 405)
     if (!/^application\/json\b/i.test(message.headers['content-type'] ?? '')) return close(response, 415)
-    const body = await readBody(message)
-    if (body === undefined) return close(response, 413)
+    const body = await readBody(message, room)
+    if (typeof body === 'number') return close(response, body)
     const request = reviewIn(body)
     if (request === undefined) return close(response, 400)
     const findings = judgeSafely(request, options)
@@ -174,16 +180,23 @@ function judgeSafely(request: Request, { judge: by, log }: WebhookOptions): Find
   }
 }
 
-async function readBody(message: IncomingMessage): Promise<Buffer | undefined> {
+/** The body, or the status that says why it is not read. */
+async function readBody(message: IncomingMessage, room: Room): Promise<Buffer | 413 | 503> {
+  const address = message.socket.remoteAddress ?? ''
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of message) {
-    const bytes = Buffer.from(chunk)
-    size += bytes.length
-    if (size > maxBodyBytes) return undefined
-    chunks.push(bytes)
+  try {
+    for await (const chunk of message) {
+      const bytes = Buffer.from(chunk)
+      if (size + bytes.length > maxBodyBytes) return 413
+      if (!room.take(address, bytes.length)) return 503
+      size += bytes.length
+      chunks.push(bytes)
+    }
+    return Buffer.concat(chunks)
+  } finally {
+    room.giveBack(address, size)
   }
-  return Buffer.concat(chunks)
 }
 
 /** Also what is nested so deeply that nobody can walk through it is no review. */

@@ -1,9 +1,12 @@
 import { request } from 'node:https'
+import { connect } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import t from 'tap'
 import { kinds } from '#kube'
 import { controllerFor, namespace } from '../mesh-kit.ts'
+import { Room } from '../../../controller/webhook/room.ts'
 import { FakeKube } from '../../fakes/fake-kube.ts'
+import { until } from '../../fakes/until.ts'
 
 const configuration = {
   apiVersion: 'admissionregistration.k8s.io/v1',
@@ -33,15 +36,23 @@ const review = (spec: unknown) =>
     },
   })
 
-type Sent = Readonly<{ ca: string; path?: string; method?: string; body?: string | Buffer; type?: string }>
+type Sent = Readonly<{
+  ca: string
+  from?: string
+  path?: string
+  method?: string
+  body?: string | Buffer
+  type?: string
+}>
 const post = (
   port: number,
-  { ca, path = '/validate', method = 'POST', body = '', type = 'application/json' }: Sent,
+  { ca, from = '127.0.0.1', path = '/validate', method = 'POST', body = '', type = 'application/json' }: Sent,
 ) =>
   new Promise<{ status: number; text: string; serial: string }>((resolve, reject) => {
     const sent = request(
       {
         host: '127.0.0.1',
+        localAddress: from,
         port,
         path,
         method,
@@ -191,4 +202,36 @@ t.test('a body without end is not read to its end', async (t) => {
     more()
   })
   t.match(outcome, /^413$|EPIPE|ECONNRESET|hang up/)
+})
+
+t.test('a stranger who holds on to all that he can get does not keep the API server out', async (t) => {
+  await using kube = await FakeKube.start(namespace('istio-system'), configuration)
+  await using running = await controllerFor(kube)
+  const port = running.app.ports.webhook
+  const sockets = Array.from({ length: 150 }, () =>
+    connect({ host: '127.0.0.1', port, localAddress: '127.0.0.2' }).on('error', () => undefined),
+  )
+  let refused = 0
+  for (const socket of sockets) socket.on('close', () => refused++).resume()
+  await until(() => refused >= 150 - 64, 'what is too much is refused')
+  t.equal(refused, 150 - 64)
+  const answer = await post(port, { ca: running.root, from: '127.0.0.3', body: review({}) })
+  t.match(JSON.parse(answer.text).response, { allowed: true })
+  for (const socket of sockets) socket.destroy()
+})
+
+t.test('room is shared, and given back', async (t) => {
+  const room = new Room()
+  const mib = 1 << 20
+  t.ok(room.take('a', 32 * mib))
+  t.notOk(room.take('a', 1), 'one address has its share')
+  t.ok(room.take('b', 32 * mib))
+  t.notOk(room.take('c', 1), 'nor have all together more than there is')
+  room.giveBack('a', 32 * mib)
+  t.ok(room.take('c', 32 * mib))
+  for (let n = 0; n < 64; n++) t.ok(room.enter('a'))
+  t.notOk(room.enter('a'))
+  t.ok(room.enter('b'))
+  room.leave('a')
+  t.ok(room.enter('a'))
 })
