@@ -62,6 +62,79 @@ const specs: Readonly<Record<string, unknown>> = {
     from: [{ group: 'gateway.networking.k8s.io', kind: 'HTTPRoute', namespace: 'shop' }],
     to: [{ group: '', kind: 'Service' }],
   },
+  virtualServices: {
+    hosts: ['order', 'order.shop.svc.cluster.local'],
+    gateways: ['mesh'],
+    exportTo: ['*'],
+    http: [
+      {
+        name: 'n',
+        match: [
+          {
+            uri: { prefix: '/a' },
+            method: { exact: 'GET' },
+            headers: { h: { regex: 'x|y' }, '@request.auth.claims.g': { exact: 'a' } },
+            withoutHeaders: { w: {} },
+            queryParams: { q: { exact: '' } },
+            sourceLabels: { app: 'a' },
+            sourceNamespace: 'bank',
+            port: 80,
+          },
+        ],
+        route: [
+          { destination: { host: 'order', subset: 'v1', port: { number: 80 } }, weight: 9 },
+          { destination: { host: 'v1' }, weight: 1, headers: { response: { remove: ['x'] } } },
+        ],
+        rewrite: { uri: '/b', authority: 'h' },
+        timeout: '1.5s',
+        retries: { attempts: 3, perTryTimeout: '2s', retryOn: '5xx,503', backoff: '10ms' },
+        fault: {
+          delay: { fixedDelay: '1s', percentage: { value: 50 } },
+          abort: { grpcStatus: 'INTERNAL', percentage: { value: 0.1 } },
+        },
+        mirrors: [{ destination: { host: 'v1' }, percentage: { value: 1 } }],
+        corsPolicy: { allowOrigins: [{ exact: '*' }], allowMethods: ['GET'], maxAge: '1h' },
+        headers: { request: { set: { a: '%PROTOCOL%', host: 'x' }, add: { b: 'c' } } },
+      },
+      { redirect: { uri: '/x', authority: 'y:81', scheme: 'https', redirectCode: 307 } },
+      { directResponse: { status: 503, body: { string: 'x' } }, headers: { response: { set: { a: 'b' } } } },
+      { match: [{ uri: { prefix: '/d' } }], delegate: { name: 'b', namespace: 'shop' } },
+      {
+        route: [{ destination: { host: 'order' } }],
+        rewrite: { uriRegexRewrite: { match: '(a)', rewrite: '\\1' } },
+      },
+    ],
+    tls: [{ match: [{ port: 90, sniHosts: ['a.b'] }], route: [{ destination: { host: 'v1' } }] }],
+    tcp: [{ match: [{ port: 90, sourceNamespace: 'shop' }], route: [{ destination: { host: 'v1' } }] }],
+  },
+  destinationRules: {
+    host: 'order',
+    trafficPolicy: {
+      loadBalancer: {
+        consistentHash: { httpCookie: { name: 'c', path: '/', ttl: '1s' }, maglev: { tableSize: 101 } },
+        localityLbSetting: { distribute: [{ from: 'a/*', to: { 'a/*': 60, b: 40 } }] },
+      },
+      connectionPool: {
+        tcp: { maxConnections: 1, connectTimeout: '1s', tcpKeepalive: { probes: 3, time: '10s' } },
+        http: {
+          maxRetries: 2,
+          h2UpgradePolicy: 'UPGRADE',
+          http2KeepAlive: { interval: '1s', timeout: '1s' },
+        },
+      },
+      outlierDetection: { consecutive5xxErrors: 1, interval: '1s', outlierDetectionHttpErrorCodes: [500] },
+      tls: { mode: 'MUTUAL', clientCertificate: '/c', privateKey: '/k', subjectAltNames: ['a'], sni: 'b' },
+      portLevelSettings: [
+        { port: { number: 90 }, loadBalancer: { simple: 'RANDOM', warmup: { duration: '1s' } } },
+      ],
+      tunnel: { targetHost: 'h', targetPort: 1 },
+      proxyProtocol: { version: 'V2' },
+      retryBudget: { percent: 20.5, minRetryConcurrency: 1 },
+    },
+    subsets: [
+      { name: 'v1', labels: { version: 'v1' }, trafficPolicy: { loadBalancer: { simple: 'RANDOM' } } },
+    ],
+  },
 }
 const garbage: readonly unknown[] = [
   null,
@@ -106,6 +179,8 @@ const tables = {
   tlsRoutes: new Table<Custom>('tlsRoutes'),
   tcpRoutes: new Table<Custom>('tcpRoutes'),
   referenceGrants: new Table<Custom>('referenceGrants'),
+  virtualServices: new Table<Custom>('virtualServices'),
+  destinationRules: new Table<Custom>('destinationRules'),
 }
 const gateway: Custom = {
   metadata: { name: 'waypoint', namespace: 'shop' },
@@ -134,8 +209,8 @@ const derived = (of: (kind: keyof typeof tables) => Collection<Custom>) =>
       tlsRoutes: of('tlsRoutes'),
       tcpRoutes: of('tcpRoutes'),
       referenceGrants: of('referenceGrants'),
-      virtualServices: fixed('virtualServices', {}),
-      destinationRules: fixed('destinationRules', {}),
+      virtualServices: of('virtualServices'),
+      destinationRules: of('destinationRules'),
     },
     inputs,
     mesh,
@@ -150,11 +225,11 @@ const afresh = () =>
       Object.fromEntries(collection.keys().map((key, i) => [key, collection.list()[i] as Custom])),
     )
   })
+const listed = <T>(rows: Collection<T>) => rows.keys().map((key) => [key, rows.get(key)])
 const said = (all: ReturnType<typeof derived>) => ({
   routes: all.resources.list().map(({ name, version }) => [name, version]),
-  statuses: Object.values(all.statuses).map((statuses) =>
-    statuses.keys().map((key) => [key, statuses.get(key)]),
-  ),
+  statuses: Object.values(all.statuses).map(listed),
+  conditions: Object.values(all.conditions).map(listed),
 })
 
 t.test(
@@ -162,7 +237,8 @@ t.test(
   async (t) => {
     const all = derived((kind) => tables[kind].collection)
     let closed = 0
-    for (let i = 1; i <= 1_200; i++) {
+    let ofIstio = 0
+    for (let i = 1; i <= 1_600; i++) {
       const kind = pick(kindsOfObjects) ?? 'httpRoutes'
       const name = pick(['a', 'b', 'c']) ?? 'a'
       const namespace = kind === 'referenceGrants' ? 'bank' : (pick(['shop', 'bank']) ?? 'shop')
@@ -180,18 +256,28 @@ t.test(
           tlsRoutes: 'TLSRoute',
           tcpRoutes: 'TCPRoute',
         } as const
-        if (all.statuses[status[kind]].get(key) === undefined) t.fail(`no status for ${JSON.stringify(row)}`)
+        const written =
+          kind === 'virtualServices'
+            ? all.conditions.VirtualService
+            : kind === 'destinationRules'
+              ? all.conditions.DestinationRule
+              : all.statuses[status[kind]]
+        if (written.get(key) === undefined) t.fail(`no status for ${JSON.stringify(row)}`)
       }
       for (const { service: ofService, ports: routed } of all.routes.list()) {
         const bytes = all.resources.get(ofService)?.any.value ?? Buffer.alloc(0)
         const parsed = parseServiceRoutes(ofService, bytes)
         if (parsed.kind === 'unreadable' || parsed.problems.length > 0)
           t.fail(`${JSON.stringify(spec)}: ${JSON.stringify(parsed)}`)
+        ofIstio += routed
+          .flatMap(({ http }) => http)
+          .filter(({ origin }) => origin.kind === 'VirtualService').length
         closed += routed.flatMap(({ http }) => http).filter(({ action }) => action.kind === 'respond').length
       }
       if (i % 100 === 0 && !isDeepStrictEqual(said(all), said(afresh())))
         t.fail(`event ${i}: not as computed afresh`)
     }
+    t.ok(ofIstio > 300, `${ofIstio} rules of VirtualServices were seen`)
     t.ok(closed > 300, `${closed} closed rules were seen`)
   },
 )
