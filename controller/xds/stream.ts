@@ -60,7 +60,7 @@ const maxAsked = 100_000
 type Stage = { readonly typeUrl: string; readonly sinceMs: number; lists: readonly (readonly string[])[] }
 /** Publications of one type that wait as they are; then they become one list, in which a name is once. */
 const maxLists = 32
-/** Publications that wait for a client in their order; a client slower than that gets the sum of them instead. */
+/** Publications that wait for a client in their order; one slower than that gets the sum of them, per type. */
 const maxStages = 16
 
 /** What a response may have at most to be sent without asking for room: two of them per stream are no danger. */
@@ -123,7 +123,21 @@ export class AdsStream {
           ? [...last.lists, names]
           : [[...new Set([...last.lists.flat(), ...names])]]
     else this.#stages.push({ typeUrl, lists: [names], sinceMs: performance.now() })
-    this.#advance(this.#stages.length > maxStages)
+    if (this.#stages.length > maxStages) this.#gather()
+    this.#advance()
+  }
+
+  /** One stage per type. Those that others name come last: what is there of them is brought forward, what is gone may wait. */
+  #gather(): void {
+    const { referredTo = [] } = this.#options
+    const ofType = Map.groupBy(this.#stages, ({ typeUrl }) => typeUrl)
+    this.#stages = [...ofType]
+      .sort(([a], [b]) => Number(referredTo.includes(a)) - Number(referredTo.includes(b)))
+      .map(([typeUrl, stages]) => ({
+        typeUrl,
+        sinceMs: Math.min(...stages.map(({ sinceMs }) => sinceMs)),
+        lists: [[...new Set(stages.flatMap(({ lists }) => lists.flat()))]],
+      }))
   }
 
   end(refusal?: Refusal): void {
@@ -165,12 +179,12 @@ export class AdsStream {
     this.#synced.set(typeUrl, { ...(this.#synced.get(typeUrl) ?? unsent), ...news })
   }
 
-  /** Takes stages in as long as their type may send; all of them at once when too many have gathered. */
-  #advance(all = false): void {
+  /** Takes stages in as long as their type may send. */
+  #advance(): void {
     for (let stage = this.#stages[0]; stage; stage = this.#stages[0]) {
       const state = this.#types.get(stage.typeUrl)
       const isBusy = state?.awaiting !== undefined || this.#heldBack.has(stage.typeUrl)
-      if ((isBusy || this.#waiting.size > 0) && !all) return
+      if (isBusy || this.#waiting.size > 0) return
       this.#stages.shift()
       this.#options.metrics.queue.observe((performance.now() - stage.sinceMs) / 1000)
       if (state) this.#types.set(stage.typeUrl, changed(state, stage.lists.flat()))
