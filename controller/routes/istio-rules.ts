@@ -18,9 +18,12 @@ export const istioRules = (tables: IstioTables): Collection<ServiceRules> =>
     const [oldest] = all
     if (oldest === undefined) return undefined
     const http = all.flatMap((one) => effectiveRules(one, fetch, tables))
+    const ports = service.ports.map(({ port }) => portRules({ service, port, fetch, tables }, http, all))
+    // One that says nothing of the service keeps nobody else from it.
+    if (ports.every((one) => one.http === undefined && one.l4 === undefined)) return undefined
     return {
       service: service.name,
-      ports: service.ports.map(({ port }) => portRules({ service, port, fetch, tables }, http, all)),
+      ports,
       oldest: { origin: { kind: 'VirtualService', name: oldest.key }, created: oldest.created },
     }
   })
