@@ -64,10 +64,8 @@ export async function startController(config: Config, client: KubeClient, log: L
   stack.defer(() => stop.abort())
   const registry = new Registry()
   const readiness = new Readiness(['ca', 'objects', 'xds'])
-  const http = stack.use(
-    await serveHttp({ port: config.ports.readiness }, { 'GET /ready': readinessRoute(readiness) }),
-  )
-  const routes = monitoringRoutes(registry) // what can be shown later is added then
+  const http = stack.use(await serveHttp({ port: config.ports.readiness }, readyRoutes(readiness)))
+  const routes = { ...monitoringRoutes(registry), ...readyRoutes(readiness) } // what can be shown later is added then
   const monitoring = stack.use(await serveHttp({ port: config.ports.monitoring }, routes))
 
   const settings = await settingsOf(config, client, signal, log)
@@ -283,6 +281,12 @@ async function servePlaintext(port: number | undefined, handlers: UntypedService
   server.addService(adsService, handlers)
   const bound = await listen(server, port, ServerCredentials.createInsecure())
   return { port: bound, [Symbol.asyncDispose]: () => closeServer(server) }
+}
+
+/** Under the name that it has here, and the one that it has in all other components. */
+const readyRoutes = (readiness: Readiness): Routes => {
+  const ready = readinessRoute(readiness)
+  return { 'GET /ready': ready, 'GET /healthz/ready': ready }
 }
 
 const monitoringRoutes = (registry: Registry): Routes => ({

@@ -363,6 +363,8 @@ t.test('ready only when it is; the API server’s absence later ends nothing', a
   await using kube = await start()
   await using running = await controllerFor(kube)
   t.match(await running.get(running.app.ports.readiness, '/ready'), { status: 200 })
+  for (const port of [running.app.ports.readiness, running.app.ports.monitoring])
+    t.match(await running.get(port, '/healthz/ready'), { status: 200 })
   t.match(await running.get(running.app.ports.monitoring, '/version'), { status: 200 })
   using stream = adsStream(running)
   stream.send({ node: ztunnelNode })
