@@ -31,6 +31,8 @@ type Sending = Readonly<{
   retry: RetryPolicy
   perTryMs: number
   body: ReplayBody | undefined
+  /** Copies of the body are to be made when it is whole. */
+  mirrors: boolean
   deadline: Deadline
 }>
 
@@ -62,7 +64,7 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
     body?.finish()
   })
   if (timeoutMs > 0) call.request.headers.set('x-envoy-expected-rq-timeout-ms', `${timeoutMs}`)
-  return tries({ call, policy, cluster, choose, retry, perTryMs, body, deadline })
+  return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline })
 }
 
 const none: ReadonlySet<Host> = new Set()
@@ -92,6 +94,7 @@ async function tries(sending: Sending): Promise<Answer> {
     })
     if (!decision.retry) {
       if (decision.why === 'exhausted') call.flags.push('URX')
+      if (!sending.mirrors) body?.settle()
       return answerOf(call, attempt, ending)
     }
     drop(attempt.outcome)

@@ -33,7 +33,7 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
   const policy = call.plan?.policyOf(to) ?? defaultPolicy(to.service, to.port)
   const cluster = parts.clusters.of(to, policy)
   const host = cluster?.choose()
-  if (!cluster || !host) return
+  if (!cluster || !host) return body?.discard()
   const headers = request.headers.copy()
   headers.set('x-envoy-internal', 'true')
   const authority = shadowOf(request.authority)

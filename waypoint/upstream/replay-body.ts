@@ -1,7 +1,5 @@
 import type { Body, BodyReader, HeaderList, ResetReason } from '#http'
-
-/** What is kept of a request's body so that it can be sent again (Envoy: the buffer limit of a connection). */
-export const replayBytes = 1 << 20
+import { KeptBytes } from './kept-bytes.ts'
 
 type End = Readonly<
   { kind: 'whole'; trailers: HeaderList | undefined } | { kind: 'broken'; reason: ResetReason }
@@ -13,13 +11,15 @@ type End = Readonly<
  */
 export class ReplayBody {
   readonly #source: Body
-  readonly #kept: Buffer[] = []
-  #keptBytes = 0
+  #kept = new KeptBytes()
   #keeps: boolean
+  /** Everything that has come is kept. */
+  #hasAll = true
   #end: End | undefined
   #started = false
   #live: Try | undefined
   #waiting = false
+  #finished = false
   readonly #onWhole: (() => void)[] = []
 
   /** `keeps`: it may have to be sent more than once. */
@@ -36,7 +36,7 @@ export class ReplayBody {
   }
   /** Could another try still send all of it? */
   get replayable(): boolean {
-    return this.#keeps
+    return this.#keeps && this.#hasAll
   }
   /** Runs when the last byte has come; never for one that broke. */
   onWhole(listener: () => void): void {
@@ -53,21 +53,33 @@ export class ReplayBody {
 
   /** Of a body that is here as a whole: one more copy, for somebody else. Undefined when it is not. */
   copy(): Body | undefined {
-    return this.#keeps && this.#end?.kind === 'whole'
-      ? new Try(undefined, this.#kept, () => this.#end)
+    return this.replayable && this.#end?.kind === 'whole'
+      ? new Try(undefined, this.#kept.retain(), () => this.#end)
       : undefined
+  }
+
+  /** There will be no other try than the one at hand: nothing has to be kept that it has read. */
+  settle(): void {
+    this.#keeps = false
+    if (this.#live?.isCurrent === true) this.#drop(this.#live)
   }
 
   /** No more tries. What the client still sends is nobody's. */
   finish(): void {
+    if (this.#finished) return
+    this.#finished = true
+    this.#live?.cut()
     this.#live = undefined
     this.#keeps = false
+    this.#hasAll = false
+    this.#kept.release()
     if (!this.#started || this.#end === undefined) this.#source.discard()
   }
 
   /** A try has read what there was and wants more. */
   want(one: Try): void {
     if (one !== this.#live || this.#end) return
+    if (!this.#keeps) this.#drop(one)
     if (!this.#started) {
       this.#started = true
       this.#source.read(this.#reader)
@@ -85,8 +97,18 @@ export class ReplayBody {
   readonly #reader: BodyReader = {
     bytes: (buffer, start, end) => {
       const live = this.#live
-      if (this.#keeps) this.#keep(buffer, start, end, live)
-      const goesOn = live?.arrived(buffer, start, end) ?? false
+      const isCurrent = live?.isCurrent === true
+      const isKept = this.#keeps && this.#kept.append(buffer, start, end)
+      if (!isCurrent) {
+        // A try that is behind, or is yet to come, still needs it.
+        if (!isKept && (live || this.#keeps)) this.#kept.force(buffer, start, end)
+        this.#keeps &&= isKept
+        this.#waiting = true
+        return false
+      }
+      this.#keeps = isKept
+      if (!this.#keeps) this.#drop(live)
+      const goesOn = live.arrived(buffer, start, end, this.#kept.length)
       this.#waiting = !goesOn
       return goesOn
     },
@@ -101,43 +123,43 @@ export class ReplayBody {
     },
   }
 
-  #keep(buffer: Buffer, start: number, end: number, live: Try | undefined): void {
-    if (this.#keptBytes + end - start > replayBytes) {
-      this.#keeps = false
-      // Those that are behind still need it.
-      if (live?.isCurrent !== false) this.#kept.length = 0
-      return
-    }
-    this.#kept.push(Buffer.from(buffer.subarray(start, end)))
-    this.#keptBytes += end - start
-    live?.skip()
+  /** What this try has read nobody will ask for again. */
+  #drop(live: Try): void {
+    this.#hasAll = false
+    if (this.#kept.length === 0) return
+    this.#kept.release()
+    this.#kept = new KeptBytes()
+    live.rebase(this.#kept)
   }
 }
 
 /** The body as one try sees it: first what was kept, then what comes. */
 class Try implements Body {
   readonly #whole: ReplayBody | undefined
-  readonly #kept: readonly Buffer[]
   readonly #endOf: () => End | undefined
+  #kept: KeptBytes
   #reader: BodyReader | undefined
-  #next = 0
+  #position = 0
   #isOver = false
   received = 0
 
-  constructor(whole: ReplayBody | undefined, kept: readonly Buffer[], endOf: () => End | undefined) {
+  /** Without `whole` it is a copy, which has the bytes for itself. */
+  constructor(whole: ReplayBody | undefined, kept: KeptBytes, endOf: () => End | undefined) {
     this.#whole = whole
     this.#kept = kept
     this.#endOf = endOf
   }
 
   get length(): number | undefined {
-    return this.#whole ? this.#whole.length : this.#kept.reduce((sum, { length }) => sum + length, 0)
+    return this.#whole ? this.#whole.length : this.#kept.length
   }
+  /** It has read all that is kept, and takes what comes. */
   get isCurrent(): boolean {
-    return this.#next >= this.#kept.length
+    return !this.#isOver && this.#reader !== undefined && this.#position === this.#kept.length
   }
 
   read(reader: BodyReader): void {
+    if (this.#isOver) return reader.broken('local-reset')
     this.#reader = reader
     this.#deliver()
   }
@@ -147,31 +169,37 @@ class Try implements Body {
   }
 
   discard(): void {
-    this.#isOver = true
+    this.#finish()
     this.#reader = undefined
     this.#whole?.leave(this)
   }
 
-  /** What was just kept is handed over directly. */
-  skip(): void {
-    this.#next = this.#kept.length
+  /** What comes is handed over directly; with it the try is at `position` of what is kept. */
+  arrived(buffer: Buffer, start: number, end: number, position: number): boolean {
+    this.#position = position
+    this.received += end - start
+    return this.#reader?.bytes(buffer, start, end) ?? false
   }
 
-  arrived(buffer: Buffer, start: number, end: number): boolean {
-    if (this.#isOver || !this.#reader) return false
-    this.received += end - start
-    return this.#reader.bytes(buffer, start, end)
+  /** What it has not read yet it will not get. */
+  cut(): void {
+    if (!this.#isOver) this.#tell({ kind: 'broken', reason: 'local-reset' })
+  }
+
+  rebase(kept: KeptBytes): void {
+    this.#kept = kept
+    this.#position = 0
   }
 
   ended(end: End): void {
-    if (!this.#isOver && this.isCurrent) this.#tell(end)
+    if (this.isCurrent) this.#tell(end)
   }
 
   #deliver(): void {
     while (!this.#isOver && this.#reader) {
-      const piece = this.#kept[this.#next]
+      const piece = this.#kept.view(this.#position)
       if (!piece) break
-      this.#next++
+      this.#position += piece.length
       this.received += piece.length
       if (!this.#reader.bytes(piece, 0, piece.length)) return
     }
@@ -182,8 +210,13 @@ class Try implements Body {
   }
 
   #tell(end: End): void {
-    this.#isOver = true
+    this.#finish()
     if (end.kind === 'whole') this.#reader?.end(end.trailers)
     else this.#reader?.broken(end.reason)
+  }
+
+  #finish(): void {
+    if (!this.#isOver && !this.#whole) this.#kept.release()
+    this.#isOver = true
   }
 }
