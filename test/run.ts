@@ -81,6 +81,7 @@ async function suite(
     `--jobs=${jobs}`,
     `--timeout=${timeoutSeconds}`,
     `--output-file=${tapFile}`,
+    `--node-arg=--import=${import.meta.resolve('./linger.ts')}`,
     ...files,
   ]
   const code = await run('tap', args, env)
