@@ -223,7 +223,7 @@ async function serveGrpc(o: GrpcOptions): Promise<Served> {
       [targetedPolicyTypeUrl]: mesh.targetedPolicies,
     },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
-    referredTo: [authorizationTypeUrl],
+    referredTo: [authorizationTypeUrl, targetedPolicyTypeUrl],
     authenticate,
     isProxy: ({ namespace, serviceAccount }) =>
       config.trustedAccounts.includes(`${namespace}/${serviceAccount}`),
