@@ -21,7 +21,10 @@ export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | unde
     for (const to of mirrors) {
       const copy = body?.copy()
       if (body && !copy) call.parts.metrics.mirrorSkipped()
-      else void mirror(call, to, copy, action.timeoutMs)
+      else
+        mirror(call, to, copy, action.timeoutMs).catch((error: unknown) => {
+          call.parts.log.error('bug: a copy of a request could not be sent', { error })
+        })
     }
   }
   if (body) body.onWhole(send)
@@ -48,19 +51,22 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
     tries: 1,
   }
   host.active++
-  const { outcome } = await tryOnce({
-    call: copied,
-    host,
-    cluster,
-    policy,
-    body,
-    deadline,
-    perTryMs: 0,
-    quiet: true,
-  })
-  host.active--
-  if (outcome.kind === 'response') outcome.response.body.discard()
-  deadline.stop()
+  try {
+    const { outcome } = await tryOnce({
+      call: copied,
+      host,
+      cluster,
+      policy,
+      body,
+      deadline,
+      perTryMs: 0,
+      quiet: true,
+    })
+    if (outcome.kind === 'response') outcome.response.body.discard()
+  } finally {
+    host.active--
+    deadline.stop()
+  }
 }
 
 /** The host gets `-shadow` before its port (facts: l7.md §3.7). */
