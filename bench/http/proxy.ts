@@ -22,6 +22,7 @@ function lateen(): Server {
       maxConcurrentStreams: 100,
       connectMs: 5_000,
       idleMs: 60_000,
+      maxConnectionMs: 0,
     },
     dial: async () => {
       const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })

@@ -14,6 +14,9 @@ export type HttpLimits = Readonly<{
   idleMs: number
   /** How long a peer that has read our last answer may take to close. */
   lingerMs: number
+  /** HTTP/2: how often the peer is asked whether it is there (0: never), and how long it may say nothing then. */
+  keepAliveMs: number
+  keepAliveTimeoutMs: number
   /** HTTP/2: requests that a peer may have open at once. */
   maxStreams: number
   /** HTTP/2: what a peer may send of one request, and of all of a connection, before somebody reads it. */
@@ -29,6 +32,8 @@ export const defaultHttpLimits: HttpLimits = {
   headMs: 60_000,
   idleMs: 3_600_000,
   lingerMs: 1_000,
+  keepAliveMs: 0,
+  keepAliveTimeoutMs: 20_000,
   maxStreams: 100,
   streamWindow: 1 << 20,
   connectionWindow: 2 << 20,

@@ -24,8 +24,10 @@ export type PoolPolicy = Readonly<{
   /** HTTP/2: requests on one connection at once. */
   maxConcurrentStreams: number
   connectMs: number
-  /** How long a connection without a request is kept. */
+  /** How long a connection without a request is kept; 0 for ever. */
   idleMs: number
+  /** After so long a connection takes no more requests, and closes after the last; 0 for no end. */
+  maxConnectionMs: number
 }>
 
 /** One place that connections lead to. Requests share connections if and only if their keys are the same. */
@@ -34,6 +36,8 @@ export type PoolDestination = Readonly<{
   key: string
   /** Whose limits count: a service and port and subset. */
   group: string
+  /** What may go away as one, however it is reached: see `drain`. The key, where it is not given. */
+  place?: string
   version: ConnectHttpOptions['version']
   policy: PoolPolicy
   limits?: Partial<HttpLimits>
@@ -62,13 +66,17 @@ type Kept = {
   /** It is among the free ones. */
   free: boolean
   idle: NodeJS.Timeout | undefined
+  end: NodeJS.Timeout | undefined
 }
 
 type Slot = {
   readonly key: string
+  readonly place: string
   readonly group: Group
   destination: PoolDestination
   dialling: number
+  /** Drained, and nobody has asked for it since: what is still being dialled serves those that wait, and no others. */
+  leaving: boolean
   readonly open: Set<Kept>
   /** Those that may have room; the one that was used last is at the end, and used first, so that the others get old. */
   readonly free: Kept[]
@@ -88,6 +96,7 @@ const failure = (reason: SendFailureReason, error?: unknown): SendOutcome => ({
 /** Connections to upstreams, kept and shared within what a policy allows. What it refuses is an outcome, not an error. */
 export class HttpPool {
   readonly #slots = new Map<string, Slot>()
+  readonly #places = new Map<string, Set<Slot>>()
   readonly #groups = new Map<string, Group>()
   readonly #closing = new AbortController()
 
@@ -141,20 +150,33 @@ export class HttpPool {
 
   #slotOf(destination: PoolDestination, group: Group): Slot {
     const { key } = destination
-    let slot = this.#slots.get(key)
-    if (slot === undefined) {
-      slot = { key, group, destination, dialling: 0, open: new Set(), free: [], waiting: [] }
-      this.#slots.set(key, slot)
-    }
+    const slot = this.#slots.get(key) ?? this.#newSlot(destination, group)
     // The policy of the latest request holds.
     slot.destination = destination
+    slot.leaving = false
+    return slot
+  }
+
+  #newSlot(destination: PoolDestination, group: Group): Slot {
+    const { key, place = key } = destination
+    const lists = { open: new Set<Kept>(), free: [], waiting: [] }
+    const slot: Slot = { key, place, group, destination, dialling: 0, leaving: false, ...lists }
+    this.#slots.set(key, slot)
+    const others = this.#places.get(place)
+    if (others) others.add(slot)
+    else this.#places.set(place, new Set([slot]))
     return slot
   }
 
   /** Nothing is kept for destinations without connections: endpoints come and go. */
   #forget(slot: Slot): void {
-    if (slot.open.size === 0 && slot.waiting.length === 0 && slot.dialling === 0) this.#slots.delete(slot.key)
-    const { group, destination } = slot
+    const { group, destination, key, place } = slot
+    if (slot.open.size === 0 && slot.waiting.length === 0 && slot.dialling === 0) {
+      this.#slots.delete(key)
+      const others = this.#places.get(place)
+      others?.delete(slot)
+      if (others?.size === 0) this.#places.delete(place)
+    }
     if (group.connections === 0 && group.requests === 0) this.#groups.delete(destination.group)
   }
 
@@ -204,15 +226,26 @@ export class HttpPool {
   }
 
   #keep(slot: Slot, stream: ByteStream): void {
-    const { version, limits } = slot.destination
-    const kept: Kept = { slot, connection: undefined, served: 0, active: 0, free: false, idle: undefined }
+    const { version, limits, policy } = slot.destination
+    const kept: Kept = {
+      slot,
+      connection: undefined,
+      served: 0,
+      active: 0,
+      free: false,
+      idle: undefined,
+      end: undefined,
+    }
     slot.open.add(kept)
+    if (policy.maxConnectionMs > 0)
+      kept.end = setTimeout(() => kept.connection?.drain(), policy.maxConnectionMs).unref()
     const owner = {
       requestEnded: () => this.#requestEnded(kept),
       closed: () => this.#closed(kept),
     }
     kept.connection = connectHttp(stream, { version, owner, ...(limits && { limits }) })
     this.#offer(kept)
+    if (slot.leaving) kept.connection.drain()
   }
 
   /** Gives those that wait to connections that are free. */
@@ -243,9 +276,10 @@ export class HttpPool {
       slot.free.push(kept)
     }
     this.#serve(slot)
-    if (kept.active > 0) return
+    const { idleMs } = slot.destination.policy
+    if (kept.active > 0 || idleMs === 0) return
     if (kept.idle) kept.idle.refresh()
-    else kept.idle = setTimeout(() => this.#onIdle(kept), slot.destination.policy.idleMs).unref()
+    else kept.idle = setTimeout(() => this.#onIdle(kept), idleMs).unref()
   }
 
   #onIdle(kept: Kept): void {
@@ -256,6 +290,7 @@ export class HttpPool {
   #closed(kept: Kept): void {
     const { slot } = kept
     clearTimeout(kept.idle)
+    clearTimeout(kept.end)
     if (!slot.open.delete(kept)) return
     slot.group.connections--
     this.#dialIfNeeded(slot)
@@ -279,9 +314,15 @@ export class HttpPool {
     waiting.settle(outcome)
   }
 
-  /** Connections of this destination take no more requests and close after the last: its endpoint has gone, or its identity changed. */
-  drain(key: string): void {
-    for (const { connection } of this.#slots.get(key)?.open ?? []) connection?.drain()
+  /**
+   * Connections of this place take no more requests and close after the last: its endpoint has gone, or is somebody else
+   * by now. Whoever asks for it again gets a new one.
+   */
+  drain(place: string): void {
+    for (const slot of this.#places.get(place) ?? []) {
+      slot.leaving = true
+      for (const { connection } of slot.open) connection?.drain()
+    }
   }
 
   /** Ends everything at once. */

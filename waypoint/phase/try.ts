@@ -86,6 +86,7 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       maxConcurrentStreams: connections.maxConcurrentStreams,
       connectMs: connections.connectTimeoutMs,
       idleMs: connections.httpIdleTimeoutMs,
+      maxConnectionMs: connections.maxConnectionDurationMs,
     },
     dial: async (signal) => {
       const { connectTimeoutMs } = connections

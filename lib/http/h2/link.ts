@@ -16,6 +16,7 @@ import {
 import type { HttpLimits } from '../limits.ts'
 import { linger } from '../linger.ts'
 import { requestDialect } from './dialect.ts'
+import { KeepAlive } from './keep-alive.ts'
 
 /** Somebody who waits for room on the connection. */
 export type Waiter = { roomAgain(): void }
@@ -41,6 +42,7 @@ export class H2Link implements BytesUser {
   readonly #header = Buffer.alloc(h2HeaderBytes)
   readonly #waiters = new Set<Waiter>()
   readonly #timer: NodeJS.Timeout
+  readonly #keepAlive: KeepAlive
   /** The transport has taken less than was written; what control frames have added since. */
   #full = false
   #controlBytes = 0
@@ -84,6 +86,10 @@ export class H2Link implements BytesUser {
     const ample = () => this.budget.ample
     this.connection = new H2Connection(role, own, all, undefined, ample, requestDialect)
     this.#timer = setInterval(() => this.#tick(), tickMs).unref()
+    this.#keepAlive = new KeepAlive(limits, this.connection, {
+      flush: () => this.flush(),
+      lost: () => this.#lose(new Error('HTTP/2 keep-alive: no answer in time')),
+    })
   }
 
   /** To be called once everything is in place. */
@@ -102,6 +108,7 @@ export class H2Link implements BytesUser {
   // ---- from the stream ----
 
   bytes(buffer: Buffer, start: number, end: number): number {
+    this.#keepAlive.heard()
     this.connection.receive(buffer, start, end)
     this.flush()
     return end
@@ -123,6 +130,7 @@ export class H2Link implements BytesUser {
   closed(error: unknown): void {
     clearInterval(this.#timer)
     clearInterval(this.#linger)
+    this.#keepAlive[Symbol.dispose]()
     this.#dead = true
     this.connection.close(h2Code.internalError)
     this.#onClosed(this.#error ?? error)
@@ -186,6 +194,11 @@ export class H2Link implements BytesUser {
     const out = this.connection.takeOutput()
     if (out) this.stream.write(out, 0, out.length)
     this.#leave()
+  }
+
+  #lose(error: Error): void {
+    this.#error ??= error
+    this.destroy()
   }
 
   drain(): void {

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import * as http from 'node:http'
 import * as http2 from 'node:http2'
 import { createServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import {
   type Body,
@@ -143,6 +144,52 @@ t.test('a connection ends after its share of requests, and when nobody has used 
   const brief = destinationOf(port, 'HTTP/1.1', { idleMs: 10 })
   await told(await send(pool, brief))
   await until(() => pool.use('group').connections === 0, 'an idle one is closed')
+})
+
+t.test('a connection that is old enough takes no more requests, but ends the one that it has', async (t) => {
+  const origin = await patient(t)
+  const pool = poolOf(t)
+  const to = destinationOf(origin.port, 'HTTP/1.1', { maxConnectionMs: 20, idleMs: 0 })
+  const first = send(pool, to, '/1')
+  await origin.arrived(1)
+  await delay(60)
+  t.equal([...origin.sockets].filter((socket) => !socket.destroyed).length, 1, 'it is busy')
+  origin.answer()
+  t.equal(await told(await first), '/1')
+  await until(() => pool.use('group').connections === 0, 'it is closed then')
+})
+
+t.test('a connection may be kept for ever', async (t) => {
+  const server = http.createServer((request, response) => response.end(request.url))
+  const port = await listen(t, server)
+  const pool = poolOf(t)
+  await told(await send(pool, destinationOf(port, 'HTTP/1.1', { idleMs: 0 })))
+  await delay(20)
+  t.equal(pool.use('group').connections, 1)
+})
+
+t.test('a peer of HTTP/2 that is asked and says nothing is given up, one that answers is not', async (t) => {
+  const server = http2.createServer()
+  const asked: Buffer[] = []
+  server.on('session', (session) => session.on('ping', (payload: Buffer) => void asked.push(payload)))
+  server.on('stream', (stream: http2.ServerHttp2Stream) => {
+    stream.respond({ ':status': 200 })
+    stream.end('well')
+  })
+  const limits = { keepAliveMs: 20, keepAliveTimeoutMs: 5_000 }
+  const pool = poolOf(t)
+  const well = { ...destinationOf(await listen(t, server), 'HTTP/2', { idleMs: 0 }), limits }
+  t.equal(await told(await send(pool, well)), 'well')
+  await until(() => asked.length >= 3, 'it is asked again and again')
+  t.equal(pool.use('group').connections, 1)
+  const mute = createServer((socket) => void socket.on('error', () => undefined).resume())
+  const silent = {
+    ...destinationOf(await listen(t, mute), 'HTTP/2'),
+    group: 'mute',
+    limits: { keepAliveMs: 20, keepAliveTimeoutMs: 50 },
+  }
+  t.match(await send(pool, silent), { kind: 'failure', reason: 'connection-termination' })
+  t.equal(pool.use('mute').connections, 0)
 })
 
 t.test('an answer that nobody has asked for reaches nobody', async (t) => {

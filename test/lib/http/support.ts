@@ -25,6 +25,7 @@ export const policy: PoolPolicy = {
   maxConcurrentStreams: 100,
   connectMs: 20_000,
   idleMs: 60_000,
+  maxConnectionMs: 0,
 }
 
 const portOf = (server: Server): number => {
