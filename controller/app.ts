@@ -14,6 +14,7 @@ import type { Config } from './config.ts'
 import { followMesh } from './follow-mesh.ts'
 import type { RenewableCredentials } from './grpc.ts'
 import { inboundMetrics } from './inbound-metrics.ts'
+import { quietAboutPeers } from './quiet-log.ts'
 import { serveGrpc } from './serve-grpc.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { settingsOf } from './settings-of.ts'
@@ -121,7 +122,7 @@ const validationWebhook = (
     judge: ({ group, kind, object }) =>
       merged(validate(group, kind, object, settings), validateSpec(group, kind, object.spec)),
     registry,
-    log: log.child('webhook'),
+    log: quietAboutPeers(log.child('webhook')),
   })
 
 type Routes = Record<string, Route>

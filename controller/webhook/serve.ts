@@ -14,6 +14,7 @@ import {
   type Request,
 } from './review.ts'
 import { maxConnections, Room } from './room.ts'
+import { connectionCost, requestCost, Turns } from './turns.ts'
 
 type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
 export type WebhookOptions = Readonly<{
@@ -25,16 +26,16 @@ export type WebhookOptions = Readonly<{
   log: Logger
 }>
 
-/** An object of 3 MiB, what it was before, and JSON around them. */
-const maxBodyBytes = 8 << 20
+/** An object and what it was before, neither larger than an API server can keep (etcd's 1.5 MiB), and JSON around them. */
+const maxBodyBytes = (3 << 20) + (64 << 10)
 /** The API server waits 10 s by default, and then writes without us. */
 const requestTimeoutMs = 10_000
 
 /** Serves `POST /validate` over TLS: what cannot work is refused, with its path. Whoever cannot be judged may pass. */
 export async function serveWebhook(options: WebhookOptions): Promise<AsyncDisposable & { port: number }> {
   const { credentials, log } = options
-  const room = new Room()
-  const answers = answerer(options, room)
+  const held = { room: new Room(), turns: new Turns() }
+  const answers = answerer(options, held)
   const server = createServer({
     ...contextOf(credentials.current),
     ALPNProtocols: ['http/1.1'],
@@ -48,14 +49,14 @@ export async function serveWebhook(options: WebhookOptions): Promise<AsyncDispos
   server.on('error', (error) => log.error('webhook failed', { error: messageOf(error) }))
   server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? ''
-    if (!room.enter(address)) return void socket.destroy()
-    socket.once('close', () => room.leave(address))
+    if (!held.turns.charge(address, connectionCost) || !held.room.enter(address)) return void socket.destroy()
+    socket.once('close', () => held.room.leave(address))
   })
   server.on('tlsClientError', (_error, socket) => socket.destroy())
   server.on('clientError', (_error, socket) => socket.destroy())
   server.on('request', (request, response) => {
     answers(request, response).catch((error: unknown) => {
-      log.warn('webhook request failed', { error: messageOf(error) })
+      log.warn('webhook request failed', { error: messageOf(error), peer: request.socket.remoteAddress })
       response.destroy()
     })
   })
@@ -89,7 +90,10 @@ async function listening(server: Server, port: number): Promise<number> {
   return typeof address === 'object' && address !== null ? address.port : port
 }
 
-function answerer(options: WebhookOptions, room: Room) {
+/** What callers hold, and what they have had. */
+type Held = Readonly<{ room: Room; turns: Turns }>
+
+function answerer(options: WebhookOptions, held: Held) {
   const { log, registry } = options
   const labelNames = ['group', 'version', 'resource'] as const
   const passed = new Counter({
@@ -122,10 +126,8 @@ function answerer(options: WebhookOptions, room: Room) {
     if (path !== '/validate') return close(response, 404)
     if (message.method !== 'POST') return close(response, 405)
     if (!/^application\/json\b/i.test(message.headers['content-type'] ?? '')) return close(response, 415)
-    const body = await readBody(message, room)
-    if (typeof body === 'number') return close(response, body)
-    const request = reviewIn(body)
-    if (request === undefined) return close(response, 400)
+    const request = await readReview(message, response, held)
+    if (typeof request === 'number') return close(response, request)
     const findings = judgeSafely(request, options)
     const { reviewed } = request
     const labels = labelsOf(request)
@@ -180,20 +182,29 @@ function judgeSafely(request: Request, { judge: by, log }: WebhookOptions): Find
   }
 }
 
-/** The body, or the status that says why it is not read. */
-async function readBody(message: IncomingMessage, room: Room): Promise<Buffer | 413 | 503> {
+/** What is asked, once it is the caller's turn; or the status that says why it is not read. */
+async function readReview(
+  message: IncomingMessage,
+  response: ServerResponse,
+  { room, turns }: Held,
+): Promise<Request | 400 | 413 | 503> {
   const address = message.socket.remoteAddress ?? ''
+  const gone = new AbortController()
+  response.once('close', () => gone.abort())
   const chunks: Buffer[] = []
   let size = 0
   try {
     for await (const chunk of message) {
       const bytes = Buffer.from(chunk)
+      const isPaid = turns.charge(address, bytes.length)
       if (size + bytes.length > maxBodyBytes) return 413
-      if (!room.take(address, bytes.length)) return 503
+      if (!isPaid || !room.take(address, bytes.length)) return 503
       size += bytes.length
       chunks.push(bytes)
     }
-    return Buffer.concat(chunks)
+    turns.charge(address, requestCost)
+    const inTime = await turns.turn(address, requestCost + size, gone.signal)
+    return inTime ? (reviewIn(Buffer.concat(chunks)) ?? 400) : 503
   } finally {
     room.giveBack(address, size)
   }

@@ -113,7 +113,8 @@ const nonsense: readonly (readonly [string, Omit<Sent, 'ca'>, number])[] = [
   ['of 3 MiB of zeros', { body: Buffer.alloc(3 * mib) }, 400],
   ['that is no UTF-8', { body: Buffer.from([0x7b, 0xff, 0xfe, 0x7d]) }, 400],
   ['of 1.5 million open brackets', { body: '['.repeat(1_500_000) }, 400],
-  ['nested 700,000 deep', { body: review(0).replace('"spec":0', `"spec":${deep(700_000)}`) }, 200],
+  ['nested 500,000 deep', { body: review(0).replace('"spec":0', `"spec":${deep(500_000)}`) }, 200],
+  ['that no API server can keep', { body: 'x'.repeat(3.2 * mib) }, 413],
   ['nested deep where it is compared', { body: deepUpdate(200_000) }, 400],
   ['of a spec of 3 MiB', { body: review({ mtls: { mode: 'x'.repeat(3 * mib) } }) }, 200],
   ['of a spec with 100,000 unknown fields', { body: review(manyFields(100_000)) }, 200],
@@ -143,10 +144,17 @@ t.test('nonsense is answered, and the next review is judged', async (t) => {
   const port = running.app.ports.webhook
   const judged = async (body: string) =>
     JSON.parse((await post(port, { ca: running.root, body })).text).response
-  for (const kind of ['PeerAuthentication', 'VirtualService', 'DestinationRule', 'Telemetry'])
+  const judgedKinds = ['PeerAuthentication', 'VirtualService', 'DestinationRule', 'Telemetry']
+  for (const [nth, kind] of judgedKinds.entries())
     for (const [title, sent, status] of nonsense) {
       const body = typeof sent.body === 'string' ? sent.body.replace('PeerAuthentication', kind) : sent.body
-      const answer = await post(port, { ...sent, ca: running.root, ...(body === undefined ? {} : { body }) })
+      const from = `127.0.1.${nth}` // each has its own share of our time
+      const answer = await post(port, {
+        ...sent,
+        from,
+        ca: running.root,
+        ...(body === undefined ? {} : { body }),
+      })
       t.equal(answer.status, status, `${kind} ${title}`)
       t.ok(answer.text.length < 50_000, 'in few words')
     }
@@ -218,6 +226,24 @@ t.test('a stranger who holds on to all that he can get does not keep the API ser
   const answer = await post(port, { ca: running.root, from: '127.0.0.3', body: review({}) })
   t.match(JSON.parse(answer.text).response, { allowed: true })
   for (const socket of sockets) socket.destroy()
+})
+
+t.test('a stranger who sends as much as he can waits for himself, and the API server does not', async (t) => {
+  await using kube = await FakeKube.start(namespace('istio-system'), configuration)
+  await using running = await controllerFor(kube)
+  const { port } = { port: running.app.ports.webhook }
+  const body = review({ mtls: { mode: 'x'.repeat(3 * mib) } })
+  const flood = Array.from({ length: 24 }, () =>
+    post(port, { ca: running.root, from: '127.0.0.2', body }).catch(() => ({ status: 503, text: '' })),
+  )
+  const oks = Array.from({ length: 30 }, async () => {
+    const answer = await post(port, { ca: running.root, from: '127.0.0.3', body: review({}) })
+    return answer.status
+  })
+  t.strictSame(new Set(await Promise.all(oks)), new Set([200]))
+  const had = (await Promise.all(flood)).filter(({ status }) => status === 200).length
+  t.ok(had > 0, 'he is no worse off than he has to be')
+  t.ok(had < 24, `${had} of 24 reviews of 3 MiB at once`)
 })
 
 t.test('room is shared, and given back', async (t) => {
