@@ -164,7 +164,9 @@ function contextOf(o: ContextParts): ProxyContext {
   const pool = new HbonePool({ trust, signal: stop.signal })
   const random = o.parts.random ?? Math.random
   const now = () => performance.now()
-  const clusters = new Clusters(state, { local, network, random, now })
+  const requests = new HttpPool()
+  const left = (place: string) => requests.drain(place)
+  const clusters = new Clusters(state, { local, network, random, now, left })
   const leavingBy = {
     identity,
     address,
@@ -175,7 +177,6 @@ function contextOf(o: ContextParts): ProxyContext {
     newSocket: o.sockets.newSocket,
   }
   const log = logs.root('waypoint').child('proxy')
-  const requests = new HttpPool()
   stop.signal.addEventListener('abort', () => requests.close(), { once: true })
   return {
     identity,

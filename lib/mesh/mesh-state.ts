@@ -111,7 +111,7 @@ export class MeshState {
       else this.#dropService(name as ServiceKey)
     }
     for (const workload of workloads) {
-      before.push(...this.#dropWorkload(workload.uid))
+      before.push(...this.#dropWorkload(workload.uid, workload))
       this.#addWorkload(workload)
       if (workload.node === this.#nodeName) after.push(workload)
     }
@@ -149,8 +149,8 @@ export class MeshState {
     }
   }
 
-  /** Returns what it dropped if that was on this node. */
-  #dropWorkload(uid: WorkloadUid): Workload[] {
+  /** Returns what it dropped if that was on this node. Members that are only replaced are not told of as gone. */
+  #dropWorkload(uid: WorkloadUid, replacement?: Workload): Workload[] {
     const workload = this.#workloads.get(uid)
     if (!workload) return []
     this.#workloads.delete(uid)
@@ -159,7 +159,7 @@ export class MeshState {
       const members = this.#members.get(key)
       members?.delete(uid)
       if (members?.size === 0) this.#members.delete(key)
-      this.#tell(key, uid, undefined)
+      if (replacement?.services.has(key) !== true) this.#tell(key, uid, undefined)
     }
     if (workload.node !== this.#nodeName) return []
     pull(this.#local, podKey(workload), workload)

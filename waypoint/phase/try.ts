@@ -7,7 +7,15 @@ import {
   type SendOutcome,
 } from '#http'
 import { type DestinationPolicy, splitAuthority, type TryOutcome } from '#routes'
-import { type Cluster, endpointAddress, type Host, open, streamOf } from '../upstream/index.ts'
+import {
+  type Cluster,
+  endpointAddress,
+  groupOf,
+  type Host,
+  open,
+  placeOf,
+  streamOf,
+} from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import type { Deadline } from './deadline.ts'
 import type { ResetWords } from './local-reply.ts'
@@ -69,14 +77,15 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const { leaving } = call.parts
   const { connections } = policy
   const service = cluster?.service
-  const group = cluster
-    ? `${policy.destination.service}|${policy.destination.port}|${policy.destination.subset ?? ''}`
-    : host.uid
+  const group = cluster ? groupOf(policy.destination) : host.uid
   const version = versionFor(call, policy)
   const serverName = splitAuthority(call.request.authority).host
+  const { identity, addresses } = host.workload
+  const place = placeOf(group, host.uid)
   return {
-    key: `${version}|${policy.tls ? serverName : ''}|${group}|${host.uid}|${host.workload.addresses.join()}|${host.port}`,
+    key: `${version}|${policy.tls ? serverName : ''}|${place}|${identity}|${addresses.join()}|${host.port}`,
     group,
+    place,
     version,
     policy: {
       maxConnections: connections.maxConnections,

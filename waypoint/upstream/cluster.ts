@@ -1,6 +1,6 @@
 import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh'
 import type { DestinationPolicy } from '#routes'
-import { type Host, isEjected, newHost, weightOf } from './host.ts'
+import { type Host, isEjected, leadsTheSameWay, newHost, weightOf } from './host.ts'
 import { hasLabels, levelsOf, sharesOf } from './levels.ts'
 import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
 import { type Picker, pickerOf } from './picker.ts'
@@ -23,6 +23,8 @@ export type ClusterParts = Readonly<{
   network: string
   random: () => number
   now: () => number
+  /** What connections there are to this place lead nowhere any more, or to somebody else; see `placeOf`. */
+  left?: (place: string) => void
 }>
 
 type Level = Readonly<{ picker: Picker; size: number }>
@@ -60,6 +62,8 @@ export class Cluster {
   /** Another policy: what is known of the hosts stays, unless there are other hosts now. */
   obey(policy: DestinationPolicy): void {
     if (policy === this.#policy) return
+    const isSameWay = JSON.stringify(wayOf(policy)) === JSON.stringify(wayOf(this.#policy))
+    if (!isSameWay) for (const uid of this.#hosts.keys()) this.#leave(uid)
     this.#policy = policy
     this.#plan = 'stale'
     // Nobody would ever let them back.
@@ -82,9 +86,18 @@ export class Cluster {
     this.#plan = 'stale'
     const port = workload && this.#portOf(workload)
     const known = this.#hosts.get(uid)
-    if (!workload || port === undefined) return void this.#hosts.delete(uid)
-    if (known && known.port === port) known.workload = workload
+    if (!workload || port === undefined) {
+      if (this.#hosts.delete(uid)) this.#leave(uid)
+      return
+    }
+    const isSamePlace = known?.port === port && leadsTheSameWay(known.workload, workload)
+    if (known && !isSamePlace) this.#leave(uid)
+    if (known?.port === port) known.workload = workload
     else this.#hosts.set(uid, newHost(workload, port, this.#parts.now()))
+  }
+
+  #leave(uid: WorkloadUid): void {
+    this.#parts.left?.(placeOf(groupOf(this.#policy.destination), uid))
   }
 
   /** An endpoint; undefined when there is none that may be used. */
@@ -165,6 +178,16 @@ export class Cluster {
     }
   }
 }
+
+/** What of a policy a connection is made by. */
+const wayOf = ({ tls, tunnel, proxyProtocol }: DestinationPolicy) => [tls, tunnel, proxyProtocol]
+
+/** The name of a destination, whose limits count together. */
+export const groupOf = ({ service, port, subset }: DestinationPolicy['destination']): string =>
+  `${service}|${port}|${subset ?? ''}`
+
+/** What connections to a host have in common, by way of whatever they were made. */
+export const placeOf = (group: string, uid: WorkloadUid): string => `${group}|${uid}`
 
 /** How often weights of hosts that are warming up are looked at. */
 const warmupStepMs = 1_000

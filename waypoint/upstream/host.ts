@@ -39,6 +39,14 @@ export const newHost = (workload: Workload, port: number, since: number): Host =
   },
 })
 
+/** Would a connection that was made to the one have been made to the other? */
+export const leadsTheSameWay = (a: Workload, b: Workload): boolean =>
+  a.identity === b.identity &&
+  a.protocol === b.protocol &&
+  a.hostname === b.hostname &&
+  a.addresses.length === b.addresses.length &&
+  a.addresses.every((address, i) => address === b.addresses[i])
+
 export const isEjected = ({ health }: Host): boolean => health.ejectedUntil > 0
 
 /** What a host weighs among others; a workload of capacity 0 is never chosen. */

@@ -1,7 +1,7 @@
 /** A connection to an application, as its policy wants it. */
 export { open, type Opened, streamOf } from './open.ts'
 /** The endpoints of a destination, and which of them is next. */
-export { Cluster, type ClusterParts, type Wish } from './cluster.ts'
+export { Cluster, type ClusterParts, groupOf, placeOf, type Wish } from './cluster.ts'
 export { Clusters } from './clusters.ts'
 export type { Host } from './host.ts'
 export type { Outcome } from './outliers.ts'

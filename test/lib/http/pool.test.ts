@@ -314,3 +314,52 @@ t.test('closing a pool ends its connections', async (t) => {
   if (socket && !socket.destroyed) await once(socket, 'close')
   t.match(await send(pool, destinationOf(origin.port, 'HTTP/1.1')), { kind: 'failure' })
 })
+
+t.test(
+  'a place that is left: idle connections close, busy ones after their answer, and new ones are made',
+  async (t) => {
+    const origin = await patient(t)
+    const pool = poolOf(t)
+    const to = { ...destinationOf(origin.port, 'HTTP/1.1'), place: 'here' }
+    const other = { ...to, key: 'another way', place: 'elsewhere' }
+    const begun = ['/1', '/2', '/3'].map((path, i) => send(pool, i === 2 ? other : to, path))
+    await origin.arrived(3)
+    origin.answer()
+    t.equal(await told((await begun[0]) as SendOutcome), '/1')
+    pool.drain('here')
+    await until(() => pool.use('group').connections === 2, 'the idle one is closed')
+    const third = send(pool, to, '/4')
+    await origin.arrived(3)
+    t.equal(origin.sockets.size, 4, 'one who comes back gets a connection of its own')
+    for (let i = 0; i < 3; i++) origin.answer()
+    t.strictSame(
+      await Promise.all([...begun.slice(1), third].map(async (one) => told(await one))),
+      ['/2', '/3', '/4'],
+      'nobody on the way has lost anything',
+    )
+    await until(() => pool.use('group').connections === 2, 'the busy one has closed after its answer')
+    const last = send(pool, other, '/5')
+    await origin.arrived(1)
+    origin.answer()
+    t.equal(await told(await last), '/5')
+    t.equal(origin.sockets.size, 4, 'other places keep theirs')
+  },
+)
+
+t.test(
+  'a connection that is being made when its place is left serves those that wait, and no others',
+  async (t) => {
+    const origin = await patient(t)
+    const pool = poolOf(t)
+    const opened = Promise.withResolvers<void>()
+    const plain = destinationOf(origin.port, 'HTTP/1.1')
+    const to: PoolDestination = { ...plain, dial: (signal) => opened.promise.then(() => plain.dial(signal)) }
+    const first = send(pool, to, '/1')
+    pool.drain(to.key)
+    opened.resolve()
+    await origin.arrived(1)
+    origin.answer()
+    t.equal(await told(await first), '/1')
+    await until(() => pool.use('group').connections === 0, 'then it is closed')
+  },
+)

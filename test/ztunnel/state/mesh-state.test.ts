@@ -274,3 +274,22 @@ t.test('only the pods of this node are local', async (t) => {
   t.equal(state.localWorkload(names), undefined, 'it has moved')
   t.equal(state.workloadAt('', ip('10.0.0.2'))?.node, 'n2')
 })
+
+t.test('what is computed of a service hears of members that go, not of ones that are replaced', async (t) => {
+  const state = new MeshState('n1')
+  const service = parseService(serviceWire({ name: 'web', ports: { 80: 8080 } }))
+  state.apply({ services: [service] })
+  const heard: string[] = []
+  state.derive(service.key, 'listener', () => ({
+    update: (_, workload) => heard.push(workload?.addresses.join() ?? 'gone'),
+  }))
+  const member = parseWorkload(workloadWire(server))
+  state.apply({ workloads: [member] })
+  state.apply({ workloads: [parseWorkload(workloadWire({ ...server, addresses: ['10.0.0.3'] }))] })
+  t.same(heard.splice(0), ['10.0.0.2', '10.0.0.3'])
+  state.apply({ workloads: [parseWorkload(workloadWire({ ...server, services: {} }))] })
+  t.same(heard.splice(0), ['gone'], 'it is a member no longer')
+  state.apply({ workloads: [member] })
+  state.apply({ removed: [member.uid] })
+  t.same(heard, ['10.0.0.2', 'gone'])
+})
