@@ -1,13 +1,14 @@
 import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh'
 import type { DestinationPolicy } from '#routes'
-import { type Host, isEjected, leadsTheSameWay, newHost, weightOf } from './host.ts'
-import { hasLabels, levelsOf, sharesOf } from './levels.ts'
+import { type Host, isEjected, leadsTheSameWay, newHost } from './host.ts'
 import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
-import { type Picker, pickerOf } from './picker.ts'
-import { isPanic, levelFor, loadOf } from './priorities.ts'
+import { type Plan, planFor } from './plan.ts'
+import { levelFor, loadWithout } from './priorities.ts'
 
 /** Draws for one that has not been tried yet. */
 const maxDraws = 5
+/** Tries after which a retry may look further away (Istio's update frequency). */
+const triesPerLevel = 2
 
 /** What an endpoint is chosen by. */
 export type Wish = Readonly<{
@@ -15,6 +16,8 @@ export type Wish = Readonly<{
   hash?: bigint | undefined
   /** Those that failed; avoided as long as there are others. */
   tried?: ReadonlySet<Host>
+  /** All tries so far, where a retry may leave the localities that it has tried. */
+  leaving?: readonly Host[]
 }>
 
 export type ClusterParts = Readonly<{
@@ -27,9 +30,6 @@ export type ClusterParts = Readonly<{
   left?: (place: string) => void
 }>
 
-type Level = Readonly<{ picker: Picker; size: number }>
-type Plan = Readonly<{ levels: readonly Level[]; load: readonly number[] }>
-
 /** The endpoints of one port of a service, or of a subset of it, as this process sees them. */
 export class Cluster {
   readonly #parts: ClusterParts
@@ -39,9 +39,10 @@ export class Cluster {
   #plan: Plan | undefined | 'stale' = 'stale'
   #nextSweep = 0
   #planUntil = Number.POSITIVE_INFINITY
-  /** Requests and retries under way, which circuit breakers count. */
+  /** Requests and retries under way, which circuit breakers count; and connections of clients that are not HTTP. */
   requests = 0
   retries = 0
+  connections = 0
 
   constructor(service: Service, policy: DestinationPolicy, parts: ClusterParts) {
     this.#service = service
@@ -106,10 +107,12 @@ export class Cluster {
     if (!plan) return undefined
     const { random } = this.#parts
     const { tried, hash } = wish
+    const load = loadFor(plan, wish.leaving)
     let found: Host | undefined
     for (let draw = 0; draw < maxDraws; draw++) {
-      const level = plan.levels[levelFor(plan.load, plan.load.length === 1 ? 0 : random())]
-      found = level?.picker(hash)
+      // Who is found by a hash is always in the same level as well.
+      const point = load.length === 1 ? 0 : hash === undefined ? random() : Number(hash % 100n) / 100
+      found = plan.levels[levelFor(load, point)]?.pick(hash)
       // By hash it would be the same one again.
       if (!found || !tried?.has(found) || hash !== undefined) return found
     }
@@ -142,40 +145,14 @@ export class Cluster {
       this.#nextSweep = now + outliers.intervalMs
       if (sweep(this.#hosts.values(), now)) this.#plan = 'stale'
     }
-    if (this.#plan === 'stale' || now >= this.#planUntil) this.#plan = this.#makePlan(now)
-    return this.#plan
-  }
-
-  #makePlan(now: number): Plan | undefined {
-    const { labels, locality, loadBalancer, panicPercent, outliers, warmup } = this.#policy
-    const ofSubset = [...this.#hosts.values()].filter(({ workload }) => hasLabels(workload, labels))
-    const local = this.#parts.local()
-    const byAge = warmup ? warming(warmup, now) : weightOf
-    const shares = locality.kind === 'distribute' ? sharesOf(ofSubset, locality, local, byAge) : undefined
-    const members = shares ? ofSubset.filter((host) => shares.has(host)) : ofSubset
-    const weigh = shares ? (host: Host) => shares.get(host) ?? 0 : byAge
-    // Without outlier detection nobody can tell that a locality is ill (Istio).
-    const levels = levelsOf(members, locality, this.#service.loadBalancer, local, outliers !== undefined)
-    const isWarming = warmup && members.some(({ since }) => now - since < warmup.durationMs)
-    this.#planUntil = isWarming ? now + warmupStepMs : Number.POSITIVE_INFINITY
-    const counts = levels.map((hosts) => ({
-      healthy: hosts.filter((host) => !isEjected(host)).length,
-      total: hosts.length,
-    }))
-    const panics = counts.map((count) => isPanic(count, panicPercent))
-    const load = loadOf(
-      counts.map((count, i) => (panics[i] ? { healthy: count.total, total: count.total } : count)),
-    )
-    if (!load) return undefined
-    const usable = levels.map((hosts, i) => (panics[i] ? hosts : hosts.filter((host) => !isEjected(host))))
-    const { random } = this.#parts
-    return {
-      load,
-      levels: usable.map((hosts) => ({
-        picker: pickerOf(loadBalancer, hosts, weigh, random),
-        size: hosts.length,
-      })),
+    if (this.#plan === 'stale' || now >= this.#planUntil) {
+      const { local, random } = this.#parts
+      const parts = { service: this.#service, policy: this.#policy, local: local(), now, random }
+      const { plan, until } = planFor(this.#hosts.values(), parts)
+      this.#plan = plan
+      this.#planUntil = until
     }
+    return this.#plan
   }
 }
 
@@ -189,15 +166,10 @@ export const groupOf = ({ service, port, subset }: DestinationPolicy['destinatio
 /** What connections to a host have in common, by way of whatever they were made. */
 export const placeOf = (group: string, uid: WorkloadUid): string => `${group}|${uid}`
 
-/** How often weights of hosts that are warming up are looked at. */
-const warmupStepMs = 1_000
-
-/** The weight of a host that is new grows with time (facts: l7.md §3.5, slow start). */
-export const warming =
-  ({ durationMs, minimumPercent, aggression }: NonNullable<DestinationPolicy['warmup']>, now: number) =>
-  (host: Host): number => {
-    const age = now - host.since
-    if (age >= durationMs) return weightOf(host)
-    const grown = (age / durationMs) ** (1 / aggression)
-    return weightOf(host) * Math.max(minimumPercent / 100, grown)
-  }
+/** After every second try the levels of all tries before are left out (Envoy's previous priorities). */
+function loadFor({ load, levels, health }: Plan, leaving: readonly Host[] = []): readonly number[] {
+  const counted = leaving.slice(0, leaving.length - (leaving.length % triesPerLevel))
+  if (counted.length === 0 || levels.length === 1) return load
+  const out = new Set(counted.map((host) => levels.findIndex(({ hosts }) => hosts.includes(host))))
+  return loadWithout(health, out) ?? load
+}

@@ -99,32 +99,37 @@ function byRank(
   return [...levels].sort(([a], [b]) => a - b).map(([, level]) => level)
 }
 
+/** A locality, or what a pattern says of several, and its share in percent. */
+export type Group = Readonly<{ percent: number; hosts: readonly Host[] }>
+
 /**
- * The weights by which hosts share the requests where a policy says what each locality gets; hosts of localities that it
- * does not name get nothing. Undefined where it says nothing about where we are.
+ * Who shares the requests where a policy says what each locality gets; hosts of localities that it does not name get
+ * nothing. Undefined where it says nothing about where we are.
  */
-export function sharesOf(
+export function groupsOf(
   hosts: readonly Host[],
   policy: Extract<LocalityPolicy, { kind: 'distribute' }>,
   local: Workload | undefined,
-  weightOf: (host: Host) => number,
-): ReadonlyMap<Host, number> | undefined {
+): readonly Group[] | undefined {
   const shares = local && policy.shares.find(({ from }) => isWithin(local, from))
   if (!shares) return undefined
-  const placed = new Map(
-    shares.to.map((to) => [to, [] as Host[]] as const), // in order: the first pattern that fits has the host
-  )
-  for (const host of hosts) {
-    const to = shares.to.find(({ locality }) => isWithin(host.workload, locality))
-    if (to) placed.get(to)?.push(host)
-  }
-  const weights = new Map<Host, number>()
-  for (const [{ percent }, there] of placed) {
-    const sum = there.reduce((all, host) => all + weightOf(host), 0)
-    if (percent > 0) for (const host of there) weights.set(host, (percent * weightOf(host)) / sum)
-  }
-  return weights
+  const groups = shares.to.map(({ locality, percent }) => ({ locality, percent, hosts: [] as Host[] }))
+  // In order: the first pattern that fits has the host.
+  for (const host of hosts) groups.find(({ locality }) => isWithin(host.workload, locality))?.hosts.push(host)
+  return groups.filter((group) => group.percent > 0 && group.hosts.length > 0)
 }
+
+/** What each host has of everything by its locality's share and its own weight in it. */
+export const sharesOf = (
+  groups: readonly Group[],
+  weightOf: (host: Host) => number,
+): ReadonlyMap<Host, number> =>
+  new Map(
+    groups.flatMap(({ percent, hosts }) => {
+      const sum = hosts.reduce((all, host) => all + weightOf(host), 0)
+      return hosts.map((host) => [host, (percent * weightOf(host)) / sum] as const)
+    }),
+  )
 
 /** `region/zone/subzone`; `*` and what is left out is any. */
 function isWithin({ locality }: Workload, pattern: string): boolean {

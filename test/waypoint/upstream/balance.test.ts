@@ -3,7 +3,7 @@ import { hashOf } from '../../../waypoint/upstream/hash-of.ts'
 import { maglevTable, ring } from '../../../waypoint/upstream/hash-ring.ts'
 import { type Host, newHost } from '../../../waypoint/upstream/host.ts'
 import { pickerOf } from '../../../waypoint/upstream/picker.ts'
-import { isPanic, levelFor, loadOf } from '../../../waypoint/upstream/priorities.ts'
+import { levelFor, loadOf, loadsOf, loadWithout } from '../../../waypoint/upstream/priorities.ts'
 import { Schedule } from '../../../waypoint/upstream/schedule.ts'
 import { xxhash64 } from '../../../waypoint/upstream/xxhash64.ts'
 import { parseWorkload } from '#mesh'
@@ -191,7 +191,58 @@ t.test('a level for a draw', async (t) => {
     [0, 0, 1, 1],
   )
   t.equal(levelFor([0, 100], 0), 1)
-  t.ok(isPanic({ healthy: 4, total: 10 }, 50))
-  t.notOk(isPanic({ healthy: 5, total: 10 }, 50))
-  t.notOk(isPanic({ healthy: 0, total: 10 }, 0), 'with 0 never')
+})
+
+const panics: [title: string, levels: [healthy: number, total: number][], threshold: number, told: string][] =
+  [
+    ['fewer than the threshold are well', [[4, 10]], 50, '100! '],
+    ['as many as the threshold', [[5, 10]], 50, '100 '],
+    ['nobody, but a threshold of 0', [[0, 10]], 0, 'nobody'],
+    ['nobody, and a threshold', [[0, 10]], 50, '100! '],
+    [
+      'the next level can take the rest',
+      [
+        [4, 10],
+        [10, 10],
+      ],
+      50,
+      '56 44 ',
+    ],
+    [
+      'all of them too ill: by their numbers',
+      [
+        [1, 10],
+        [1, 30],
+      ],
+      50,
+      '25! 75! ',
+    ],
+    [
+      'one of them too ill, together not enough',
+      [
+        [1, 10],
+        [3, 6],
+      ],
+      50,
+      '17! 83 ',
+    ],
+  ]
+for (const [title, levels, threshold, told] of panics)
+  t.test(`panic: ${title}`, async (t) => {
+    const loads = loadsOf(
+      levels.map(([healthy, total]) => ({ healthy, total })),
+      threshold,
+    )
+    const text = loads?.load.map((share, i) => `${share}${loads.panics[i] ? '!' : ''} `).join('')
+    t.equal(text ?? 'nobody', told)
+  })
+
+t.test('levels that are left out get nothing as long as others have anybody', async (t) => {
+  const [well, ill] = [
+    { healthy: 4, total: 4 },
+    { healthy: 0, total: 4 },
+  ]
+  t.same(loadWithout([well, well, well], new Set([0])), [0, 100, 0])
+  t.same(loadWithout([well, ill, well], new Set([0])), [0, 0, 100])
+  t.same(loadWithout([well, ill], new Set([0])), [100, 0], 'there is nowhere else')
 })

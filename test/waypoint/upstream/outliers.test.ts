@@ -177,6 +177,88 @@ t.test('shares by locality', async (t) => {
   t.notOk(counts['d'], 'who is not named gets nothing')
 })
 
+t.test(
+  'shares by locality hold for every balancer, and shrink with the health of the locality',
+  async (t) => {
+    const at = (region: string) => ({ locality: { region, zone: 'z', subzone: '' } })
+    const to = [
+      { locality: 'r1', percent: 75 },
+      { locality: 'r2', percent: 25 },
+    ]
+    const locality = { kind: 'distribute', shares: [{ from: 'r1', to }] } as const
+    const keys = [{ kind: 'source-ip' }] as const
+    const all = [workload('a', 1, at('r1')), workload('b', 2, at('r1')), workload('c', 3, at('r2'))]
+    for (const loadBalancer of [
+      { kind: 'random' },
+      { kind: 'least-request' },
+      { kind: 'maglev', tableSize: 65_537, keys },
+    ] as const) {
+      const given = { loadBalancer, locality, outliers: { ...outliers, maxEjectionPercent: 100 } }
+      const { cluster, fail, host } = clusterOf(0, given, workload('me', 99, at('r1')))
+      cluster.reset(service, all)
+      const shareOf = (name: string) => {
+        let count = 0
+        for (let i = 0; i < 2_000; i++) {
+          const hash = loadBalancer.kind === 'maglev' ? BigInt(i) * 7_919n : undefined
+          if (cluster.choose({ hash })?.workload.name === name) count++
+        }
+        return Math.round(count / 20)
+      }
+      t.ok(Math.abs(shareOf('c') - 25) <= 3, `${loadBalancer.kind}: ${shareOf('c')} %`)
+      host('a').active = 50
+      t.ok(Math.abs(shareOf('c') - 25) <= 3, `${loadBalancer.kind}: whoever is busy in the other locality`)
+      host('a').active = 0
+      if (loadBalancer.kind === 'maglev') continue
+      fail('a', 3)
+      // 75 * 1.4 * 1/2 = 52.5 to 25
+      t.ok(Math.abs(shareOf('c') - 32) <= 3, `${loadBalancer.kind}: ${shareOf('c')} % when half of it is ill`)
+    }
+  },
+)
+
+t.test('a retry that may leave the localities it has tried does so after every second try', async (t) => {
+  const at = (region: string, zone = '') => ({ locality: { region, zone, subzone: '' } })
+  const { cluster, host } = clusterOf(
+    0,
+    { outliers, locality: { kind: 'failover', regions: [] } },
+    workload('me', 99, at('r1', 'z1')),
+  )
+  cluster.reset(service, [
+    workload('near', 1, at('r1', 'z1')),
+    workload('nearer-than-far', 2, at('r1', 'z2')),
+    workload('far', 3, at('r2')),
+  ])
+  const next = (...names: string[]) => cluster.choose({ leaving: names.map(host) })?.workload.name
+  t.equal(next('near'), 'near', 'after the first not yet')
+  t.equal(next('near', 'near'), 'nearer-than-far')
+  t.equal(next('near', 'near', 'nearer-than-far'), 'nearer-than-far')
+  t.equal(next('near', 'near', 'nearer-than-far', 'nearer-than-far'), 'far')
+  const everywhere = ['near', 'near', 'nearer-than-far', 'nearer-than-far', 'far', 'far']
+  t.equal(next(...everywhere), 'near', 'and begins anew when there is nobody left')
+  t.equal(cluster.choose()?.workload.name, 'near', 'no other request goes far')
+})
+
+t.test('who is found by a hash is always in the same level', async (t) => {
+  const at = (region: string) => ({ locality: { region, zone: '', subzone: '' } })
+  const loadBalancer = { kind: 'ring-hash', minimumRingSize: 64, keys: [{ kind: 'source-ip' }] } as const
+  const given = { loadBalancer, outliers, locality: { kind: 'failover', regions: [] } } as const
+  const { cluster, fail } = clusterOf(0, given, workload('me', 99, at('r1')))
+  cluster.reset(service, [
+    workload('near-1', 1, at('r1')),
+    workload('near-2', 2, at('r1')),
+    workload('far', 3, at('r2')),
+  ])
+  fail('near-1', 3) // the near ones get 70 % now
+  const seen = new Set<string | undefined>()
+  for (let user = 0n; user < 100n; user++) {
+    const names = new Set<string | undefined>()
+    for (let i = 0; i < 20; i++) names.add(cluster.choose({ hash: user })?.workload.name)
+    t.equal(names.size, 1)
+    for (const name of names) seen.add(name)
+  }
+  t.same([...seen].sort(), ['far', 'near-2'])
+})
+
 t.test('who may be chosen', async (t) => {
   const { cluster, names } = clusterOf(0, {})
   cluster.reset(service, [
