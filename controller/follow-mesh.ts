@@ -5,7 +5,7 @@ import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
 import { type FollowedRoutes, followRoutes } from './follow-routes.ts'
 import { logFindings } from './findings.ts'
-import { liveSettings, warnOfRestart } from './mesh-config.ts'
+import { liveSettings, meshConfigMap, warnOfRestart } from './mesh-config.ts'
 
 type FollowOptions = Readonly<{
   client: KubeClient
@@ -21,7 +21,7 @@ export async function followMesh(
 ): Promise<Disposable & Readonly<{ inputs: Inputs; mesh: Mesh; routes: FollowedRoutes }>> {
   using stack = new DisposableStack()
   const { client, config, settings, signal, log } = o
-  const maps = meshConfigMaps(client, config.namespace, signal, log)
+  const maps = meshConfigMaps(client, config, signal, log)
   stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
   const inputs = inputsFrom(client, maps, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'))
@@ -32,12 +32,17 @@ export async function followMesh(
   return { inputs, mesh, routes, [Symbol.dispose]: () => open.dispose() }
 }
 
-const meshConfigMaps = (client: KubeClient, namespace: string, signal: AbortSignal, log: Logger) =>
+const meshConfigMaps = (
+  client: KubeClient,
+  { namespace, revision }: Config,
+  signal: AbortSignal,
+  log: Logger,
+) =>
   reflect(client, kinds.ConfigMap, {
     signal,
     log: log.child('kube'),
     namespace,
-    fieldSelector: 'metadata.name=istio',
+    fieldSelector: `metadata.name=${meshConfigMap(revision)}`,
   })
 
 function inputsFrom(

@@ -14,6 +14,10 @@ import {
 /** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
 export type MeshConfig = Readonly<{ trustDomain: string; rootNamespace: string }>
 
+/** Of a revision, by Istio's names. */
+export const meshConfigMap = (revision: string): string =>
+  revision === 'default' ? 'istio' : `istio-${revision}`
+
 const domain = /^[a-z0-9._-]{1,255}$/
 const namespaceName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 

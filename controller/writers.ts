@@ -13,6 +13,7 @@ import { entryWriters } from './entry-writers.ts'
 import type { LiveAuthority } from './ca/index.ts'
 import type { Inputs, Mesh } from './collections/index.ts'
 import { classWriters, type GatewayOptions, gatewayWriters } from './gateway-writers.ts'
+import { leasesOf } from './leases.ts'
 import { routeWriters } from './route-writers.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
 import { withRejections } from './rejected-policies.ts'
@@ -65,8 +66,7 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
   const revisionOf = ({ metadata }: KubeObject) => metadata.labels?.['istio.io/rev'] || undefined
   const everybodys: Scope = (object) => revisionOf(object) === undefined
   const ours: Scope = (object) => revisionOf(object) === revision
-  const { status, addresses } = { status: 'istio-status-leader', addresses: 'istio-ip-autoallocate' }
-  const ofRoutes = 'istio-gateway-status-leader'
+  const leases = leasesOf(revision)
   const job = (name: string, writersOf: (fenced: WriterOptions) => readonly Writer[]): Job => {
     const fence = { untilMs: 0 }
     // A process that was stopped for a while goes on where it was, and does not know yet that its time is over.
@@ -75,14 +75,14 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
     return { lease: name, lead: (signal) => lead(writers, signal), held: (ms) => void (fence.untilMs = ms) }
   }
   return [
-    job('istio-namespace-controller-election', (o) => [bundleJob(o)]),
-    job(`istio-gateway-deployment-${revision}`, gatewayWriters),
-    job(status, (o) => [...statusWriters(o, everybodys), serviceWriter(o), eventWriter(o)]),
-    job(`${status}-${revision}`, (o) => statusWriters(o, ours)),
-    job(ofRoutes, (o) => [...classWriters(o), ...routeWriters(o, everybodys)]),
-    job(`${ofRoutes}-${revision}`, (o) => routeWriters(o, ours)),
-    job(addresses, (o) => entryWriters(o, everybodys)),
-    job(`${addresses}-${revision}`, (o) => entryWriters(o, ours)),
+    job(leases.bundles, (o) => [bundleJob(o)]),
+    job(leases.gateways, gatewayWriters),
+    job(leases.status, (o) => [...statusWriters(o, everybodys), serviceWriter(o), eventWriter(o)]),
+    job(leases.ownStatus, (o) => statusWriters(o, ours)),
+    job(leases.routes, (o) => [...classWriters(o), ...routeWriters(o, everybodys)]),
+    job(leases.ownRoutes, (o) => routeWriters(o, ours)),
+    job(leases.addresses, (o) => entryWriters(o, everybodys)),
+    job(leases.ownAddresses, (o) => entryWriters(o, ours)),
   ]
 }
 
