@@ -21,6 +21,7 @@ import { type AdminParts, adminRoutes } from './admin/index.ts'
 import type { Config } from './config.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
 import {
+  Attachments,
   Connections,
   handleTunnel,
   type HboneListener,
@@ -30,9 +31,11 @@ import {
 } from './proxy/index.ts'
 import { accessLog, requestMetrics, tcpMetrics } from './telemetry/index.ts'
 import { HttpPool } from '#http'
+import { Permits } from './permits.ts'
 import { WaypointPolicies } from './policy.ts'
 import { Routes } from './route/index.ts'
 import { Clusters, type NewSocket, ordinarySocket } from './upstream/index.ts'
+import { WorkloadPolicies } from './workload-policy.ts'
 
 /** What a test may put in the place of the real thing. */
 export type Parts = Readonly<{
@@ -164,6 +167,8 @@ function contextOf(o: ContextParts): ProxyContext {
   const pool = new HbonePool({ trust, signal: stop.signal })
   const random = o.parts.random ?? Math.random
   const now = () => performance.now()
+  const permits = new Permits(state, o.policies, new WorkloadPolicies(state, { identity, address }))
+  const self = () => ({ local: local(), namespace: pod.namespace, address, network })
   const requests = new HttpPool()
   const left = (place: string) => requests.drain(place)
   const clusters = new Clusters(state, { local, network, random, now, left })
@@ -195,13 +200,16 @@ function contextOf(o: ContextParts): ProxyContext {
     http: {
       pool: requests,
       clusters,
+      permits,
       leaving: leavingBy,
       metrics: requestMetrics(o.registry),
       accessLog: accessLog(config.accessLog, logs.lines('access')),
       log,
       random,
     },
+    attachments: new Attachments(state, self),
     policies: o.policies,
+    permits,
     access: logs.root('access'),
     log,
     detectionMs: config.detectionMs,
@@ -232,12 +240,26 @@ function endingOf({ listener, readiness, leaving, config: { drainMs, lingerMs } 
       leaving.abort(shuttingDown())
       listener.leave()
       const limit = AbortSignal.timeout(drainMs)
-      // Peers that have not heard yet that we leave still find us, and are sent on once they have.
-      await sleep(Math.min(lingerMs, drainMs), limit).catch(() => undefined)
+      await lastToCome(listener, { lingerMs, mostMs: drainMs / 2, signal: limit })
       listener.close()
       await Promise.race([listener.idle(), new Promise((done) => limit.addEventListener('abort', done))])
       drained.resolve()
     },
+  }
+}
+
+/**
+ * Peers that have not heard yet that we leave still find us, and are sent on once they have: until nobody has come for
+ * a while, however long the news takes.
+ */
+async function lastToCome(
+  listener: HboneListener,
+  { lingerMs, mostMs, signal }: Readonly<{ lingerMs: number; mostMs: number; signal: AbortSignal }>,
+): Promise<void> {
+  const until = performance.now() + mostMs
+  for (let wait = lingerMs; wait > 0 && !signal.aborted; ) {
+    await sleep(Math.min(wait, until - performance.now()), signal).catch(() => undefined)
+    wait = Math.min(Math.ceil(lingerMs - listener.quietMs), until - performance.now())
   }
 }
 

@@ -12,6 +12,8 @@ export type HttpLimits = Readonly<{
   headMs: number
   /** A connection without a request (Envoy: 1 h). */
   idleMs: number
+  /** HTTP/1.1: how long a connection that drains waits for a request, whose answer tells the client (Istio's terminationDrainDuration). */
+  drainIdleMs: number
   /** How long a peer that has read our last answer may take to close. */
   lingerMs: number
   /** HTTP/2: how often the peer is asked whether it is there (0: never), and how long it may say nothing then. */
@@ -31,6 +33,7 @@ export const defaultHttpLimits: HttpLimits = {
   maxInterim: 16,
   headMs: 60_000,
   idleMs: 3_600_000,
+  drainIdleMs: 5_000,
   lingerMs: 1_000,
   keepAliveMs: 0,
   keepAliveTimeoutMs: 20_000,

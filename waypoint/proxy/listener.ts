@@ -20,6 +20,8 @@ export type HboneListener = AsyncDisposable &
     /** Resolves when the last connection is gone. */
     idle(): Promise<void>
     readonly connections: number
+    /** How long nobody has come, in milliseconds. */
+    readonly quietMs: number
   }>
 
 /** A port, or a socket that is bound already. */
@@ -35,6 +37,7 @@ export async function listenHbone(
   const waiting = new Set<() => void>()
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on('error', () => undefined)
+    cameLast = performance.now()
     void serve(socket, ctx, onTunnel, (connection) => {
       open.add(connection)
       if (leaving) connection.drain()
@@ -45,6 +48,7 @@ export async function listenHbone(
     })
   })
   let leaving = false
+  let cameLast = performance.now()
   server.maxConnections = maxConnections
   server.listen(at)
   await once(server, 'listening')
@@ -70,6 +74,9 @@ export async function listenHbone(
           }),
     get connections() {
       return open.size
+    },
+    get quietMs() {
+      return performance.now() - cameLast
     },
     [Symbol.asyncDispose]: async () => {
       close()

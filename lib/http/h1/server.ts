@@ -33,6 +33,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
   #idleTimer: NodeJS.Timeout | undefined
   #headTimer: NodeJS.Timeout | undefined
   #linger: NodeJS.Timeout | undefined
+  #drainTimer: NodeJS.Timeout | undefined
   #draining = false
   /** Our last answer is out, or will be; what still arrives is dropped. */
   #leaving = false
@@ -120,6 +121,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
     this.#await(undefined)
     clearTimeout(this.#idleTimer)
     clearInterval(this.#linger)
+    clearTimeout(this.#drainTimer)
     const exchange = this.#exchange
     this.#exchange = undefined
     exchange?.broke('connection-termination')
@@ -145,8 +147,9 @@ export class H1Server implements BytesUser, HttpServerConnection {
   /** The exchange is over; the next may begin if the connection can carry one. */
   exchangeEnded(reusable: boolean): void {
     this.#exchange = undefined
-    if (!reusable || this.#draining) return this.leave()
+    if (!reusable) return this.leave()
     this.#await('idle')
+    if (this.#draining) this.#waitForOneMore()
     this.stream.resume()
   }
 
@@ -167,9 +170,16 @@ export class H1Server implements BytesUser, HttpServerConnection {
     this.stream.destroy()
   }
 
+  /** The next answer says that it is the last. */
   drain(): void {
+    if (this.#draining) return
     this.#draining = true
-    if (this.#exchange === undefined && this.#parser.idle) this.leave()
+    if (this.#exchange === undefined) this.#waitForOneMore()
+  }
+
+  /** A client that has not been told may be sending a request this very moment, which closing would cost it (Envoy waits, too). */
+  #waitForOneMore(): void {
+    this.#drainTimer ??= setTimeout(() => this.#onIdle(), this.options.limits.drainIdleMs).unref()
   }
 
   destroy(): void {

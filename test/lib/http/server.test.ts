@@ -53,6 +53,43 @@ t.test('a connection that nobody uses is closed', async (t) => {
   t.match(await raw(served.port, 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'), /^HTTP\/1.1 200 [^]*\r\n\r\na$/)
 })
 
+t.test('a client that drains was not told of is answered once more, and then knows', async (t) => {
+  const open: Exchange[] = []
+  const served = await serve(t, 'HTTP/1.1', (exchange) => open.push(exchange), { lingerMs: 50 })
+  const socket = await dial(served.port)
+  let text = ''
+  socket.on('data', (part: Buffer) => (text += part.toString()))
+  const request = 'GET / HTTP/1.1\r\nhost: x\r\n\r\n'
+  socket.write(request)
+  await until(() => open.length === 1, 'the request')
+  const headers = HeaderList.of({ 'content-length': '1' })
+  const writer = open[0]?.respond({ status: 200, headers }, 'follows')
+  served.connections[0]?.drain()
+  writer?.write(Buffer.from('a'), 0, 1)
+  writer?.end()
+  await until(() => text.endsWith('a'), 'an answer that began before')
+  t.notMatch(text, /connection: close/)
+  t.equal(served.ends.length, 0, 'the connection is kept')
+  text = ''
+  socket.write(request)
+  await until(() => open.length === 2, 'another request')
+  if (open[1]) answer(open[1], 'b')
+  await until(() => text.endsWith('b'), 'its answer')
+  t.match(text, /connection: close/)
+  await until(() => served.ends.length === 1, 'the connection is over')
+  socket.destroy()
+})
+
+t.test('a connection that nobody uses ends a while after the draining began', async (t) => {
+  const served = await serve(t, 'HTTP/1.1', () => t.fail('no request'), { lingerMs: 10, drainIdleMs: 50 })
+  const socket = await dial(served.port)
+  await until(() => served.connections.length === 1, 'the connection')
+  served.connections[0]?.drain()
+  await once(socket.resume(), 'end')
+  socket.end()
+  await until(() => served.ends.length === 1, 'it is over')
+})
+
 for (const version of ['HTTP/1.1', 'HTTP/2'] satisfies readonly HttpVersion[]) {
   t.test(`${version}: draining lets what is open end, and takes no more`, async (t) => {
     const open: Exchange[] = []
