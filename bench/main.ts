@@ -1,6 +1,6 @@
 /**
- * `npm run bench [-- l4|http|ca|control-plane [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests.
- * `control-plane` also takes `--pods N --services N --clients N --only row,row` and `--huge`.
+ * `npm run bench [-- l4|l7|http|ca|control-plane [--repetitions N] [--seconds N]]`: measures against peers in the same run. No tests.
+ * `control-plane` also takes `--pods N --services N --clients N --only row,row` and `--huge`, `l7` takes `--only row,row`.
  */
 import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
@@ -9,6 +9,7 @@ import { benchControlPlane } from './control-plane/bench.ts'
 import { benchHuge } from './control-plane/huge.ts'
 import { benchHttp } from './http/bench.ts'
 import { benchL4 } from './l4/bench.ts'
+import { benchL7 } from './l7/bench.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,15 +25,17 @@ const { values, positionals } = parseArgs({
 })
 const [which = 'l4'] = positionals
 const common = { repetitions: Number(values.repetitions), seconds: Number(values.seconds) }
+const only = values.only.split(',').filter((row) => row !== '')
 const mesh = {
   repetitions: common.repetitions,
   pods: Number(values.pods),
   services: Number(values.services),
   clients: Number(values.clients),
-  only: values.only.split(',').filter((row) => row !== ''),
+  only,
 }
 const benches: Readonly<Record<string, () => Promise<void>>> = {
   l4: () => benchL4(common),
+  l7: () => benchL7({ ...common, only }),
   http: () => benchHttp(common),
   ca: () => benchCa(common),
   'control-plane': () => (values.huge ? benchHuge() : benchControlPlane(mesh)),

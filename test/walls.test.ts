@@ -58,6 +58,8 @@ const MAY: Record<string, readonly string[]> = {
     'lib/telemetry',
     'lib/linux',
     'lib/identity',
+    'lib/policy',
+    'lib/routes',
     'lib/hbone',
     'lib/http',
     'lib/kube',

@@ -1,6 +1,7 @@
+import { cpuSeconds } from '../process.ts'
 import { median, percentile, table } from '../stats.ts'
 import { load, startOrigin } from './load.ts'
-import { cpuSeconds, type Peer, startNode, startPeers } from './peers.ts'
+import { type Peer, startNode, startPeers } from './peers.ts'
 
 const say = (text: string) => process.stdout.write(`${text}\n`)
 
@@ -63,12 +64,12 @@ async function measure(
   }))
   for (let repetition = 0; repetition < repetitions; repetition++) {
     for (const [i, peer] of peers.entries()) {
-      let before = Promise.resolve(0)
+      let before = 0
       const counting = () => {
         before = cpuSeconds(peer.pid)
       }
       const { requests, seconds: took, latencies } = await load(peer.port, { ...scene, seconds, counting })
-      const cpu = (await cpuSeconds(peer.pid)) - (await before)
+      const cpu = cpuSeconds(peer.pid) - before
       samples[i]?.rate.push(requests / took)
       samples[i]?.perCore.push(requests / cpu)
       samples[i]?.p50.push(percentile(latencies, 0.5))

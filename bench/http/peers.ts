@@ -1,31 +1,14 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { connect, createServer } from 'node:net'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { freePort, installed, listening, stop } from '../process.ts'
 
 /** A proxy process and where it listens. */
 export type Peer = AsyncDisposable & Readonly<{ name: string; port: number; pid: number }>
 
 const here = new URL('.', import.meta.url).pathname
-
-const installed = (tool: string): boolean => {
-  try {
-    execFileSync('which', [tool])
-    return true
-  } catch {
-    return false
-  }
-}
-
-async function stop(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  const exited = once(child, 'exit')
-  child.kill('SIGTERM')
-  await exited
-}
 
 /** Ours or Node's, as a process of its own. */
 export async function startNode(kind: 'lateen' | 'node', origin: number): Promise<Peer> {
@@ -35,28 +18,6 @@ export async function startNode(kind: 'lateen' | 'node', origin: number): Promis
   const [line] = (await once(child.stdout, 'data')) as [Buffer]
   const name = kind === 'node' ? 'node:http' : kind
   return { name, port: Number(line), pid: child.pid ?? 0, [Symbol.asyncDispose]: () => stop(child) }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' && address ? address.port : 0
-}
-
-async function listening(port: number): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    const socket = connect({ port, host: '127.0.0.1' })
-    const open = await once(socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    socket.destroy()
-    if (open) return
-    await delay(50)
-  }
-  throw new Error(`nobody listens on ${port}`)
 }
 
 const nginxConf = (folder: string, port: number, origin: number) => `
@@ -153,11 +114,4 @@ export async function startPeers(origin: number): Promise<Peer[]> {
     peers.push({ name, port, pid: child.pid ?? 0, [Symbol.asyncDispose]: dispose })
   }
   return peers
-}
-
-/** CPU that a process has used, in seconds; the kernel counts in hundredths. */
-export async function cpuSeconds(pid: number): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'latin1')
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / 100
 }
