@@ -24,6 +24,39 @@ export type Figures = Readonly<{
   orderFailuresAfterPolicy: number
   /** Access-log lines that name the policy. */
   policyNamed: number
+  /** From `istioctl waypoint apply` to the first request through it. */
+  waypointMs: number
+  /** Requests of the shop from before the waypoint came until it had gone, and those that failed. */
+  requestsOfAct: number
+  failuresOfAct: number
+  /** Those of the shop that the waypoint answered itself because a fault said so. */
+  faultsOfAct: number
+  /** Answers by version, of `canaryAsked` questions while 90/10 stood. */
+  canaryAsked: number
+  canaryV1: number
+  canaryV2: number
+  /** Answers of v2 to `testerAsked` questions with the header. */
+  testerAsked: number
+  testerV2: number
+  /** Access-log lines and requests counted that show the canary. */
+  canaryLogged: number
+  canaryCounted: number
+  /** Answers of 503 to `priceAsked` questions while the fault stood, and access-log lines that say it was a fault. */
+  priceAsked: number
+  priceFaults: number
+  faultsLogged: number
+  /** Receipts asked for and given before the timeout; with it, those asked for and answered 504; lines that tell why. */
+  receiptsAsked: number
+  receiptsBefore: number
+  receiptsTimedOut: number
+  timeoutsLogged: number
+  /** On the link, during the whole act. */
+  plaintextFramesOfAct: number
+  hboneFramesOfAct: number
+  /** Answers by version, of `plainAsked` questions, after the waypoint was deleted. */
+  plainAsked: number
+  plainV1: number
+  plainV2: number
   plaintextFramesAfterRelease: number
   /** Rules left in the network namespaces of the shop's pods after the label was removed. */
   rulesAfterRelease: number
@@ -34,9 +67,25 @@ export type Figures = Readonly<{
 /** From the end of the set-up, the whole story is promised within this. */
 export const promisedMs = 60_000
 
+/** `share` of `of`, as chance would have it: four and a half standard deviations, one story in 100,000 is out of luck. */
+const isAbout = (count: number, share: number, of: number): boolean =>
+  of > 0 && Math.abs(count - share * of) <= 4.5 * Math.sqrt(of * share * (1 - share))
+
 /** The sentences of the story that the figures do not bear out; empty when all of it was true. */
 export function untruths(figures: Figures): string[] {
-  const claims: [boolean, string][] = [
+  const claims: Claim[] = [
+    ...claimsOfL4(figures),
+    ...claimsOfWaypoint(figures),
+    [(figures.leftoversAfterDown ?? 0) === 0, 'nothing was left behind'],
+    [figures.totalMs <= promisedMs, `it took at most ${promisedMs / 1000} s`],
+  ]
+  return claims.filter(([holds]) => !holds).map(([, claim]) => claim)
+}
+
+type Claim = readonly [holds: boolean, sentence: string]
+
+function claimsOfL4(figures: Figures): Claim[] {
+  return [
     [figures.requests > 0, 'there was traffic during the enrolment'],
     [figures.failedRequests === 0, 'no request failed during the enrolment'],
     [figures.plaintextFramesBefore > 0, 'before the label, plaintext crossed the link'],
@@ -49,8 +98,29 @@ export function untruths(figures: Figures): string[] {
     [figures.policyNamed > 0, 'the access log names the policy'],
     [figures.plaintextFramesAfterRelease > 0, 'without the label, plaintext crossed the link again'],
     [figures.rulesAfterRelease === 0, 'without the label, no rule was left in the pods'],
-    [(figures.leftoversAfterDown ?? 0) === 0, 'nothing was left behind'],
-    [figures.totalMs <= promisedMs, `it took at most ${promisedMs / 1000} s`],
   ]
-  return claims.filter(([holds]) => !holds).map(([, claim]) => claim)
+}
+
+function claimsOfWaypoint(figures: Figures): Claim[] {
+  const { canaryAsked, canaryV1, canaryV2, testerAsked, priceAsked, receiptsAsked, plainAsked, plainV1 } =
+    figures
+  return [
+    [figures.requestsOfAct > 0, 'there was traffic while the waypoint came and went'],
+    [figures.faultsOfAct > 0, 'the fault hit the shop'],
+    [figures.failuresOfAct === figures.faultsOfAct, 'no request failed but those that the fault asked for'],
+    [canaryAsked >= 1_000 && canaryV1 + canaryV2 === canaryAsked, 'v1 and v2 answered all that was asked'],
+    [isAbout(canaryV2, 0.1, canaryAsked), "a tenth of the answers was v2's"],
+    [testerAsked > 0 && figures.testerV2 === testerAsked, 'who sent the header got v2'],
+    [figures.canaryLogged > 0, 'the access log shows the canary'],
+    [figures.canaryCounted >= canaryV2 + figures.testerV2, 'the metrics count the canary'],
+    [isAbout(figures.priceFaults, 0.5, priceAsked), 'half of the prices failed'],
+    [figures.faultsLogged > 0, 'the access log names the fault'],
+    [receiptsAsked > 0 && figures.receiptsBefore === receiptsAsked, 'receipts came before the timeout'],
+    [receiptsAsked > 0 && figures.receiptsTimedOut === receiptsAsked, 'receipts ran into the timeout'],
+    [figures.timeoutsLogged > 0, 'the access log names the timeout'],
+    [figures.plaintextFramesOfAct === 0, 'around the waypoint, no plaintext crossed the link'],
+    [figures.hboneFramesOfAct > 0, 'around the waypoint, TLS crossed the link on port 15008'],
+    [plainV1 + figures.plainV2 === plainAsked, 'without the waypoint, v1 and v2 answered all that was asked'],
+    [isAbout(plainV1, 0.5, plainAsked), 'without the waypoint, nothing was left of its routes'],
+  ]
 }

@@ -4,7 +4,8 @@ import { describeError } from '#telemetry'
 import { sandboxConfig } from '../config.ts'
 import { untruths } from './figures.ts'
 import { stageOf } from './stage.ts'
-import { type Narrator, tellStory } from './story.ts'
+import type { Narrator } from './scene.ts'
+import { tellStory } from './story.ts'
 
 /** Nothing in the story may wait longer, whatever goes wrong. */
 const storyTimeoutMs = 180_000

@@ -1,6 +1,6 @@
 import type { SandboxConfig } from '../config.ts'
 import { down, leftovers, up } from '../lifecycle.ts'
-import type { Stage } from './story.ts'
+import type { Stage } from './scene.ts'
 
 /** A sandbox that starts empty and, when it is taken down, is forgotten. */
 export const stageOf = (config: SandboxConfig): Stage => ({

@@ -100,7 +100,10 @@ export function repeatedly(perSecond: number, once: (family: 4 | 6) => Promise<u
   setInterval(() => process.stdout.write(`${JSON.stringify(told())}\n`), reportMs)
 }
 
-/** Serves `answers` on 8080 of every address, plus `/healthz` and `/stats` (the tallies by destination). */
+/**
+ * Serves `answers` on 8080 of every address, plus `/healthz` and `/stats` (the tallies by destination). An answer may be
+ * a promise, but not a rejected one.
+ */
 export function serve(answers: (path: string, body: string) => unknown): void {
   const server = createServer((incoming, response) => {
     let body = ''
@@ -108,9 +111,10 @@ export function serve(answers: (path: string, body: string) => unknown): void {
     incoming.on('data', (chunk: string) => {
       if (body.length < 65_536) body += chunk
     })
-    incoming.on('end', () => {
+    const answered = async () => {
       const path = incoming.url ?? '/'
-      const answer = path === '/healthz' ? { ok: true } : path === '/stats' ? told() : answers(path, body)
+      const answer =
+        path === '/healthz' ? { ok: true } : path === '/stats' ? told() : await answers(path, body)
       if (answer === undefined) response.writeHead(404).end()
       else {
         const from = incoming.socket.remoteAddress
@@ -121,7 +125,8 @@ export function serve(answers: (path: string, body: string) => unknown): void {
             : JSON.stringify({ pod: hostname(), from, ...Object(answer) }),
         )
       }
-    })
+    }
+    incoming.on('end', () => void answered())
   })
   server.listen(8080, '::')
   process.on('SIGTERM', () => {
