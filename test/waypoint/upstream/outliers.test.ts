@@ -3,6 +3,7 @@ import { parseService, parseWorkload } from '#mesh'
 import type { OutlierPolicy } from '#routes'
 import { serviceWire, type WorkloadDraft, workloadWire } from '../../fakes/mesh.ts'
 import { Cluster } from '../../../waypoint/upstream/cluster.ts'
+import type { Outcome } from '../../../waypoint/upstream/index.ts'
 import { defaultPolicy } from '../../../waypoint/upstream/default-policy.ts'
 import { policyOf } from '../kit.ts'
 
@@ -18,6 +19,13 @@ const outliers: OutlierPolicy = {
   maxEjectionMs: 300_000,
   maxEjectionPercent: 50,
 }
+
+const answers = (...statuses: number[]): Outcome[] => statuses.map((status) => ({ kind: 'response', status }))
+const grpc = (...statuses: number[]): Outcome[] =>
+  statuses.map((grpcStatus) => ({ kind: 'response', status: 200, grpcStatus }))
+const lost = (times: number): Outcome[] =>
+  Array.from({ length: times }, () => ({ kind: 'local-failure' }) as const)
+const connected: Outcome = { kind: 'connected' }
 
 const workload = (name: string, n: number, draft: Partial<WorkloadDraft> = {}) =>
   parseWorkload(
@@ -45,7 +53,7 @@ function clusterOf(
   const names = () => {
     const seen = new Set<string>()
     for (let i = 0; i < 60; i++) seen.add(cluster.choose()?.workload.name ?? 'none')
-    return [...seen].sort()
+    return [...seen].map(String).sort()
   }
   const host = (name: string) => {
     const found = [...cluster.hosts()].find((one) => one.workload.name === name)
@@ -111,6 +119,82 @@ t.test('what counts', async (t) => {
   t.same(split.names(), ['h0', 'h1'], 'unless it is counted apart')
   split.cluster.report(split.host('h0'), { kind: 'local-failure' })
   t.same(split.names(), ['h1'])
+})
+
+const seen: [title: string, given: Partial<OutlierPolicy>, outcomes: Outcome[], ejected: boolean][] = [
+  ['gRPC: unavailable three times', {}, grpc(14, 14, 14), true],
+  ['gRPC: the caller’s own mistakes', {}, grpc(3, 5, 7), false],
+  [
+    'gRPC: unavailable is a gateway error',
+    { consecutive5xx: 0, consecutiveGatewayErrors: 2 },
+    grpc(14, 14),
+    true,
+  ],
+  ['gRPC: internal is none', { consecutive5xx: 0, consecutiveGatewayErrors: 2 }, grpc(13, 13), false],
+  ['statuses that are named count', { statuses: [429] }, answers(429, 429, 429), true],
+  ['others do not', { statuses: [429] }, answers(500, 500, 500), false],
+  [
+    'nor as gateway errors',
+    { statuses: [503], consecutive5xx: 0, consecutiveGatewayErrors: 1 },
+    answers(503),
+    false,
+  ],
+  ['what cannot be reached counts all the same', { statuses: [429] }, lost(3), true],
+  ['a connection that succeeds starts anew', {}, [...lost(2), connected, ...lost(2)], false],
+  [
+    'also where local failures are apart',
+    { splitLocalOrigin: true, consecutiveLocalOriginFailures: 3 },
+    [...lost(2), connected, ...lost(2)],
+    false,
+  ],
+  [
+    'where they are apart a connection says nothing about answers',
+    { splitLocalOrigin: true },
+    [...answers(500, 500), connected, ...answers(500)],
+    true,
+  ],
+  ['an answer does', { splitLocalOrigin: true }, answers(500, 500, 404, 500), false],
+  ['a number of 0 is off', { consecutive5xx: 0 }, answers(500, 500, 500, 500, 500, 500), false],
+]
+for (const [title, given, outcomes, ejected] of seen)
+  t.test(`outcomes: ${title}`, async (t) => {
+    const { cluster, host, names } = clusterOf(2, { outliers: { ...outliers, ...given } })
+    for (const outcome of outcomes) cluster.report(host('h0'), outcome)
+    t.same(names(), ejected ? ['h1'] : ['h0', 'h1'])
+  })
+
+t.test('how many may go', async (t) => {
+  const cases: [hosts: number, percent: number, gone: number][] = [
+    [1, 10, 1],
+    [5, 10, 1],
+    [10, 10, 1],
+    [11, 10, 2],
+    [3, 100, 3],
+    [4, 50, 2],
+    [3, 0, 0],
+  ]
+  for (const [count, maxEjectionPercent, gone] of cases) {
+    const { fail, cluster } = clusterOf(count, { outliers: { ...outliers, maxEjectionPercent } })
+    for (let i = 0; i < count; i++) fail(`h${i}`, 3)
+    const ejected = [...cluster.hosts()].filter(({ health }) => health.ejectedUntil > 0).length
+    t.equal(ejected, gone, `${maxEjectionPercent} % of ${count}`)
+  }
+})
+
+t.test('ejections get longer up to a bound, and are forgiven one by one', async (t) => {
+  const { names, fail, clock, host } = clusterOf(2, { outliers: { ...outliers, maxEjectionMs: 70_000 } })
+  names()
+  const times: number[] = []
+  for (let i = 0; i < 5; i++) {
+    fail('h0', 3)
+    times.push(host('h0').health.ejectedUntil - clock.now)
+    clock.now = host('h0').health.ejectedUntil + 10_000
+    names() // back; this sweep lowers nothing yet
+  }
+  t.same(times, [30_000, 60_000, 70_000, 70_000, 70_000])
+  clock.now += 10_000
+  names()
+  t.equal(host('h0').health.ejections, 2)
 })
 
 t.test('in panic health is ignored', async (t) => {
@@ -256,7 +340,7 @@ t.test('who is found by a hash is always in the same level', async (t) => {
     t.equal(names.size, 1)
     for (const name of names) seen.add(name)
   }
-  t.same([...seen].sort(), ['far', 'near-2'])
+  t.same([...seen].map(String).sort(), ['far', 'near-2'])
 })
 
 t.test('who may be chosen', async (t) => {
