@@ -182,7 +182,12 @@ function contextOf(o: ContextParts): ProxyContext {
     newSocket: o.sockets.newSocket,
   }
   const log = logs.root('waypoint').child('proxy')
-  stop.signal.addEventListener('abort', () => requests.close(), { once: true })
+  const attachments = new Attachments(state, self)
+  const end = () => {
+    requests.close()
+    for (const one of [permits, attachments]) one[Symbol.dispose]()
+  }
+  stop.signal.addEventListener('abort', end, { once: true })
   return {
     identity,
     address,
@@ -207,7 +212,7 @@ function contextOf(o: ContextParts): ProxyContext {
       log,
       random,
     },
-    attachments: new Attachments(state, self),
+    attachments,
     policies: o.policies,
     permits,
     access: logs.root('access'),

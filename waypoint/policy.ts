@@ -1,4 +1,3 @@
-import type { InboundTunnel } from '#hbone'
 import {
   type Applicable,
   applicableOf,
@@ -10,11 +9,15 @@ import {
 } from '#policy'
 import type { Handler, Rejection } from '#xds'
 import type { Accepted } from './target/index.ts'
+import type { Asker } from './workload-policy.ts'
 
 /** The class whose waypoints we are. */
 const className = 'istio-waypoint'
 
 type Held = Readonly<{ authorization: Authorization; targets: readonly AttachedTo[] }>
+
+/** What a change of policies may have changed the answer for: everything, or these services (`namespace/name`). */
+export type Touched = 'everything' | ReadonlySet<string>
 
 /**
  * The policies that are attached to this waypoint, its class and the services behind it (facts: controlplane.md §5.3).
@@ -23,18 +26,20 @@ type Held = Readonly<{ authorization: Authorization; targets: readonly AttachedT
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
+  /** Those that concern a service (`namespace/name`), and under '' those that concern whatever we serve. */
+  readonly #byService = new Map<string, Map<string, Authorization>>()
   /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
   readonly #unreadable = new Set<string>()
-  /** Of one version of the policies, per service and for what is no service. */
-  #applicable = new Map<string, Applicable>()
-  readonly #listeners = new Set<() => void>()
+  /** Ready to be asked, per service; '' for what is no service. */
+  readonly #applicable = new Map<string, Applicable>()
+  readonly #listeners = new Set<(touched: Touched) => void>()
 
   constructor(gateway: Readonly<{ namespace: string; name: string }>) {
     this.#gateway = gateway
   }
 
   /** Why a peer may not have what it asks for; undefined: it may. */
-  refusal(target: Accepted, { peer, remote }: Pick<InboundTunnel, 'peer' | 'remote'>): string | undefined {
+  refusal(target: Accepted, { peer, remote }: Asker): string | undefined {
     for (const name of this.#unreadable) return `${name} cannot be read`
     const connection = { source: remote.address, peer, destination: target.judged }
     const decision = decide(this.#applicableTo(target), connection)
@@ -43,7 +48,8 @@ export class WaypointPolicies {
     return by === '' ? explainDecision(decision) : by
   }
 
-  onChange(listener: () => void): Disposable {
+  /** Told after each change, of what it may have changed. */
+  onChange(listener: (touched: Touched) => void): Disposable {
     this.#listeners.add(listener)
     return { [Symbol.dispose]: () => void this.#listeners.delete(listener) }
   }
@@ -56,51 +62,81 @@ export class WaypointPolicies {
   get handler(): Handler {
     return {
       apply: (upserts, removed) => {
+        const touched = new Set<string>()
         for (const name of removed) {
-          this.#held.delete(name)
-          this.#unreadable.delete(name)
+          if (this.#unreadable.delete(name)) touched.add('')
+          this.#drop(name, touched)
         }
-        const rejected = upserts.flatMap(({ name, bytes }): readonly Rejection[] => {
-          const read = decodeTargeted(name, bytes)
-          if ('unreadable' in read) {
-            if (!this.#held.has(name)) this.#unreadable.add(name)
-            return [{ name, reason: read.unreadable }]
-          }
-          this.#held.set(name, read)
-          this.#unreadable.delete(name)
-          const { problems } = read.authorization
-          return problems.length === 0 ? [] : [{ name, reason: problems.join(', ') }]
-        })
-        this.#applicable = new Map()
-        for (const listener of this.#listeners) listener()
+        const rejected = upserts.flatMap(({ name, bytes }) => this.#read(name, bytes, touched))
+        for (const key of touched) this.#applicable.delete(key)
+        if (touched.has('')) this.#applicable.clear()
+        for (const listener of this.#listeners) listener(touched.has('') ? 'everything' : touched)
         return rejected
       },
     }
   }
 
+  #read(name: string, bytes: Uint8Array, touched: Set<string>): readonly Rejection[] {
+    const read = decodeTargeted(name, bytes)
+    if ('unreadable' in read) {
+      if (!this.#held.has(name)) {
+        this.#unreadable.add(name)
+        touched.add('')
+      }
+      return [{ name, reason: read.unreadable }]
+    }
+    if (this.#unreadable.delete(name)) touched.add('')
+    this.#drop(name, touched)
+    this.#held.set(name, read)
+    for (const key of this.#keysOf(read)) {
+      const policies = this.#byService.get(key) ?? new Map<string, Authorization>()
+      this.#byService.set(key, policies.set(name, read.authorization))
+      touched.add(key)
+    }
+    const { problems } = read.authorization
+    return problems.length === 0 ? [] : [{ name, reason: problems.join(', ') }]
+  }
+
+  #drop(name: string, touched: Set<string>): void {
+    const held = this.#held.get(name)
+    if (!held) return
+    this.#held.delete(name)
+    for (const key of this.#keysOf(held)) {
+      const policies = this.#byService.get(key)
+      policies?.delete(name)
+      if (policies?.size === 0) this.#byService.delete(key)
+      touched.add(key)
+    }
+  }
+
+  #keysOf({ targets }: Held): ReadonlySet<string> {
+    return new Set(targets.flatMap((target) => this.#keyOf(target) ?? []))
+  }
+
+  /** Undefined for what is none of ours. */
+  #keyOf({ kind, namespace, name }: AttachedTo): string | undefined {
+    switch (kind) {
+      case 'Gateway':
+        return namespace === this.#gateway.namespace && name === this.#gateway.name ? '' : undefined
+      case 'GatewayClass':
+        return name === className ? '' : undefined
+      case 'Service':
+      case 'ServiceEntry':
+        return `${namespace}/${name}`
+    }
+  }
+
   #applicableTo(target: Accepted): Applicable {
-    const key = target.kind === 'service' ? target.service.key : ''
+    const key = serviceNameOf(target)
     const known = this.#applicable.get(key)
     if (known) return known
-    const policies = [...this.#held.values()].flatMap(({ authorization, targets }) =>
-      targets.some((one) => this.#concerns(one, target)) ? [authorization] : [],
-    )
-    const made = applicableOf(policies)
+    const ours = new Map([...(this.#byService.get('') ?? []), ...(this.#byService.get(key) ?? [])])
+    const made = applicableOf([...ours.values()])
     this.#applicable.set(key, made)
     return made
   }
-
-  #concerns({ kind, namespace, name }: AttachedTo, target: Accepted): boolean {
-    switch (kind) {
-      case 'Gateway':
-        return namespace === this.#gateway.namespace && name === this.#gateway.name
-      case 'GatewayClass':
-        return name === className
-      case 'Service':
-      case 'ServiceEntry':
-        return (
-          target.kind === 'service' && target.service.namespace === namespace && target.service.name === name
-        )
-    }
-  }
 }
+
+/** What policies call a target; '' for what is no service. */
+export const serviceNameOf = (target: Accepted): string =>
+  target.kind === 'service' ? `${target.service.namespace}/${target.service.name}` : ''

@@ -1,13 +1,29 @@
-import type { Phase } from './call.ts'
+import type { Answer, Call, Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 
-/** May the caller do this at all? Judged per request: a policy that arrives in between counts from the next one on. */
+/**
+ * May the caller do this at all? Judged per request: a policy that arrives in between counts from the next one on, and
+ * ends those that are on their way and may not be any more.
+ */
 export const authorise: Phase = async (call, next) => {
-  const refusedBy = call.facts.refusedBy()
-  if (refusedBy === undefined) return next()
-  return localReply(call, {
-    status: 403,
-    body: 'RBAC: access denied',
-    details: `rbac_access_denied_matched_policy[${refusedBy}]`,
+  const { exchange, facts, parts } = call
+  if (facts.lost !== undefined) return localReply(call, { status: 503, flag: 'NC', details: facts.lost })
+  call.permit = parts.permits.open({
+    asker: { peer: facts.peer, remote: facts.client },
+    target: facts.target,
+    revoke: (by) => {
+      call.revokedBy = by
+      call.cancel?.()
+      exchange.reset('local-reset')
+    },
   })
+  const refusedBy = parts.permits.refusal(call.permit)
+  return refusedBy === undefined ? next() : denied(call, refusedBy)
 }
+
+/** Envoy's answer to whom a policy refuses. */
+export const denied = (call: Call, by: string): Answer =>
+  localReply(call, { status: 403, body: 'RBAC: access denied', details: deniedBy(by) })
+
+/** In its access log. */
+export const deniedBy = (by: string): string => `rbac_access_denied_matched_policy[${by}]`

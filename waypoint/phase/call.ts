@@ -4,6 +4,7 @@ import type { SpiffeId } from '#identity'
 import type { Service, Workload } from '#mesh'
 import type { Caller, RouteChoice } from '#routes'
 import type { Logger } from '#telemetry'
+import type { Permit, Permits } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import type { Cluster, Clusters, Host, Leaving } from '../upstream/index.ts'
@@ -13,6 +14,7 @@ import type { AccessLog, RequestMetrics } from '../telemetry/index.ts'
 export type HttpParts = Readonly<{
   pool: HttpPool
   clusters: Clusters
+  permits: Permits
   leaving: Leaving
   metrics: RequestMetrics
   accessLog: AccessLog
@@ -20,7 +22,7 @@ export type HttpParts = Readonly<{
   random: () => number
 }>
 
-/** What the requests of one connection share: who sends them, and what it asked for. */
+/** What the requests of one connection share: who sends them, and what it asked for, as that is now. */
 export type HttpFacts = Readonly<{
   peer: SpiffeId
   client: SocketAddress
@@ -32,8 +34,8 @@ export type HttpFacts = Readonly<{
   service: Service | undefined
   /** The routes of now; undefined: they cannot be read. */
   plan: () => PortPlan | undefined
-  /** Who may call it at all, by the policies of now; undefined: everybody. */
-  refusedBy: () => string | undefined
+  /** Why it is not served any more. */
+  lost: string | undefined
 }>
 
 /** Where a request was sent. */
@@ -46,6 +48,12 @@ export type Call = {
   readonly parts: HttpParts
   /** As it is now: normalised, rewritten, its own copy of the headers. */
   request: RequestHead & { headers: HeaderList }
+  /** By leave of policies, from when it has been judged. */
+  permit: Permit | undefined
+  /** The policy that ended it. */
+  revokedBy: string | undefined
+  /** Ends what goes on upstream. */
+  cancel: (() => void) | undefined
   /** The routes that the request is judged by, to its end. */
   plan: PortPlan | undefined
   route: RouteChoice | undefined

@@ -35,6 +35,11 @@ export class Deadline {
     )
   }
 
+  /** Nobody may have it any more. */
+  cancel(): void {
+    this.#abort.abort(new Error('the request was ended'))
+  }
+
   stop(): void {
     this.#isOver = true
     clearTimeout(this.#timer)

@@ -10,7 +10,15 @@ import {
   withAskedRetries,
   withAskedTimeouts,
 } from '#routes'
-import { type Cluster, defaultPolicy, type Host, newHost, ReplayBody } from '../upstream/index.ts'
+import {
+  type Cluster,
+  defaultPolicy,
+  endpointAddress,
+  type Host,
+  newHost,
+  ReplayBody,
+} from '../upstream/index.ts'
+import { denied } from './authorise.ts'
 import type { Answer, Call } from './call.ts'
 import { localReply, upstreamFailure } from './local-reply.ts'
 import { mirrorTo } from './mirror.ts'
@@ -27,7 +35,7 @@ type Sending = Readonly<{
   policy: DestinationPolicy
   /** Undefined where the address of a workload was asked for. */
   cluster: Cluster | undefined
-  choose(tried: ReadonlySet<Host>): Host | undefined
+  choose(tried: readonly Host[]): Host | undefined
   retry: RetryPolicy
   perTryMs: number
   body: ReplayBody | undefined
@@ -51,14 +59,22 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   const mirrors = choice.action.mirrors.length > 0
   const body = hasBody ? new ReplayBody(exchange.body, retry.attempts > 0 || mirrors) : undefined
   const deadline = new Deadline(timeoutMs, exchange.gone)
+  call.cancel = () => deadline.cancel()
   // The clock starts when the whole request is here (facts: l7.md §3.2).
   if (body) body.onWhole(() => deadline.start())
   else deadline.start()
   if (mirrors) mirrorTo(call, choice, body)
   const fixed = target.kind === 'workload' ? newHost(target.workload, target.to.port, 0) : undefined
   const hash = cluster && hashFor(call, policy)
-  const choose = (tried: ReadonlySet<Host>) =>
-    fixed ?? cluster?.choose({ hash, tried: retry.avoidPreviousHosts ? tried : none })
+  // Who hashes wants the same host again (Istio).
+  const avoids = retry.avoidPreviousHosts && !('keys' in policy.loadBalancer)
+  const choose = (tried: readonly Host[]) =>
+    fixed ??
+    cluster?.choose({
+      hash,
+      ...(avoids && tried.length > 0 ? { tried: new Set(tried) } : {}),
+      ...(retry.otherLocalities ? { leaving: tried } : {}),
+    })
   void exchange.ended.then(() => {
     deadline.stop()
     body?.finish()
@@ -67,11 +83,9 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline })
 }
 
-const none: ReadonlySet<Host> = new Set()
-
 async function tries(sending: Sending): Promise<Answer> {
   const { call, cluster, choose, retry, body, deadline, policy } = sending
-  const tried = new Set<Host>()
+  const tried: Host[] = []
   for (;;) {
     const host = choose(tried)
     if (!host)
@@ -81,9 +95,11 @@ async function tries(sending: Sending): Promise<Answer> {
         flag: 'UH',
         details: 'no_healthy_upstream',
       })
+    const refusedBy = refusedAt(call, host, cluster)
+    if (refusedBy !== undefined) return denied(call, refusedBy)
     call.tries++
     const attempt = await attemptOn(sending, host)
-    if (call.exchange.gone.aborted) return gone(attempt.outcome)
+    if (isOver(call)) return gone(attempt.outcome)
     const ending = tryOutcome(attempt)
     const room = !cluster || retryRoom(policy, cluster)
     const decision = shouldRetry(retry, ending, {
@@ -98,15 +114,23 @@ async function tries(sending: Sending): Promise<Answer> {
       return answerOf(call, attempt, ending)
     }
     drop(attempt.outcome)
-    tried.add(host)
+    tried.push(host)
     if (cluster) cluster.retries++
     const waitMs = backoffMs(retry, call.tries, call.parts.random)
     await sleep(waitMs, deadline.signal).catch(() => undefined)
     if (cluster) cluster.retries--
-    if (call.exchange.gone.aborted) return { kind: 'gone' }
+    if (isOver(call)) return { kind: 'gone' }
     if (deadline.expired) return timedOut(call, 'response_timeout')
     call.request.headers.set('x-envoy-is-timeout-retry', `${ending.kind === 'per-try-timeout'}`)
   }
+}
+
+const isOver = ({ exchange, revokedBy }: Call) => exchange.gone.aborted || revokedBy !== undefined
+
+/** The endpoint's own policies, asked about who really calls. */
+function refusedAt({ permit, parts }: Call, host: Host, cluster: Cluster | undefined): string | undefined {
+  const to = endpointAddress(host, cluster?.service, parts.leaving.address)
+  return to && permit?.reach(host.workload, to)
 }
 
 /** One try: counted on its host, and told to outlier detection. */
@@ -122,12 +146,16 @@ async function attemptOn(sending: Sending, host: Host): Promise<Attempt> {
   }
   const { outcome } = attempt
   if (outcome.kind === 'response') {
-    cluster?.report(host, { kind: 'response', status: outcome.response.head.status })
+    const { status, headers } = outcome.response.head
+    const grpc = headers.get('grpc-status')
+    const grpcStatus = grpc === undefined ? undefined : Number(grpc)
+    cluster?.report(host, { kind: 'response', status, grpcStatus })
     void call.exchange.ended.then(over)
   } else {
     over()
     const isHosts = outcome.reason !== 'pool-overflow' && outcome.reason !== 'local-reset'
-    if (isHosts || attempt.cause === 'per-try-timeout') cluster?.report(host, { kind: 'local-failure' })
+    const isLate = attempt.cause === 'timeout' || attempt.cause === 'per-try-timeout'
+    if (isHosts || isLate) cluster?.report(host, { kind: 'local-failure' })
   }
   return attempt
 }

@@ -1,6 +1,6 @@
 import type { Body } from '#http'
 import { type Destination, drawMirrors, splitAuthority } from '#routes'
-import { defaultPolicy, type ReplayBody } from '../upstream/index.ts'
+import { defaultPolicy, endpointAddress, type ReplayBody } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import { Deadline } from './deadline.ts'
 import { tryOnce } from './try.ts'
@@ -37,6 +37,12 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
   const cluster = parts.clusters.of(to, policy)
   const host = cluster?.choose()
   if (!cluster || !host) return body?.discard()
+  const at = endpointAddress(host, cluster.service, parts.leaving.address)
+  const { client: remote, peer } = call.facts
+  if (at && parts.permits.refusalAt(host.workload, at, { peer, remote }) !== undefined) {
+    parts.metrics.mirrorSkipped()
+    return body?.discard()
+  }
   const headers = request.headers.copy()
   headers.set('x-envoy-internal', 'true')
   const authority = shadowOf(request.authority)

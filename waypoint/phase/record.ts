@@ -2,6 +2,7 @@ import { formatAddress } from '#base'
 import type { ExchangeEnd, HeaderList } from '#http'
 import type { AccessFacts } from '../telemetry/index.ts'
 import type { Answer, Call, Phase } from './call.ts'
+import { deniedBy } from './authorise.ts'
 import { isGrpc } from './local-reply.ts'
 
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
@@ -9,6 +10,7 @@ export const record: Phase = async (call, next) => {
   const startTime = new Date()
   const answer = await next()
   const end = await call.exchange.ended
+  call.permit?.close()
   noteEnd(call, answer, end)
   count(call, answer)
   call.parts.accessLog(lineOf(call, startTime))
@@ -18,6 +20,10 @@ export const record: Phase = async (call, next) => {
 /** An answer that was broken off has its reason in the flags (facts: l7.md §3.3). */
 function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
   if (end.kind === 'complete') return
+  if (call.revokedBy !== undefined) {
+    call.details = deniedBy(call.revokedBy)
+    return
+  }
   if (end.by === 'downstream' || answer.kind === 'gone') {
     call.flags.push('DC')
     call.details = 'downstream_remote_disconnect'

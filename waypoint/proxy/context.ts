@@ -7,6 +7,8 @@ import type { HttpParts } from '../phase/call.ts'
 import type { Routes } from '../route/index.ts'
 import type { TcpMetrics } from '../telemetry/index.ts'
 import type { Clusters, Leaving } from '../upstream/index.ts'
+import type { Permits } from '../permits.ts'
+import type { Attachments } from './attachments.ts'
 import type { Connections } from './connections.ts'
 
 /** What everything that comes in shares. */
@@ -26,7 +28,9 @@ export type ProxyContext = Readonly<{
   tcp: TcpMetrics
   routes: Routes
   http: HttpParts
+  attachments: Attachments
   policies: WaypointPolicies
+  permits: Permits
   /** One line per connection or request. */
   access: Logger
   log: Logger

@@ -16,17 +16,34 @@ export async function proxyHttp(
   target: Accepted,
   ctx: ProxyContext,
 ): Promise<void> {
-  const facts = factsOf(tunnel, target, ctx)
+  const facts = presentFacts(tunnel, target, ctx)
   const connection = serveHttp(stream, {
     version,
     scheme: 'http',
-    onExchange: (exchange) => void handleRequest(exchange, facts, ctx.http),
+    onExchange: (exchange) => {
+      const now = facts()
+      // Its client goes another way with the next connection.
+      if (now.target.reason === 'detached') connection.drain()
+      void handleRequest(exchange, now, ctx.http)
+    },
     onFault: ({ status, reason }) =>
       ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer }),
   })
   using _leaving = follow(ctx.draining, () => connection.drain())
   using _ending = follow(ctx.signal, () => connection.destroy())
   await connection.done
+}
+
+/** What is true of a request that comes now: the mesh changes while a tunnel is open. */
+function presentFacts(tunnel: InboundTunnel, opened: Accepted, ctx: ProxyContext): () => HttpFacts {
+  const present = ctx.attachments.present(tunnel.authority, opened)
+  let facts = factsOf(tunnel, opened, ctx)
+  return () => {
+    const target = present()
+    if (target.kind === 'refuse') facts = { ...facts, lost: target.reason }
+    else if (target !== facts.target || facts.lost !== undefined) facts = factsOf(tunnel, target, ctx)
+    return facts
+  }
 }
 
 function factsOf(tunnel: InboundTunnel, target: Accepted, ctx: ProxyContext): HttpFacts {
@@ -41,6 +58,6 @@ function factsOf(tunnel: InboundTunnel, target: Accepted, ctx: ProxyContext): Ht
     target,
     service: target.kind === 'service' ? target.service : undefined,
     plan: () => planOf(target, ctx),
-    refusedBy: () => ctx.policies.refusal(target, tunnel),
+    lost: undefined,
   }
 }

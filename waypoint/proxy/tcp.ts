@@ -1,10 +1,19 @@
-import { facts, follow, isRetryable, maxTimerMs, MeshError } from '#base'
+import { facts, follow, isRetryable, maxTimerMs, MeshError, type SocketAddress } from '#base'
 import type { InboundTunnel } from '#hbone'
 import { partsOf } from '#identity'
 import { chooseL4 } from '#routes'
+import type { Permit } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
-import { type Cluster, type Host, open, type Opened, type Outcome, streamOf } from '../upstream/index.ts'
+import {
+  type Cluster,
+  endpointAddress,
+  type Host,
+  open,
+  type Opened,
+  type Outcome,
+  streamOf,
+} from '../upstream/index.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
 import { PeekedStream } from './peek.ts'
@@ -40,7 +49,16 @@ export async function proxyTcp(
 ): Promise<'http1' | 'http2' | undefined> {
   const started = performance.now()
   const record = recordTcp(ctx, tunnel, target, started)
-  const found = await reachTarget(tunnel, target, plan, ctx, begun)
+  const abort = new AbortController()
+  using _ending = follow(ctx.signal, (reason) => abort.abort(reason))
+  // A connection does not outlive its right to exist.
+  const revoke = (by: string) => abort.abort(closedBy(by))
+  using permit = ctx.permits.open({ asker: tunnel, target, revoke })
+  const refusedBy = ctx.permits.refusal(permit)
+  const found =
+    refusedBy === undefined
+      ? await reachTarget(tunnel, target, plan, ctx, { begun, permit, signal: abort.signal })
+      : { failure: denied(refusedBy) }
   if ('failure' in found) {
     record.opened(undefined)
     record.ended({ sent: 0, received: 0, error: found.failure })
@@ -52,13 +70,6 @@ export async function proxyTcp(
   if (host) host.active++
   try {
     if (!begun) tunnel.accept()
-    const abort = new AbortController()
-    using _ending = follow(ctx.signal, (reason) => abort.abort(reason))
-    // A connection does not outlive its right to exist.
-    using _judged = ctx.policies.onChange(() => {
-      const by = ctx.policies.refusal(target, tunnel)
-      if (by !== undefined) abort.abort(closedBy(by))
-    })
     if (!begun?.silent) {
       record.opened(found)
       record.ended(await carry(tunnel, found, abort.signal, begun))
@@ -82,19 +93,24 @@ export async function proxyTcp(
 export type Reached = Opened & Readonly<{ workload: Host['workload']; host?: Host }>
 type Found = Reached | Readonly<{ failure: unknown }>
 
+/** By whose leave, and until when. */
+type Reaching = Readonly<{ begun: Begun | undefined; permit: Permit; signal: AbortSignal }>
+
 async function reachTarget(
   tunnel: InboundTunnel,
   target: Accepted,
   plan: PortPlan,
   ctx: ProxyContext,
-  begun: Begun | undefined,
+  { begun, permit, signal: ending }: Reaching,
 ): Promise<Found> {
   // A tunnel that has been answered has nobody to lose any more: its stream tells.
-  using setup = deadline(setupMs, ctx.signal, ...(begun ? [] : [tunnel.lost]))
+  using setup = deadline(setupMs, ending, ...(begun ? [] : [tunnel.lost]))
   const client = tunnel.remote
   const { signal } = setup
   if (target.kind === 'workload') {
     const { workload, to } = target
+    const refusedBy = permit.reach(workload, to)
+    if (refusedBy !== undefined) return { failure: denied(refusedBy) }
     const endpoint = { workload, port: to.port }
     const plain = { service: undefined, client, connectTimeoutMs, signal, policy: {}, serverName: '' }
     const opened = open(endpoint, ctx.leaving, plain)
@@ -105,15 +121,14 @@ async function reachTarget(
   if (choice.kind === 'refuse') return { failure: new MeshError('no-upstream', { message: choice.reason }) }
   const cluster = ctx.clusters.of(choice.to, plan.policyOf(choice.to))
   if (!cluster) return { failure: noEndpoint(choice.to.service, choice.to.port) }
-  return await reachOne(cluster, ctx, client, signal)
+  return await reachOne(cluster, ctx, { client, permit, signal })
 }
 
 /** One endpoint after the other, as long as nothing has been sent. */
 async function reachOne(
   cluster: Cluster,
   ctx: ProxyContext,
-  client: InboundTunnel['remote'],
-  signal: AbortSignal,
+  { client, permit, signal }: Readonly<{ client: SocketAddress; permit: Permit; signal: AbortSignal }>,
 ): Promise<Found> {
   const { service, policy } = cluster
   const tried = new Set<Host>()
@@ -121,6 +136,9 @@ async function reachOne(
   for (let n = 1; n <= maxAttempts; n++) {
     const host = cluster.choose({ tried })
     if (!host || tried.has(host)) break
+    const to = endpointAddress(host, service, ctx.address)
+    const refusedBy = to && permit.reach(host.workload, to)
+    if (refusedBy !== undefined) return { failure: denied(refusedBy) }
     try {
       const ways = { service, client, connectTimeoutMs: policy.connections.connectTimeoutMs, signal }
       const made = await open(host, ctx.leaving, { ...ways, policy, serverName: service.hostname })
@@ -135,6 +153,8 @@ async function reachOne(
   return { failure: failure ?? noEndpoint(service.hostname, policy.destination.port) }
 }
 
+/** A policy says no before anything has been sent. */
+export const denied = (by: string) => new MeshError('policy-denied', { message: `policy rejection: ${by}` })
 const closedBy = (by: string) =>
   new MeshError('policy-denied', { message: `closed due to policy change: ${by}` })
 

@@ -1,12 +1,12 @@
 import { formatAddress, MeshError, messageOf } from '#base'
 import type { InboundTunnel } from '#hbone'
-import { type Accepted, resolveTarget } from '../target/index.ts'
+import type { Accepted } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
 import { proxyHttp } from './http.ts'
 import { PeekedStream } from './peek.ts'
 import { planOf } from './plan.ts'
 import { refuse } from './refuse.ts'
-import { proxyTcp } from './tcp.ts'
+import { denied, proxyTcp } from './tcp.ts'
 
 /** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
 const maxLoggedAuthority = 260
@@ -16,9 +16,9 @@ export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Pr
   try {
     if (tunnel.method !== 'CONNECT')
       throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
-    const { state, namespace, address, network } = ctx
-    const self = { local: ctx.local(), namespace, address, network }
-    const target = resolveTarget(state, self, tunnel.authority)
+    const target = await ctx.attachments.resolve(tunnel.authority, () =>
+      AbortSignal.any([tunnel.lost, ctx.signal]),
+    )
     if (target.kind === 'refuse') {
       tunnel.refuse(target.status)
       return logRefused(ctx, tunnel, target.message, target.reason)
@@ -83,8 +83,6 @@ async function serveTarget(
   stream.destroy()
   logRefused(ctx, tunnel, denied(late).message, 'policy-denied')
 }
-
-const denied = (by: string) => new MeshError('policy-denied', { message: `policy rejection: ${by}` })
 
 function logRefused({ access }: ProxyContext, tunnel: InboundTunnel, error: string, reason: string): void {
   access.warn('connection failed', {

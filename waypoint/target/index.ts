@@ -1,6 +1,7 @@
 /** What a tunnel is for. Pure. */
 export {
   type Accepted,
+  keyOf,
   type RefuseReason,
   resolveTarget,
   type Self,

@@ -16,12 +16,14 @@ export type Self = Readonly<{
   namespace: string
   address: Ip
   network: string
+  /** Had this key of a service, or uid of a workload, us until a moment ago? */
+  lately: (key: string) => boolean
 }>
 
 /** Why a tunnel is taken. */
 export type TargetReason =
   | 'attached' // what was asked for has us as its waypoint
-  | 'same-namespace' // it has not, or not any more: it goes straight on, without routes
+  | 'detached' // it had us a moment ago, and not everybody has heard: it goes straight on, without routes
 
 /** What a tunnel is for, or the status it is refused with, and why. */
 export type Target =
@@ -40,7 +42,9 @@ export type Target =
       judged: SocketAddress
       reason: TargetReason
     }>
-  | Readonly<{ kind: 'refuse'; status: 400 | 503; reason: RefuseReason; message: string }>
+  | Readonly<{ kind: 'refuse'; status: RefuseStatus; reason: RefuseReason; message: string }>
+
+type RefuseStatus = 400 | 404 | 503
 
 /** What can be gone on with. */
 export type Accepted = Exclude<Target, { kind: 'refuse' }>
@@ -54,7 +58,7 @@ export type RefuseReason =
   | 'self-call'
 
 type Refusal = Extract<Target, { kind: 'refuse' }>
-const refuse = (status: 400 | 503, reason: RefuseReason, message: string): Refusal => ({
+const refuse = (status: RefuseStatus, reason: RefuseReason, message: string): Refusal => ({
   kind: 'refuse',
   status,
   reason,
@@ -63,8 +67,8 @@ const refuse = (status: 400 | 503, reason: RefuseReason, message: string): Refus
 
 /**
  * What the authority of a CONNECT means here: a service by VIP or hostname, or a workload by its address (facts: l7.md
- * §2.9). What is nobody's is refused. So is what has another waypoint or none and lives in another namespace, where
- * Istio passes it on: whoever is in the mesh could then call it under the waypoint's identity.
+ * §2.9). What is nobody's is refused. So is what has another waypoint or none, which Istio's passes on: whoever is in the
+ * mesh could then call it under the waypoint's identity.
  */
 export function resolveTarget(state: MeshState, self: Self, authority: string): Target {
   const parsed = parseAuthority(authority)
@@ -81,7 +85,7 @@ export function resolveTarget(state: MeshState, self: Self, authority: string): 
   if (service) return serviceTarget(state, self, service, to)
   const workload = state.workloadAt(self.network, to.address)
   if (!workload) return refuse(503, 'unknown-destination', `nobody has the address ${formatAddress(to)}`)
-  const reason = reasonOf(workload.namespace, self, workload.waypoint ? [workload.waypoint] : [], state)
+  const reason = reasonOf(workload.uid, self, workload.waypoint ? [workload.waypoint] : [], state)
   if (!reason) return notAttached(`${workload.namespace}/${workload.name}`)
   return { kind: 'workload', workload, to, judged: to, reason }
 }
@@ -91,23 +95,26 @@ function serviceTarget(state: MeshState, self: Self, service: Service, judged: S
   if (self.local?.services.has(service.key) === true)
     return refuse(503, 'self-call', `${service.hostname} is this waypoint`)
   if (!service.ports.has(port)) return refuse(503, 'no-such-port', `${service.hostname} has no port ${port}`)
-  const reason = reasonOf(service.namespace, self, allWaypoints(service), state)
+  const reason = reasonOf(service.key, self, allWaypoints(service), state)
   if (!reason) return notAttached(service.key)
   return { kind: 'service', service, port, judged, reason }
 }
 
-const notAttached = (name: string) =>
-  refuse(503, 'not-attached', `this is not the waypoint of ${name}, nor is that of this namespace`)
+const notAttached = (name: string) => refuse(404, 'not-attached', `this is not the waypoint of ${name}`)
 
 function reasonOf(
-  namespace: string,
+  key: string,
   self: Self,
   waypoints: readonly Gateway[],
   state: MeshState,
 ): TargetReason | undefined {
   if (waypoints.some((gateway) => isSelf(state, self, gateway))) return 'attached'
-  return namespace === self.namespace ? 'same-namespace' : undefined
+  return self.lately(key) ? 'detached' : undefined
 }
+
+/** What the waypoint remembers a target by. */
+export const keyOf = (target: Accepted): string =>
+  target.kind === 'service' ? target.service.key : target.workload.uid
 
 /** Any pod of the waypoint will do, by its service or by an address. */
 function isSelf(state: MeshState, { local, address, namespace }: Self, gateway: Gateway): boolean {

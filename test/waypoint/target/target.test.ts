@@ -19,6 +19,7 @@ state.apply({
     }),
     workload({ name: 'own', addresses: ['10.0.0.2'] }),
     workload({ name: 'bound', namespace: 'bank', addresses: ['10.0.0.3'], waypoint: '10.96.0.1' }),
+    workload({ name: 'left', addresses: ['10.0.0.5'] }),
     workload({ name: 'stranger', namespace: 'bank', addresses: ['10.0.0.4'] }),
   ],
   services: [
@@ -33,6 +34,7 @@ state.apply({
       ports: { 80: 8080 },
       waypoint: '10.96.0.1',
     }),
+    service({ name: 'left', vips: ['10.96.0.8'], ports: { 80: 8080 } }),
     service({ name: 'foreign', namespace: 'bank', vips: ['10.96.0.6'], ports: { 80: 8080 } }),
     service({
       name: 'other',
@@ -44,23 +46,26 @@ state.apply({
   ],
 })
 const local = [...state.workloads()].find(({ name }) => name === 'waypoint')
-const self: Self = { local, namespace: 'demo', address: ip('10.0.0.1'), network: '' }
+const lately = (key: string) => key.includes('left')
+const self: Self = { local, namespace: 'demo', address: ip('10.0.0.1'), network: '', lately }
 
 const cases: [authority: string, title: string, answer: string][] = [
   ['10.96.0.2:80', 'a service by its address', 'service web attached'],
   ['10.96.0.3:80', 'a service that names us by hostname', 'service named attached'],
   ['web.demo.svc.cluster.local:80', 'a service by its hostname', 'service web attached'],
   ['WEB.demo.svc.cluster.local:80', 'hostnames have no case', 'service web attached'],
-  ['10.96.0.4:80', 'one of our namespace that has us no more', 'service plain same-namespace'],
+  ['10.96.0.4:80', 'one of our namespace that has us not', 'refuse 404 not-attached'],
   ['10.96.0.5:80', 'one of another namespace that has us', 'service far attached'],
-  ['10.96.0.6:80', 'one of another namespace that has no waypoint', 'refuse 503 not-attached'],
-  ['10.96.0.7:80', 'one that has another waypoint', 'refuse 503 not-attached'],
+  ['10.96.0.6:80', 'one of another namespace that has no waypoint', 'refuse 404 not-attached'],
+  ['10.96.0.7:80', 'one that has another waypoint', 'refuse 404 not-attached'],
   ['10.96.0.2:81', 'a port that the service has not', 'refuse 503 no-such-port'],
   ['10.96.0.1:15008', 'our own service', 'refuse 503 self-call'],
   ['10.0.0.1:15000', 'ourselves', 'refuse 503 self-call'],
-  ['10.0.0.2:9', 'a pod of our namespace', 'workload own same-namespace'],
+  ['10.0.0.2:9', 'a pod of our namespace that has us not', 'refuse 404 not-attached'],
+  ['10.96.0.8:80', 'a service that had us a moment ago', 'service left detached'],
+  ['10.0.0.5:9', 'a pod that had us a moment ago', 'workload left detached'],
   ['10.0.0.3:9', 'a pod that has us', 'workload bound attached'],
-  ['10.0.0.4:9', 'a pod of another namespace', 'refuse 503 not-attached'],
+  ['10.0.0.4:9', 'a pod of another namespace', 'refuse 404 not-attached'],
   ['10.0.0.99:9', 'an address of nobody', 'refuse 503 unknown-destination'],
   ['nobody.demo.svc.cluster.local:80', 'a hostname of nobody', 'refuse 503 unknown-hostname'],
   ['127.0.0.1:15000', 'our loopback', 'refuse 503 unknown-destination'],

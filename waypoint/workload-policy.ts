@@ -1,0 +1,89 @@
+import type { Ip, SocketAddress } from '#base'
+import { partsOf, type SpiffeId } from '#identity'
+import type { MeshState, Workload } from '#mesh'
+import {
+  type Applicable,
+  applicableOf,
+  type Authorization,
+  type Connection,
+  decide,
+  explainDecision,
+  type Match,
+  policiesFor,
+  type Rule,
+} from '#policy'
+
+/** Who asks for something, as its certificate and its address tell. */
+export type Asker = Readonly<{ peer: SpiffeId; remote: SocketAddress }>
+
+/**
+ * The policies of the workloads that we send to. Their own proxies see us and no longer who asks, so they are asked about
+ * that here, before anything is sent; beyond what Istio does, whose waypoints lend everybody their name.
+ */
+export class WorkloadPolicies {
+  readonly #state: MeshState
+  readonly #own: Readonly<{ identity: SpiffeId; address: Ip }>
+  /** What of a workload's policies names us. */
+  readonly #naming = new WeakMap<Applicable, Applicable>()
+
+  constructor(state: MeshState, own: Readonly<{ identity: SpiffeId; address: Ip }>) {
+    this.#state = state
+    this.#own = own
+  }
+
+  /** What applies to a workload now; the same object as long as nothing changes. */
+  applicableTo(workload: Workload): Applicable {
+    return policiesFor(this.#state.policies, workload)
+  }
+
+  /** Why nothing may be sent to a workload for who asks; undefined: it may. */
+  refusal(workload: Workload, destination: SocketAddress, { peer, remote }: Asker): string | undefined {
+    // Nobody enforces them where there is no proxy.
+    if (workload.protocol !== 'HBONE') return undefined
+    const applicable = this.applicableTo(workload)
+    if (applicable.policies.length === 0 && applicable.missing.length === 0) return undefined
+    const decision = decide(applicable, { source: remote.address, peer, destination })
+    if (decision.verdict === 'allow') return undefined
+    if (decision.by === 'nothing-allowed' && this.#isLeftToUs(applicable, destination)) return undefined
+    const by = 'considered' in decision ? decision.considered.join(',') : decision.by
+    return by === '' ? explainDecision(decision) : by
+  }
+
+  /** A rule that names us says that whoever we let through may come: how users make everything go through a waypoint. */
+  #isLeftToUs(applicable: Applicable, destination: SocketAddress): boolean {
+    const { identity, address } = this.#own
+    const known = this.#naming.get(applicable)
+    const naming =
+      known ?? applicableOf(applicable.policies.flatMap((policy) => rulesNaming(policy, identity)))
+    if (!known) this.#naming.set(applicable, naming)
+    const connection: Connection = { source: address, peer: identity, destination }
+    return naming.enforced.allow.length > 0 && decide(naming, connection).verdict === 'allow'
+  }
+}
+
+/** The policy with only those of its rules that name this very account; a namespace or `*` names nobody. */
+function rulesNaming(policy: Authorization, id: SpiffeId): readonly Authorization[] {
+  if (policy.action !== 'allow') return []
+  const rules = policy.rules.flatMap((rule) => ruleNaming(rule, id))
+  return rules.length === 0 ? [] : [{ ...policy, rules }]
+}
+
+function ruleNaming(rule: Rule, id: SpiffeId): readonly Rule[] {
+  const clauses = rule.map((clause) => ({ clause, naming: clause.filter((match) => names(match, id)) }))
+  if (clauses.every(({ naming }) => naming.length === 0)) return []
+  return [clauses.map(({ clause, naming }) => (naming.length > 0 ? naming : clause))]
+}
+
+function names(match: Match, id: SpiffeId): boolean {
+  if (typeof match === 'string') return false
+  const { namespace, serviceAccount } = partsOf(id)
+  const account = `/ns/${namespace}/sa/${serviceAccount}`
+  return (
+    match.principals.any.some(
+      (text) => (text.kind === 'exact' || text.kind === 'suffix') && text.value.endsWith(account),
+    ) ||
+    match.serviceAccounts.any.some(
+      (one) => one.namespace === namespace && one.serviceAccount === serviceAccount,
+    )
+  )
+}
