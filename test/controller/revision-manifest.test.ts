@@ -13,14 +13,14 @@ type Rule = Readonly<{
   resourceNames?: readonly string[]
   verbs: readonly string[]
 }>
-type Manifest = Readonly<{ kind: string; metadata: { name: string }; rules?: readonly Rule[] }> & Parsed
+type Manifest = Parsed
 
 const manifestsIn = (text: string): readonly Manifest[] =>
-  parseAllDocuments(text).map((document) => document.toJS() as Manifest)
+  parseAllDocuments(text).map((document) => document.toJS())
 const of = (all: readonly Manifest[], kind: string) => all.filter((one) => one.kind === kind)
 const granted = (all: readonly Manifest[], kind: string, resource: string, verb: string) =>
   of(all, kind)
-    .flatMap(({ rules = [] }) => rules)
+    .flatMap(({ rules = [] }): readonly Rule[] => rules)
     .filter(({ resources, verbs }) => resources.includes(resource) && verbs.includes(verb))
     .flatMap(({ resourceNames = [] }) => resourceNames)
 
