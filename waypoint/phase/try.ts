@@ -76,6 +76,7 @@ export async function tryOnce(o: Try): Promise<Attempt> {
 function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const { leaving } = call.parts
   const { connections } = policy
+  const { http2KeepAlive } = connections
   const service = cluster?.service
   const group = cluster ? groupOf(policy.destination) : host.uid
   const version = versionFor(call, policy)
@@ -96,6 +97,12 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       connectMs: connections.connectTimeoutMs,
       idleMs: connections.httpIdleTimeoutMs,
       maxConnectionMs: connections.maxConnectionDurationMs,
+    },
+    limits: {
+      // The pool sees to idle connections; 0 is for ever.
+      idleMs: connections.httpIdleTimeoutMs || Number.POSITIVE_INFINITY,
+      keepAliveMs: http2KeepAlive?.intervalMs ?? 0,
+      ...(http2KeepAlive ? { keepAliveTimeoutMs: http2KeepAlive.timeoutMs } : {}),
     },
     dial: async (signal) => {
       const { connectTimeoutMs } = connections
