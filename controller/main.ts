@@ -1,4 +1,5 @@
 import { setFlagsFromString } from 'node:v8'
+import { collectWhenQuiet } from '#base'
 import { KubeClient, loadCluster } from '#kube'
 import { describeError, startLogging } from '#telemetry'
 import { type App, startController } from './app.ts'
@@ -16,6 +17,7 @@ try {
     log.error('bug: unhandled rejection', { error: describeError(error) })
     process.exit(1)
   })
+  collectWhenQuiet(new AbortController().signal)
   let app: App | undefined
   const end = async (name: string) => {
     log.info('ending', { signal: name })

@@ -4,6 +4,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync }
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parse } from 'yaml'
+import { z } from 'zod'
 import { isRecord } from '#base'
 
 /** What a process has used so far, all of its threads. */
@@ -22,6 +24,25 @@ export type Controller = AsyncDisposable &
   }>
 
 const main = new URL('../../controller/main.ts', import.meta.url).pathname
+const manifest = new URL('../../manifests/istiod/deployment.yaml', import.meta.url)
+
+const Deployment = z.object({
+  spec: z.object({
+    template: z.object({
+      spec: z.object({
+        containers: z.tuple([
+          z.object({ env: z.array(z.object({ name: z.string(), value: z.string().optional() })) }),
+        ]),
+      }),
+    }),
+  }),
+})
+
+/** What its Deployment sets: the allocator's settings are among it. */
+function deployedEnv(): Record<string, string> {
+  const { env } = Deployment.parse(parse(readFileSync(manifest, 'utf8'))).spec.template.spec.containers[0]
+  return Object.fromEntries(env.flatMap(({ name, value }) => (value === undefined ? [] : [[name, value]])))
+}
 
 export async function startController(
   apiPort: number,
@@ -36,11 +57,11 @@ export async function startController(
   const child = spawn(process.execPath, ['--disable-sigusr1', main], {
     stdio: ['ignore', log, log],
     env: {
+      ...deployedEnv(),
       PATH: process.env['PATH'],
       KUBECONFIG: kubeconfig,
       POD_NAME: 'istiod-1',
       POD_NAMESPACE: 'istio-system',
-      CLUSTER_ID: 'Kubernetes',
       XDS_PORT: String(xds),
       WEBHOOK_PORT: String(webhook),
       MONITORING_PORT: String(monitoring),

@@ -103,8 +103,11 @@ export async function changeLatencies(
 export const reconnect = async ({ clients }: Scene) => Reconnected.parse(await clients.order('reconnect'))
 export const received = async ({ clients }: Scene) => Received.parse(await clients.order('received'))
 
-/** Resident memory once nothing has happened for a while: the least of the last samples. */
-export async function settledRss({ controller }: Scene, seconds = 8): Promise<number> {
+/**
+ * Resident memory once nothing has happened for a while: the least of the last samples. The controller returns what a
+ * burst has left about four seconds after it, V8 the pages of that about eight seconds later.
+ */
+export async function settledRss({ controller }: Scene, seconds = 20): Promise<number> {
   const forever = new AbortController().signal
   const samples: number[] = []
   for (let i = 0; i < seconds * 2; i++) {

@@ -1,0 +1,63 @@
+import { performance } from 'node:perf_hooks'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+
+/** What a process holds of its runtime, in bytes, and how busy it was since the last look: 0 to 1. */
+export type Look = Readonly<{ utilization: number; heldBytes: number }>
+
+/** What there is to remember between looks: how many were quiet in a row, and what was held after the last collection. */
+export type Quiet = Readonly<{ looks: number; keptBytes: number }>
+
+const lookEveryMs = 1_000
+const quietBelow = 0.05
+/** A burst has pauses of a second or two: a reconnecting fleet, a debounce. */
+const quietLooks = 3
+/** Not worth a pause for less than this, nor for less than a tenth of what is alive. */
+const worthBytes = 24 << 20
+
+/**
+ * Whether to collect now, and what to remember. A full collection stops the process for about a millisecond per MiB
+ * alive, so only one that does nothing else is asked for it, and only once per burst.
+ */
+export function decideCollection(look: Look, { looks, keptBytes }: Quiet): Quiet & { collect: boolean } {
+  const quiet = look.utilization < quietBelow ? looks + 1 : 0
+  const grown = look.heldBytes - keptBytes
+  const collect = quiet >= quietLooks && grown >= Math.max(worthBytes, keptBytes / 10)
+  return { looks: collect ? 0 : quiet, keptBytes, collect }
+}
+
+/**
+ * Returns what a burst leaves behind to the system once it is over: V8 collects when something is allocated, and a process
+ * that has fallen quiet allocates nothing, so the garbage of a start or of a thousand new pods would stay resident for days.
+ * Ends with `signal`.
+ */
+export function collectWhenQuiet(signal: AbortSignal): void {
+  const collect = collection()
+  if (collect === undefined || signal.aborted) return
+  let quiet: Quiet = { looks: 0, keptBytes: 0 }
+  let before = performance.eventLoopUtilization()
+  const timer = setInterval(() => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, before)
+    before = now
+    const decision = decideCollection({ utilization, heldBytes: heldBytes() }, quiet)
+    quiet = decision
+    if (!decision.collect) return
+    collect()
+    quiet = { looks: 0, keptBytes: heldBytes() }
+  }, lookEveryMs)
+  timer.unref()
+  signal.addEventListener('abort', () => clearInterval(timer), { once: true })
+}
+
+function heldBytes(): number {
+  const { heapTotal, external } = process.memoryUsage()
+  return heapTotal + external
+}
+
+/** V8's own, which a running process gets only so. */
+function collection(): (() => void) | undefined {
+  setFlagsFromString('--expose-gc')
+  const gc: unknown = runInNewContext('gc')
+  return typeof gc === 'function' ? () => void gc() : undefined
+}
