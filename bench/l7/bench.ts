@@ -101,7 +101,7 @@ const fullFloor = 180 << 20
 async function memoryRow(world: World): Promise<readonly Figure[]> {
   const measure = async (o: Parameters<typeof startWaypoint>[1]) => {
     await using waypoint = await startWaypoint(world, o)
-    return settledBytes(waypoint.pid)
+    return await settledBytes(waypoint.pid)
   }
   const idle = await measure({})
   const full = await measure({ manyRoutes: true, bystanders: 10_000 })
