@@ -67,9 +67,7 @@ function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: Ret
     case 'gateway-error':
       return !isAnswer || (outcome.status >= 502 && outcome.status <= 504)
     case 'reset':
-      return (
-        outcome.kind === 'reset' || outcome.kind === 'refused-stream' || outcome.kind === 'per-try-timeout'
-      )
+      return !isAnswer
     case 'reset-before-request':
       return outcome.kind === 'reset' && !outcome.sent
     case 'connect-failure':
@@ -147,15 +145,35 @@ export function withAskedRetries(
 
 export type Timeouts = Readonly<{ timeoutMs: number; perTryTimeoutMs: number }>
 
-/** The rule's timeouts, or those that the caller asks for. */
+/**
+ * The rule's timeouts, or those that the caller asks for. A deadline of gRPC counts as far as the rule's timeout lets it
+ * (Istio gives every route maxGrpcTimeout). A try that may take longer than the whole has no limit of its own.
+ */
 export function withAskedTimeouts(
-  { timeoutMs, retry: { perTryTimeoutMs } }: Readonly<{ timeoutMs: number; retry: RetryPolicy }>,
+  { timeoutMs: ruleMs, retry }: Readonly<{ timeoutMs: number; retry: RetryPolicy }>,
   { headers }: Pick<RouteRequest, 'headers'>,
+  isGrpc = false,
 ): Timeouts {
-  return {
-    timeoutMs: wholeNumber(headers.joined('x-envoy-upstream-rq-timeout-ms')) ?? timeoutMs,
-    perTryTimeoutMs: wholeNumber(headers.joined('x-envoy-upstream-rq-per-try-timeout-ms')) ?? perTryTimeoutMs,
-  }
+  const asked = wholeNumber(headers.joined('x-envoy-upstream-rq-timeout-ms'))
+  const grpcMs = isGrpc ? grpcTimeoutMs(headers.joined('grpc-timeout')) : 0
+  const timeoutMs = asked ?? (ruleMs > 0 && grpcMs > 0 ? Math.min(ruleMs, grpcMs) : ruleMs || grpcMs)
+  const tryMs = wholeNumber(headers.joined('x-envoy-upstream-rq-per-try-timeout-ms')) ?? retry.perTryTimeoutMs
+  return { timeoutMs, perTryTimeoutMs: timeoutMs > 0 && tryMs >= timeoutMs ? 0 : tryMs }
+}
+
+const grpcUnitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+}
+
+/** A deadline as gRPC writes it (`100m`); 0 for none, or what cannot be read. */
+function grpcTimeoutMs(text: string | undefined): number {
+  const [, digits = '', unit = ''] = /^(\d{1,8})([HMSmun])$/.exec(text ?? '') ?? []
+  return Math.ceil(Number(digits) * (grpcUnitMs[unit] ?? 0))
 }
 
 const wordsOf = (text: string | undefined): readonly string[] =>

@@ -20,7 +20,7 @@ t.test('a request goes to an endpoint and is counted and logged', async (t) => {
   await eventually(() => s.lines().length === 1, 'a line of the access log')
   t.match(
     s.lines()[0],
-    /^\[\d{4}-[^\]]+Z\] "GET \/x\/\.\.\/hello\?a=1 HTTP\/1\.1" 200 - via_upstream - "-" 0 16 \d+ \d+ "-" "-" "[0-9a-f-]{36}" "web\.demo" "127\.0\.0\.2:\d+" inbound-vip\|80\|http\|web\.demo\.svc\.cluster\.local - 10\.96\.0\.10:80 127\.0\.0\.1:\d+ - default$/,
+    /^\[\d{4}-[^\]]+Z\] "GET \/hello\?a=1 HTTP\/1\.1" 200 - via_upstream - "-" 0 16 \d+ \d+ "-" "-" "[0-9a-f-]{36}" "web\.demo" "127\.0\.0\.2:\d+" inbound-vip\|80\|http\|web\.demo\.svc\.cluster\.local - 10\.96\.0\.10:80 127\.0\.0\.1:\d+ - default$/,
   )
   const metrics = await s.running.waypoint.registry.metrics()
   const series = /^istio_requests_total\{(.*)\} 1$/m.exec(metrics)?.[1] ?? ''
@@ -74,7 +74,7 @@ t.test('nobody answers: after the retries the last failure is told', async (t) =
   t.equal(got.status, 503)
   t.match(
     got.body,
-    /^upstream connect error or disconnect\/reset before headers\. reset reason: remote connection failure/,
+    /^upstream connect error or disconnect\/reset before headers\. retried and the latest reset reason: remote connection failure$/,
   )
   await eventually(() => s.lines().length === 1, 'a line of the access log')
   t.match(s.lines()[0], / 503 URX,UF upstream_reset_before_response_started\{remote_connection_failure/)

@@ -8,6 +8,7 @@ export class Deadline {
   readonly #onGone = () => this.#abort.abort(this.#gone.reason)
   #timer: NodeJS.Timeout | undefined
   #isOver = false
+  #startedAt: number | undefined
   expired = false
 
   /** `ms` of 0: no limit. */
@@ -23,9 +24,17 @@ export class Deadline {
     return this.#abort.signal
   }
 
+  /** Milliseconds, at least one; undefined where there is no limit. */
+  get left(): number | undefined {
+    if (this.#ms === 0) return undefined
+    const spent = this.#startedAt === undefined ? 0 : performance.now() - this.#startedAt
+    return Math.max(1, Math.ceil(this.#ms - spent))
+  }
+
   /** The clock starts now. */
   start(): void {
     if (this.#ms === 0 || this.#timer || this.#isOver) return
+    this.#startedAt = performance.now()
     this.#timer = setTimeout(
       () => {
         this.expired = true

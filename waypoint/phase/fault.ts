@@ -1,7 +1,7 @@
 import { sleep } from '#base'
 import { drawFault } from '#routes'
 import type { Phase } from './call.ts'
-import { localReply } from './local-reply.ts'
+import { isGrpc, localReply } from './local-reply.ts'
 
 /** What a rule does to requests on purpose. A delay is not part of the route's timeout (facts: l7.md §3.2). */
 export const fault: Phase = async (call, next) => {
@@ -18,7 +18,13 @@ export const fault: Phase = async (call, next) => {
   const details = 'fault_filter_abort'
   if (abort.kind === 'http')
     return localReply(call, { status: abort.status, body: 'fault filter abort', flag: 'FI', details })
-  const headers = { 'content-type': 'application/grpc', 'grpc-status': `${abort.status}` }
+  // Who does not speak gRPC is told in words (Envoy).
+  if (!isGrpc(call)) return localReply(call, { status: 200, body: 'fault filter abort', flag: 'FI', details })
+  const headers = {
+    'content-type': 'application/grpc',
+    'grpc-status': `${abort.status}`,
+    'grpc-message': 'fault filter abort',
+  }
   call.grpcStatus = `${abort.status}`
   return localReply(call, { status: 200, headers, flag: 'FI', details })
 }

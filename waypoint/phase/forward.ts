@@ -20,7 +20,7 @@ import {
 } from '../upstream/index.ts'
 import { denied } from './authorise.ts'
 import type { Answer, Call } from './call.ts'
-import { localReply, upstreamFailure } from './local-reply.ts'
+import { isGrpc, localReply, upstreamFailure } from './local-reply.ts'
 import { mirrorTo } from './mirror.ts'
 import { hashFor } from './request-hash.ts'
 import { dropSteering } from './transform.ts'
@@ -42,6 +42,8 @@ type Sending = Readonly<{
   /** Copies of the body are to be made when it is whole. */
   mirrors: boolean
   deadline: Deadline
+  /** Of the answer when the time is over. */
+  lateStatus: 204 | 504
 }>
 
 /** Sends the request on, as often as its rule allows, within the time that it allows. */
@@ -53,7 +55,12 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   if (target.kind === 'service' && !cluster)
     return localReply(call, { status: 503, flag: 'NC', details: 'cluster_not_found' })
   const retry = withAskedRetries(choice.action.retry, call.request)
-  const { timeoutMs, perTryTimeoutMs: perTryMs } = withAskedTimeouts(choice.action, call.request)
+  const { timeoutMs, perTryTimeoutMs: perTryMs } = withAskedTimeouts(
+    choice.action,
+    call.request,
+    isGrpc(call),
+  )
+  const lateStatus = call.request.headers.has('x-envoy-upstream-rq-timeout-alt-response') ? 204 : 504
   dropSteering(call)
   const hasBody = exchange.body.length !== 0
   const mirrors = choice.action.mirrors.length > 0
@@ -79,8 +86,7 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
     deadline.stop()
     body?.finish()
   })
-  if (timeoutMs > 0) call.request.headers.set('x-envoy-expected-rq-timeout-ms', `${timeoutMs}`)
-  return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline })
+  return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline, lateStatus })
 }
 
 async function tries(sending: Sending): Promise<Answer> {
@@ -98,6 +104,7 @@ async function tries(sending: Sending): Promise<Answer> {
     const refusedBy = refusedAt(call, host, cluster)
     if (refusedBy !== undefined) return denied(call, refusedBy)
     call.tries++
+    tellTime(sending)
     const attempt = await attemptOn(sending, host)
     if (isOver(call)) return gone(attempt.outcome)
     const ending = tryOutcome(attempt)
@@ -111,7 +118,7 @@ async function tries(sending: Sending): Promise<Answer> {
     if (!decision.retry) {
       if (decision.why === 'exhausted') call.flags.push('URX')
       if (!sending.mirrors) body?.settle()
-      return answerOf(call, attempt, ending)
+      return answerOf(sending, attempt, ending)
     }
     drop(attempt.outcome)
     tried.push(host)
@@ -120,9 +127,19 @@ async function tries(sending: Sending): Promise<Answer> {
     await sleep(waitMs, deadline.signal).catch(() => undefined)
     if (cluster) cluster.retries--
     if (isOver(call)) return { kind: 'gone' }
-    if (deadline.expired) return timedOut(call, 'response_timeout')
-    call.request.headers.set('x-envoy-is-timeout-retry', `${ending.kind === 'per-try-timeout'}`)
+    if (deadline.expired) return timedOut(sending, 'response_timeout')
+    if (ending.kind === 'per-try-timeout') call.request.headers.set('x-envoy-is-timeout-retry', 'true')
+    else call.request.headers.delete('x-envoy-is-timeout-retry')
   }
+}
+
+/** How long the upstream has for this try; gRPC has a field of its own for that. */
+function tellTime({ call, perTryMs, deadline: { left } }: Sending): void {
+  const ms = perTryMs > 0 ? Math.min(perTryMs, left ?? perTryMs) : left
+  if (ms === undefined) return
+  const { headers } = call.request
+  headers.set('x-envoy-expected-rq-timeout-ms', `${ms}`)
+  if (isGrpc(call)) headers.set('grpc-timeout', `${ms}m`)
 }
 
 const isOver = ({ exchange, revokedBy }: Call) => exchange.gone.aborted || revokedBy !== undefined
@@ -169,16 +186,19 @@ function drop(outcome: SendOutcome): void {
   if (outcome.kind === 'response') outcome.response.reset('local-reset')
 }
 
-function answerOf(call: Call, { outcome }: Attempt, ending: TryOutcome): Answer {
+function answerOf(sending: Sending, { outcome }: Attempt, ending: TryOutcome): Answer {
+  const { call } = sending
   if (outcome.kind === 'response') {
     call.details = 'via_upstream'
     const { response } = outcome
     return { kind: 'upstream', status: response.head.status, headers: response.head.headers.copy(), response }
   }
-  if (ending.kind === 'timeout') return timedOut(call, 'response_timeout')
-  if (ending.kind === 'per-try-timeout') return timedOut(call, 'upstream_per_try_timeout')
+  if (ending.kind === 'timeout') return timedOut(sending, 'response_timeout')
+  if (ending.kind === 'per-try-timeout') return timedOut(sending, 'upstream_per_try_timeout')
   return upstreamFailure(call, failureWords(outcome.reason))
 }
 
-const timedOut = (call: Call, details: string): Answer =>
-  localReply(call, { status: 504, body: 'upstream request timeout', flag: 'UT', details })
+function timedOut({ call, lateStatus: status }: Sending, details: string): Answer {
+  const body = status === 204 ? '' : 'upstream request timeout'
+  return localReply(call, { status, body, flag: 'UT', details })
+}

@@ -19,15 +19,18 @@ export function localReply(call: Call, { status, body = '', flag, details, heade
 /** Why there is no answer of the upstream, in Envoy's words. */
 export type ResetWords = Readonly<{ reason: string; flag: string; status?: number }>
 
-/** `upstream connect error …`: what is told of an upstream that gave no answer. */
+/**
+ * `upstream connect error …`: what is told of an upstream that gave no answer. Why a connection could not be made is for
+ * the access log alone: it names addresses that are no business of clients (Envoy does the same).
+ */
 export function upstreamFailure(call: Call, { reason, flag, status = 503 }: ResetWords): Answer {
   const transport = call.transportFailure
-  const more = transport === undefined ? '' : `, transport failure reason: ${transport}`
+  const latest = call.tries > 1 ? 'retried and the latest reset reason' : 'reset reason'
   const inBraces = transport === undefined ? reason : `${reason}|${transport}`
   return localReply(call, {
     status,
     flag,
-    body: `upstream connect error or disconnect/reset before headers. reset reason: ${reason}${more}`,
+    body: `upstream connect error or disconnect/reset before headers. ${latest}: ${reason}`,
     details: `upstream_reset_before_response_started{${inBraces.replaceAll(' ', '_')}}`,
     ...(flag === 'UO' ? { headers: { 'x-envoy-overloaded': 'true' } } : {}),
   })

@@ -29,20 +29,20 @@ function isForged(name: string): boolean {
 /** The request as it will be judged, matched and sent on: one spelling for one thing. */
 export const normalise: Phase = async (call, next) => {
   const { request } = call
+  const { headers } = request
+  for (const name of [...headers].flatMap(([one]) => (isForged(one) ? [one] : []))) headers.delete(name)
+  if (!headers.has('x-request-id')) headers.set('x-request-id', randomUUID())
   if (request.authority === '') return localReply(call, { status: 400, details: 'missing_host_header' })
   // As in Envoy no route is for CONNECT: what an application takes for an answer would open a way past routes and policies.
   if (request.method === 'CONNECT')
     return localReply(call, { status: 404, flag: 'NR', details: 'route_not_found' })
   if (request.upgrade !== undefined && request.upgrade !== 'websocket')
     return localReply(call, { status: 403, details: 'upgrade_failed' })
-  if (request.path !== '*') {
-    const path = normalPath(request.path)
-    if (path === undefined) return localReply(call, { status: 400, details: 'path_normalization_failed' })
-    call.request = { ...request, path }
-  }
-  const { headers } = call.request
-  for (const name of [...headers].flatMap(([one]) => (isForged(one) ? [one] : []))) headers.delete(name)
-  if (!headers.has('x-request-id')) headers.set('x-request-id', randomUUID())
+  // No route is for the server as a whole either (Envoy).
+  if (request.path === '*') return localReply(call, { status: 404, details: 'absolute_path_rejected' })
+  const path = normalPath(request.path)
+  if (path === undefined) return localReply(call, { status: 400, details: 'path_normalization_failed' })
+  call.request = { ...request, path }
   if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', request.scheme)
   return next()
 }

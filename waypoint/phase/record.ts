@@ -75,7 +75,8 @@ function lineOf(call: Call, startTime: Date): AccessFacts {
   return {
     startTime,
     method: exchange.request.method,
-    path: exchange.request.path,
+    // As it was judged, before a rule rewrote it (Envoy).
+    path: request.headers.get('x-envoy-original-path') ?? request.path,
     protocol: exchange.version,
     responseCode: call.status,
     responseFlags: flagsOf(call),
@@ -88,7 +89,7 @@ function lineOf(call: Call, startTime: Date): AccessFacts {
     xForwardedFor: headers.joined('x-forwarded-for'),
     userAgent: headers.get('user-agent'),
     requestId: request.headers.get('x-request-id'),
-    authority: exchange.request.authority,
+    authority: request.authority,
     upstreamHost: sent?.to && formatAddress(sent.to),
     upstreamCluster: clusterName(call),
     downstreamLocalAddress: formatAddress(facts.local),

@@ -31,12 +31,19 @@ function write(call: Call, answer: Answer): void {
   if (answer.kind === 'local') return writeLocal(call, answer)
   const { response, status } = answer
   call.grpcStatus = headers.get('grpc-status')
+  call.serviceMs = serviceMsOf(call)
   if (call.serviceMs !== undefined) headers.set('x-envoy-upstream-service-time', `${call.serviceMs}`)
   if (response.body.length === 0 || hasNoBody(call, status)) {
     exchange.respond({ status, headers }, 'none')
     return response.body.discard()
   }
   relay(response.body, exchange.respond({ status, headers }, 'follows'))
+}
+
+/** From the whole request to the answer, tries that failed included; unknown while the client still sends (Envoy). */
+function serviceMsOf({ exchange: { marks, request } }: Call): number | undefined {
+  if (marks.requestEndedAt === 0 || request.upgrade !== undefined) return undefined
+  return Math.round(performance.now() - marks.requestEndedAt)
 }
 
 function writeLocal(call: Call, { status, headers, body }: Extract<Answer, { kind: 'local' }>): void {
@@ -46,7 +53,7 @@ function writeLocal(call: Call, { status, headers, body }: Extract<Answer, { kin
   if (!exchange.body.received && exchange.body.length !== 0) exchange.body.discard()
   if (isGrpc(call)) return writeGrpc(call, status, headers, bytes)
   if (bytes.length > 0 && !headers.has('content-type')) headers.set('content-type', 'text/plain')
-  headers.set('content-length', `${bytes.length}`)
+  if (bytes.length > 0) headers.set('content-length', `${bytes.length}`)
   if (bytes.length === 0 || hasNoBody(call, status)) {
     exchange.respond({ status, headers }, 'none')
     return
@@ -58,7 +65,7 @@ function writeLocal(call: Call, { status, headers, body }: Extract<Answer, { kin
 
 /** Trailers alone: a gRPC caller wants 200 and finds the outcome beside it. */
 function writeGrpc(call: Call, status: number, headers: HeaderList, body: Buffer): void {
-  const grpcStatus = `${grpcStatusOf(status)}`
+  const grpcStatus = headers.get('grpc-status') ?? `${grpcStatusOf(status)}`
   headers.set('content-type', 'application/grpc')
   headers.set('grpc-status', grpcStatus)
   if (body.length > 0) headers.set('grpc-message', grpcMessage(body.toString()))

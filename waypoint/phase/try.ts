@@ -57,7 +57,6 @@ export async function tryOnce(o: Try): Promise<Attempt> {
           abort.abort(new Error('the try took too long'))
         }, perTryMs)
       : undefined
-  const started = performance.now()
   const sent = { ...request, headers: request.headers.copy() }
   const outcome = await parts.pool.send(destinationOf(o), sent, o.body, {
     signal: abort.signal,
@@ -66,7 +65,6 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   clearTimeout(timer)
   // A response that is on its way still ends with the request's time.
   if (outcome.kind === 'failure') deadline.signal.removeEventListener('abort', onDeadline)
-  else call.serviceMs = Math.round(performance.now() - started)
   if (outcome.kind === 'failure' && outcome.error instanceof MeshError)
     call.transportFailure = outcome.error.message
   return { outcome, ...(cause ? { cause } : {}) }

@@ -45,7 +45,7 @@ const outcomes = {
 const table: readonly [RetryPolicy['on'][number], string][] = [
   ['5xx', '500 503 connect unsent reset refused slow'],
   ['gateway-error', '503 connect unsent reset refused slow'],
-  ['reset', 'unsent reset refused slow'],
+  ['reset', 'connect unsent reset refused slow'],
   ['reset-before-request', 'unsent'],
   ['connect-failure', 'connect'],
   ['refused-stream', 'refused'],
@@ -137,4 +137,30 @@ t.test('callers may ask for retries and timeouts', async (t) => {
   t.strictSame(withAskedTimeouts(forwarding, request('/')), { timeoutMs: 500, perTryTimeoutMs: 0 })
   const headers = { 'x-envoy-upstream-rq-timeout-ms': '5', 'x-envoy-upstream-rq-per-try-timeout-ms': '-1' }
   t.strictSame(withAskedTimeouts(forwarding, request('/', headers)), { timeoutMs: 5, perTryTimeoutMs: 0 })
+})
+
+t.test('a deadline of gRPC counts as far as the rule lets it, and for gRPC alone', async (t) => {
+  const cases: [string, number, number][] = [
+    ['100m', 0, 100],
+    ['2S', 500, 500],
+    ['100m', 500, 100],
+    ['1H', 0, 3_600_000],
+    ['500u', 0, 1],
+    ['0m', 500, 500],
+    ['123456789m', 500, 500],
+    ['5x', 0, 0],
+  ]
+  for (const [text, timeoutMs, want] of cases) {
+    const rule = { timeoutMs, retry: usual }
+    const asked = request('/', { 'grpc-timeout': text })
+    t.equal(withAskedTimeouts(rule, asked, true).timeoutMs, want, `${text} of ${timeoutMs}`)
+    t.equal(withAskedTimeouts(rule, asked).timeoutMs, timeoutMs, `${text} without gRPC`)
+  }
+})
+
+t.test('a try that may take as long as everything has no limit of its own', async (t) => {
+  const rule = { timeoutMs: 300, retry: { ...usual, perTryTimeoutMs: 300 } }
+  t.equal(withAskedTimeouts(rule, request('/')).perTryTimeoutMs, 0)
+  t.equal(withAskedTimeouts({ ...rule, timeoutMs: 301 }, request('/')).perTryTimeoutMs, 300)
+  t.equal(withAskedTimeouts({ ...rule, timeoutMs: 0 }, request('/')).perTryTimeoutMs, 300)
 })
