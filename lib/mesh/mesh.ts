@@ -34,6 +34,8 @@ export type Workload = Readonly<{
   protocol: 'TCP' | 'HBONE'
   networkMode: 'Standard' | 'HostNetwork'
   waypoint: Gateway | undefined
+  /** Connections go on without the waypoint where that has nobody who takes them. */
+  failsOpen: boolean
   networkGateway: Gateway | undefined
   node: string
   canonicalName: string
@@ -48,6 +50,8 @@ export type Workload = Readonly<{
   services: ReadonlyMap<ServiceKey, PortMap>
   applicationTunnel: ApplicationTunnel | undefined
   locality: Locality
+  /** Labels of its pod, beyond what the fields tell; see `labelOf` of lib/wire. */
+  labels: ReadonlyMap<string, string>
   /** Weight among the endpoints of a service; 0 is never chosen. */
   capacity: number
 }>
@@ -70,6 +74,8 @@ export type Service = Readonly<{
   ports: PortMap
   subjectAltNames: readonly SpiffeId[]
   waypoint: Gateway | undefined
+  /** Connections go on without the waypoints where these have nobody who takes them. */
+  failsOpen: boolean
   weightedWaypoints: readonly Readonly<{ gateway: Gateway; weight: number }>[]
   loadBalancer: LoadBalancer
   ipFamilies: 'Automatic' | 'IPv4' | 'IPv6' | 'Dual'

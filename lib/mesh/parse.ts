@@ -1,7 +1,7 @@
 import { type Cidr, type Ip, ipFromBytes } from '#base'
 import { parseSpiffeId, spiffeId, type SpiffeId } from '#identity'
 import type { PolicyName } from '#policy'
-import { workload as wire } from '#wire'
+import { failsOpen, toldLabels, workload as wire } from '#wire'
 import {
   type ApplicationTunnel,
   type Gateway,
@@ -51,6 +51,7 @@ export function parseWorkload(w: wire.Workload): Workload {
       valueOf(['Standard', 'HostNetwork'], w.networkMode) ??
       unusable(`unknown network mode ${w.networkMode}`),
     waypoint: w.waypoint && parseGateway(w.waypoint),
+    failsOpen: failsOpen(w.extensions),
     networkGateway: w.networkGateway && parseGateway(w.networkGateway),
     node: w.node,
     canonicalName: w.canonicalName,
@@ -65,6 +66,7 @@ export function parseWorkload(w: wire.Workload): Workload {
     services: new Map(Object.entries(w.services).map(([key, { ports }]) => [parseKey(key), portMap(ports)])),
     applicationTunnel: w.applicationTunnel && parseTunnel(w.applicationTunnel),
     locality: w.locality ?? { region: '', zone: '', subzone: '' },
+    labels: toldLabels(w.extensions),
     capacity: w.capacity ?? 1,
   }
 }
@@ -86,6 +88,7 @@ export function parseService(s: wire.Service): Service {
     ports: portMap(s.ports),
     subjectAltNames: s.subjectAltNames.map(parseSpiffeId).filter((id) => id !== undefined),
     waypoint: s.waypoint && parseGateway(s.waypoint),
+    failsOpen: failsOpen(s.extensions),
     weightedWaypoints: s.weightedWaypoints.map(({ destination, weight }) => ({
       gateway: destination ? parseGateway(destination) : unusable('weighted waypoint without destination'),
       weight,

@@ -96,8 +96,5 @@ export function sourceTest({ namespace, principal, labels }: SourceMatch): (call
   return (caller) =>
     (namespace === undefined || caller.namespace === namespace) &&
     (principal === undefined || caller.principal === principal) &&
-    wanted.every(
-      ([key, value]) =>
-        caller.labels !== undefined && Object.hasOwn(caller.labels, key) && caller.labels[key] === value,
-    )
+    wanted.every(([key, value]) => caller.label !== undefined && caller.label(key) === value)
 }

@@ -14,7 +14,8 @@ export type RouteRequest = Readonly<{
 export type Caller = Readonly<{
   namespace?: string | undefined
   principal?: string | undefined
-  labels?: Readonly<Record<string, string>> | undefined
+  /** Of its pod; '' where it has none of that name. */
+  label?: ((key: string) => string) | undefined
   /** Of the JWT that was verified. */
   claims?: Readonly<Record<string, unknown>> | undefined
 }>

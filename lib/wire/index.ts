@@ -13,3 +13,7 @@ export * as clientStatus from './generated/client-status.ts'
 export { Any } from './generated/google/protobuf/any.ts'
 export { Struct } from './generated/google/protobuf/struct.ts'
 export { addressTypeUrl, authorizationTypeUrl } from './type-urls.ts'
+/** What a workload tells of its pod's labels, by its own fields and by an extension of ours. */
+export { labelOf, labelsExtension, toldLabels, workloadLabelsTypeUrl } from './workload-labels.ts'
+/** Whether connections go on without a waypoint that is not there. */
+export { failOpenExtension, failsOpen } from './fail-open.ts'

@@ -1,10 +1,10 @@
 import { follow } from '#base'
 import type { ByteStream, InboundTunnel } from '#hbone'
 import { type HttpVersion, serveHttp } from '#http'
-import { partsOf } from '#identity'
 import { handleRequest } from '../phases.ts'
 import type { HttpFacts } from '../phase/call.ts'
 import type { Accepted } from '../target/index.ts'
+import { callerOf } from './caller.ts'
 import type { ProxyContext } from './context.ts'
 import { planOf } from './plan.ts'
 
@@ -17,18 +17,21 @@ export async function proxyHttp(
   ctx: ProxyContext,
 ): Promise<void> {
   const facts = presentFacts(tunnel, target, ctx)
+  // The first request may be here before the connection is.
+  const leave = new AbortController()
   const connection = serveHttp(stream, {
     version,
     scheme: 'http',
     onExchange: (exchange) => {
       const now = facts()
       // Its client goes another way with the next connection.
-      if (now.target.reason === 'detached') connection.drain()
+      if (now.target.reason === 'detached') leave.abort()
       void handleRequest(exchange, now, ctx.http)
     },
     onFault: ({ status, reason }) =>
       ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer }),
   })
+  using _detached = follow(leave.signal, () => connection.drain())
   using _leaving = follow(ctx.draining, () => connection.drain())
   using _ending = follow(ctx.signal, () => connection.destroy())
   await connection.done
@@ -48,13 +51,12 @@ function presentFacts(tunnel: InboundTunnel, opened: Accepted, ctx: ProxyContext
 
 function factsOf(tunnel: InboundTunnel, target: Accepted, ctx: ProxyContext): HttpFacts {
   const source = ctx.state.workloadAt(ctx.network, tunnel.remote.address)
-  const { namespace } = partsOf(tunnel.peer)
   return {
     peer: tunnel.peer,
     client: tunnel.remote,
     local: target.judged,
     source,
-    caller: { principal: tunnel.peer, namespace },
+    caller: callerOf(tunnel, ctx),
     target,
     service: target.kind === 'service' ? target.service : undefined,
     plan: () => planOf(target, ctx),

@@ -1,6 +1,5 @@
 import { facts, follow, isRetryable, maxTimerMs, MeshError, type SocketAddress } from '#base'
 import type { InboundTunnel } from '#hbone'
-import { partsOf } from '#identity'
 import { chooseL4 } from '#routes'
 import type { Permit } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
@@ -14,6 +13,7 @@ import {
   type Outcome,
   streamOf,
 } from '../upstream/index.ts'
+import { callerOf } from './caller.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
 import { PeekedStream } from './peek.ts'
@@ -116,7 +116,7 @@ async function reachTarget(
     const opened = open(endpoint, ctx.leaving, plain)
     return await opened.then((made) => ({ ...made, workload }), failed)
   }
-  const caller = { principal: tunnel.peer, namespace: partsOf(tunnel.peer).namespace }
+  const caller = callerOf(tunnel, ctx)
   const choice = chooseL4(plan.routes, begun?.serverName || undefined, caller, ctx.http.random)
   if (choice.kind === 'refuse') return { failure: new MeshError('no-upstream', { message: choice.reason }) }
   const cluster = ctx.clusters.of(choice.to, plan.policyOf(choice.to))

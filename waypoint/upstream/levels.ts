@@ -1,29 +1,14 @@
 import type { Service, Workload } from '#mesh'
 import type { DestinationPolicy, LocalityPolicy } from '#routes'
+import { labelOf } from '#wire'
 import type { Host } from './host.ts'
 
 type Labels = NonNullable<DestinationPolicy['labels']>
 
-/** The labels of a pod that the Workload API tells of, by what it makes of them. */
-const told: Readonly<Record<string, (w: Workload) => string>> = {
-  app: (w) => w.canonicalName,
-  'app.kubernetes.io/name': (w) => w.canonicalName,
-  'service.istio.io/canonical-name': (w) => w.canonicalName,
-  version: (w) => w.canonicalRevision,
-  'app.kubernetes.io/version': (w) => w.canonicalRevision,
-  'service.istio.io/canonical-revision': (w) => w.canonicalRevision,
-  'topology.kubernetes.io/region': (w) => w.locality.region,
-  'topology.kubernetes.io/zone': (w) => w.locality.zone,
-  'topology.istio.io/subzone': (w) => w.locality.subzone,
-  'topology.istio.io/network': (w) => w.network,
-  'topology.istio.io/cluster': (w) => w.clusterId,
-  'kubernetes.io/hostname': (w) => w.node,
-}
-
-/** Is the workload one of a subset? A label that nobody has told us about is not there. */
+/** Is the workload one of a subset? */
 export const hasLabels = (workload: Workload, labels: Labels | undefined): boolean =>
   labels === undefined ||
-  Object.entries(labels).every(([key, value]) => Object.hasOwn(told, key) && told[key]?.(workload) === value)
+  Object.entries(labels).every(([key, value]) => labelOf(workload, workload.labels, key) === value)
 
 /**
  * Hosts by how near they are, nearest first: the requests go to the first level as long as it is well (facts: l7.md
@@ -52,8 +37,10 @@ export function levelsOf(
     case 'failover-labels':
       if (!sensing) return byRank(hosts, () => 0)
       return byRank(hosts, ({ workload }) => {
-        const wanted = policy.labels.map(({ key, value }) => value ?? told[key]?.(local))
-        const apart = policy.labels.findIndex(({ key }, i) => told[key]?.(workload) !== wanted[i])
+        const of = (row: Workload, key: string) => labelOf(row, row.labels, key)
+        const apart = policy.labels.findIndex(
+          ({ key, value = of(local, key) }) => of(workload, key) !== value,
+        )
         return apart < 0 ? 0 : policy.labels.length - apart
       })
     case 'distribute':

@@ -80,7 +80,10 @@ const asked = fc.record({
   headers: fc.dictionary(name, word, { maxKeys: 2 }),
 })
 const caller: fc.Arbitrary<Caller> = fc.record(
-  { namespace: fc.constantFrom('shop', 'bank'), labels: fc.constantFrom({}, { app: 'a' }, { app: 'b' }) },
+  {
+    namespace: fc.constantFrom('shop', 'bank'),
+    label: fc.constantFrom('', 'a', 'b').map((app) => (key: string) => (key === 'app' ? app : '')),
+  },
   { requiredKeys: [] },
 )
 

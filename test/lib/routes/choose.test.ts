@@ -92,8 +92,8 @@ t.test('callers are known by their identity, and unknown ones match nothing', as
   ]
   const name = (caller: Caller) => choose(rules, '/', caller).rule?.name
   t.equal(name({ namespace: 'shop' }), 'namespace')
-  t.equal(name({ namespace: 'bank', labels: { app: 'a' } }), 'labels')
-  t.equal(name({ labels: {}, principal: 'spiffe://c/ns/x/sa/y' }), 'principal')
+  t.equal(name({ namespace: 'bank', label: (key) => (key === 'app' ? 'a' : '') }), 'labels')
+  t.equal(name({ label: () => '', principal: 'spiffe://c/ns/x/sa/y' }), 'principal')
   t.equal(name({}), 'not shop')
   t.equal(name({ claims: { group: 'shop', realm: { roles: ['user', 'admin'] } } }), 'claim')
   t.equal(name({ claims: { group: ['x', 'shop'], realm: { roles: 'user' } } }), undefined)

@@ -59,7 +59,7 @@ function isMatch(match: HttpMatch, request: RouteRequest, caller: Caller): boole
   const { source } = match
   if (source?.namespace !== undefined && source.namespace !== caller.namespace) return false
   if (source?.principal !== undefined && source.principal !== caller.principal) return false
-  return Object.entries(source?.labels ?? {}).every(([key, value]) => caller.labels?.[key] === value)
+  return Object.entries(source?.labels ?? {}).every(([key, value]) => caller.label?.(key) === value)
 }
 
 /** The number of the first rule that matches; -1 without any. */
