@@ -3,7 +3,7 @@ import http from 'node:http'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import { ip } from '#base'
-import { HbonePool, type OutboundTunnel } from '#hbone'
+import { HbonePool, type OutboundTunnel, serveHbone } from '#hbone'
 import { parseSpiffeId, type SpiffeId } from '#identity'
 import { type AttachedTo, encodeTargeted, targetedPolicyTypeUrl } from '#policy'
 import {
@@ -17,7 +17,7 @@ import {
 } from '#routes'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { policyResource, serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
-import { createTestCa } from '../fakes/test-ca.ts'
+import { createTestCa, type TestCa } from '../fakes/test-ca.ts'
 import { defaultPolicy } from '../../waypoint/upstream/index.ts'
 import { type RunningWaypoint, waypointIn } from '../fakes/waypoint-in.ts'
 
@@ -32,6 +32,7 @@ export type Got = Readonly<{ status: number; headers: http.IncomingHttpHeaders; 
 
 /** A waypoint of service `web` (10.96.0.10:80) on this machine, and a client that calls through it. */
 export type Scene = Readonly<{
+  ca: TestCa
   running: RunningWaypoint
   /** A port of this machine whose connections go through the waypoint. */
   front(authority?: string): Promise<number>
@@ -189,6 +190,7 @@ export async function scene(
     return known
   }
   return {
+    ca,
     running,
     tunnel,
     front: frontOf,
@@ -278,4 +280,33 @@ export async function tcpUpstream(
   await once(server, 'listening')
   t.teardown(() => server.close())
   return { address: host, port: (server.address() as AddressInfo).port, server }
+}
+
+/** The mesh proxy of an endpoint of this machine: tunnels to it end at `to`. */
+export async function meshProxy(
+  t: Test,
+  ca: TestCa,
+  name: string,
+  to: Readonly<{ address: string; port: number }>,
+): Promise<void> {
+  const certificate = ca.workload(idOf(name))
+  const stop = new AbortController()
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    serveHbone(socket, {
+      certificate,
+      signal: stop.signal,
+      onTunnel: (tunnel) => {
+        tunnel.accept()
+        const app = connect({ host: to.address, port: to.port, allowHalfOpen: true })
+        app.on('error', () => undefined)
+        void tunnel.forward(app, stop.signal)
+      },
+    })
+  })
+  server.listen(15_008, to.address)
+  await once(server, 'listening')
+  t.teardown(() => {
+    stop.abort()
+    server.close()
+  })
 }

@@ -254,7 +254,7 @@ t.test('an endpoint that fails again and again is left alone', async (t) => {
 
 t.test('a pod that is asked for by its address gets the request, by no route', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', hello)
-  const s = await scene(t, { a })
+  const s = await scene(t, { a: { ...a, waypoint: '127.0.0.1' } })
   await s.route({ http: [] })
   t.equal((await s.get('/')).status, 404, 'the service has no route')
   const got = await s.get('/x', { authority: `127.0.0.2:${a.port}` })
