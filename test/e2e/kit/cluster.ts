@@ -10,7 +10,8 @@ import {
   type V1Status,
 } from '@kubernetes/client-node'
 import { setTimeout as delay } from 'node:timers/promises'
-import { Writable } from 'node:stream'
+import { createInterface } from 'node:readline'
+import { PassThrough, Writable } from 'node:stream'
 import type { Test } from 'tap'
 import { parseAllDocuments } from 'yaml'
 
@@ -194,6 +195,42 @@ export async function exec(
   const exitCode = status.details?.causes?.find(({ reason }) => reason === 'ExitCode')?.message
   const code = status.status === 'Success' ? 0 : Number(exitCode ?? 1)
   return { code, stdout: out.join(''), stderr: errors.join('') } satisfies ExecResult
+}
+
+/** A command that runs until its standard input ends; `onLine` is told each line that it prints, `onEnd` why it has ended. */
+export async function converse(
+  namespace: string,
+  pod: string,
+  command: string[],
+  onLine: (line: string) => void,
+  onEnd: (why: string) => void,
+): Promise<PassThrough> {
+  const inContainer = await containerOf(namespace, pod)
+  const input = new PassThrough()
+  const output = new PassThrough()
+  createInterface({ input: output }).on('line', onLine)
+  const errors: string[] = []
+  const heard = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      errors.push(chunk.toString())
+      done()
+    },
+  })
+  const ended = (why: string) => onEnd(`${command.join(' ')} in ${pod} ${why} ${errors.join('')}`)
+  const socket = await new Exec(config).exec(
+    namespace,
+    pod,
+    inContainer,
+    command,
+    output,
+    heard,
+    input,
+    false,
+    ({ status, message }) => ended(`ended: ${status} ${message ?? ''}`),
+  )
+  socket.onerror = (event) => ended(`failed: ${event.message}`)
+  socket.onclose = () => ended('was closed')
+  return input
 }
 
 const containerOf = async (namespace: string, name: string) =>

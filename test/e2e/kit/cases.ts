@@ -1,0 +1,119 @@
+import { readFileSync } from 'node:fs'
+import type { Test } from 'tap'
+import { parse, stringify } from 'yaml'
+import { setTimeout as delay } from 'node:timers/promises'
+import { apply, remove } from './cluster.ts'
+import { complaint, type Expected } from './expect.ts'
+import { statusComplaint } from './route-status.ts'
+import type { Stage } from './stage.ts'
+
+/** An object as a user wrote it, but for apiVersion and namespace, which `kubectl -n` and the kind tell. */
+export type Given = Readonly<{
+  kind: string
+  apiVersion?: string
+  metadata: Readonly<{ name: string; namespace?: string }>
+}> &
+  Readonly<Record<string, unknown>>
+
+type Step = Readonly<{
+  /** What is applied; the same name again changes it. */
+  given?: readonly Given[]
+  /** What is deleted, as `Kind/name`. */
+  gone?: readonly string[]
+  asks?: readonly Expected[]
+  /** What `Kind/name` says of itself; a route says `Accepted ResolvedRefs` where nothing else is told. */
+  status?: Readonly<Record<string, string | readonly string[]>>
+}>
+
+/** One step, or several one after the other. */
+export type Case = Step & Readonly<{ name: string; then?: readonly Step[] }>
+
+const apiVersions: Readonly<Record<string, string>> = {
+  HTTPRoute: 'gateway.networking.k8s.io/v1',
+  GRPCRoute: 'gateway.networking.k8s.io/v1',
+  TLSRoute: 'gateway.networking.k8s.io/v1',
+  TCPRoute: 'gateway.networking.k8s.io/v1',
+  ReferenceGrant: 'gateway.networking.k8s.io/v1beta1',
+  VirtualService: 'networking.istio.io/v1',
+  DestinationRule: 'networking.istio.io/v1',
+  ServiceEntry: 'networking.istio.io/v1',
+  Service: 'v1',
+  EndpointSlice: 'discovery.k8s.io/v1',
+}
+const routeKinds = ['HTTPRoute', 'GRPCRoute', 'TLSRoute', 'TCPRoute']
+
+/** How long the world may take to look as a case says. */
+const patienceMs = 20_000
+/** As the conformance suite asks for. */
+const consecutive = 3
+const pollMs = 50
+
+export const readCases = (file: string, { fill }: Stage): readonly Case[] =>
+  parse(fill(readFileSync(new URL(`../cases/${file}`, import.meta.url), 'utf8'))) as readonly Case[]
+
+/** Plays every case: applies what is given, polls until all is as it says, takes away what was given. */
+export async function play(t: Test, stage: Stage, cases: readonly Case[]): Promise<void> {
+  for (const one of cases)
+    await t.test(one.name, { timeout: 150_000 }, async (t) => {
+      const made = new Map<string, Given>()
+      t.teardown(() => removeAll([...made.values()]))
+      for (const step of [one, ...(one.then ?? [])]) t.same(await playStep(stage, step, made), [])
+    })
+}
+
+async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Promise<readonly string[]> {
+  const objects = (step.given ?? []).map((given) => inFull(given, stage))
+  for (const object of objects) made.set(`${object.kind}/${object.metadata.name}`, object)
+  await removeAll((step.gone ?? []).map((key) => made.get(key) ?? fail(key)))
+  for (const key of step.gone ?? []) made.delete(key)
+  for (const object of objects) await apply(stringify(object))
+  const routes = [...made.values()].filter(({ kind }) => routeKinds.includes(kind))
+  const wanted = { ...Object.fromEntries(routes.map((route) => [keyOf(route), accepted])), ...step.status }
+  const end = Date.now() + patienceMs
+  for (let good = 0; ; ) {
+    const complaints = await complaintsOf(stage, step.asks ?? [], wanted, made)
+    good = complaints.length === 0 ? good + 1 : 0
+    // Who counts has asked often enough.
+    if (good >= consecutive || (good > 0 && step.asks?.every(([, expected]) => typeof expected === 'object')))
+      return []
+    if (Date.now() > end) return complaints
+    if (good === 0) await delay(pollMs)
+  }
+}
+
+const accepted = 'Accepted ResolvedRefs'
+const keyOf = ({ kind, metadata }: Given) => `${kind}/${metadata.name}`
+const fail = (key: string): never => {
+  throw new RangeError(`no ${key} was given`)
+}
+
+async function complaintsOf(
+  stage: Stage,
+  asks: readonly Expected[],
+  status: Readonly<Record<string, string | readonly string[]>>,
+  made: ReadonlyMap<string, Given>,
+): Promise<readonly string[]> {
+  const all = await Promise.all([
+    ...asks.map((expected) => complaint(stage, expected)),
+    ...Object.entries(status).map(([key, wanted]) => statusComplaint(made.get(key) ?? fail(key), wanted)),
+  ])
+  return all.filter((one) => one !== undefined)
+}
+
+const removeAll = async (objects: readonly Given[]) => {
+  await Promise.all(objects.map((object) => remove(stringify(object))))
+}
+
+/** Routes are of service echo's port 80 where they do not say. */
+function inFull(given: Given, { ns }: Stage): Given {
+  const apiVersion = given.apiVersion ?? apiVersions[given.kind]
+  if (apiVersion === undefined) throw new RangeError(`${given.kind} needs an apiVersion`)
+  const parentRefs = [{ group: '', kind: 'Service', name: 'echo', port: 80 }]
+  const spec = routeKinds.includes(given.kind) ? { parentRefs, ...(given['spec'] as object) } : given['spec']
+  return {
+    ...given,
+    apiVersion,
+    metadata: { namespace: ns, ...given.metadata },
+    ...(spec === undefined ? {} : { spec }),
+  }
+}

@@ -1,0 +1,111 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Test } from 'tap'
+import { apply, eventually, logs, nameOf, readyPods } from './cluster.ts'
+
+/** What tools/load.ts prints. */
+type Tally = Readonly<{
+  made: number
+  ok: number
+  failed: number
+  skipped: number
+  underWay: number
+  reasons: Readonly<Record<string, number>>
+}>
+
+/** An app of two pods that leaves as apps should, and its Service. */
+export const origin = (namespace: string, version = 'v1'): string => `
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: origin, namespace: ${namespace} }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: origin, namespace: ${namespace} }
+spec:
+  selector: { app: origin }
+  ports:
+    - { name: http, port: 8080 }
+    - { name: http2, port: 8081 }
+    - { name: grpc, port: 9090 }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: origin, namespace: ${namespace} }
+spec:
+  replicas: 2
+  selector: { matchLabels: { app: origin } }
+  template:
+    metadata: { labels: { app: origin, version: ${version} } }
+    spec:
+      serviceAccountName: origin
+      terminationGracePeriodSeconds: 20
+      containers:
+        - name: origin
+          image: lateen:dev
+          command: [node, /opt/lateen/test/e2e/tools/origin.ts]
+          ports: [{ name: http, containerPort: 8080 }]
+          readinessProbe: { httpGet: { path: /healthz, port: http }, periodSeconds: 1 }
+`
+
+const caller = (namespace: string, node: string, perSecond: number): string => `
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: load, namespace: ${namespace} }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: load, namespace: ${namespace} }
+spec:
+  selector: { matchLabels: { app: load } }
+  template:
+    metadata: { labels: { app: load } }
+    spec:
+      serviceAccountName: load
+      nodeSelector: { kubernetes.io/hostname: ${node} }
+      terminationGracePeriodSeconds: 1
+      containers:
+        - name: load
+          image: lateen:dev
+          command: [node, /opt/lateen/test/e2e/tools/load.ts]
+          env: [{ name: TARGET, value: origin.${namespace} }, { name: RATE, value: "${perSecond}" }]
+`
+
+/** Calls that began in a phase end within this time after it, or are lost. */
+const settleMs = 2_000
+
+export type Load = Readonly<{
+  /** Runs `task` and sees that no call was lost meanwhile. */
+  phase(t: Test, what: string, task: () => Promise<unknown>): Promise<void>
+}>
+
+/** Calls the origin from a pod of that node, and goes on until the namespace goes. */
+export async function startLoad(namespace: string, node: string, perSecond: number): Promise<Load> {
+  await apply(caller(namespace, node, perSecond))
+  const [pod] = await readyPods(namespace, 'app=load', 1)
+  const name = pod ? nameOf(pod) : ''
+  const tally = async (): Promise<Tally> => {
+    const lines = await logs(namespace, name, 200)
+    return JSON.parse(lines.findLast((line) => line.startsWith('{')) ?? '{}') as Tally
+  }
+  await eventually('calls are answered', async () => (await tally()).ok > 100)
+  const phase: Load['phase'] = async (t, what, task) => {
+    const before = await tally()
+    const begun = Date.now()
+    await task()
+    await delay(settleMs)
+    const after = await tally()
+    const made = after.made - before.made
+    const lost = after.failed - before.failed
+    const reasons = Object.entries(after.reasons)
+      .map(([why, count]) => `${count - (before.reasons[why] ?? 0)} × ${why}`)
+      .filter((text) => !text.startsWith('0 '))
+    const seconds = (Date.now() - begun) / 1_000
+    t.comment(`${what}: ${made} calls in ${seconds} s, ${after.skipped - before.skipped} not made`)
+    t.ok(made > seconds * minPerSecond, `${what}: calls were made all the while`)
+    t.equal(lost, 0, `${what}: no call was lost${lost > 0 ? ` (${reasons.join('; ')})` : ''}`)
+  }
+  return { phase }
+}
+
+/** However slow the machine is, fewer than these would prove nothing. */
+const minPerSecond = 20
