@@ -25,6 +25,7 @@ export { sniff, type Sniffed, sniffUntil } from './sniff.ts'
 export { defaultHttpLimits, type HttpLimits } from './limits.ts'
 /** A downstream connection → exchanges. */
 export {
+  type FaultAnswer,
   type HttpFault,
   type HttpServerConnection,
   type HttpServerEnd,

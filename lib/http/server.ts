@@ -1,11 +1,15 @@
 import type { ByteStream } from '#hbone'
 import type { Exchange, HttpVersion } from './exchange.ts'
+import type { HeaderList } from './header-list.ts'
 import { H1Server } from './h1/server.ts'
 import { H2Server } from './h2/server.ts'
 import { type HttpLimits, httpLimitsOf } from './limits.ts'
 
 /** What was wrong with what a client sent, and the status that it was answered with where it could be. */
 export type HttpFault = Readonly<{ status: number; reason: string }>
+
+/** What else the answer to a fault says. */
+export type FaultAnswer = Readonly<{ headers: HeaderList; body: string }>
 
 export type HttpServerEnd = Readonly<{ error?: unknown; fault?: HttpFault | undefined }>
 
@@ -30,8 +34,11 @@ export type ServeHttpOptions = Readonly<{
   trailers?: boolean
   /** Called once per request, before any of its body is read. */
   onExchange(exchange: Exchange): void
-  /** Told once when a client breaks the rules; what it sent never becomes an exchange, or ends the one that it is. */
-  onFault?: (fault: HttpFault) => void
+  /**
+   * Told once when a client of HTTP/1.1 breaks the rules; what it sent never becomes an exchange, or ends `exchange`. Says
+   * how it is to be answered, where it can be.
+   */
+  onFault?: (fault: HttpFault, exchange: Exchange | undefined) => FaultAnswer | undefined
 }>
 
 /** Serves HTTP on a connection of which nothing has been read. */

@@ -24,13 +24,20 @@ function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
     call.details = deniedBy(call.revokedBy)
     return
   }
+  if (end.by === 'downstream' && end.reason === 'protocol-error') {
+    // Its body could not be read: HTTP/1.1 answers so, a stream of HTTP/2 is reset.
+    if (call.status === 0 && call.exchange.version === 'HTTP/1.1') call.status = 400
+    call.flags.push('DPE')
+    call.details = call.exchange.version === 'HTTP/1.1' ? 'http1.codec_error' : 'http2.violation'
+    return
+  }
   if (end.by === 'downstream' || answer.kind === 'gone') {
     call.flags.push('DC')
     call.details = 'downstream_remote_disconnect'
     return
   }
   const [flag, details] =
-    end.reason === 'connection-termination'
+    end.reason === 'connection-termination' && !isCutShort(answer)
       ? ['UC', 'upstream_reset_after_response_started{connection_termination}']
       : end.reason === 'remote-reset'
         ? ['UR', 'upstream_reset_after_response_started{remote_reset}']
@@ -40,6 +47,10 @@ function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
   call.flags.push(flag)
   call.details = details
 }
+
+/** HTTP/1.1 says where a body ends: a connection that ends before that breaks its rules (Envoy: UPE). */
+const isCutShort = (answer: Answer) =>
+  answer.kind === 'upstream' && answer.response.version === 'HTTP/1.1' && answer.status !== 101
 
 /** Of HTTP/1.1 on the wire, without the line before them. */
 const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)

@@ -3,6 +3,7 @@ import type { ByteStream, InboundTunnel } from '#hbone'
 import { type HttpVersion, serveHttp } from '#http'
 import { handleRequest } from '../phases.ts'
 import type { HttpFacts } from '../phase/call.ts'
+import { faultAnswer, recordFault } from '../phase/record-fault.ts'
 import type { Accepted } from '../target/index.ts'
 import { callerOf } from './caller.ts'
 import type { ProxyContext } from './context.ts'
@@ -28,8 +29,13 @@ export async function proxyHttp(
       if (now.target.reason === 'detached') leave.abort()
       void handleRequest(exchange, now, ctx.http)
     },
-    onFault: ({ status, reason }) =>
-      ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer }),
+    onFault: (fault, exchange) => {
+      const { status, reason } = fault
+      ctx.log.debug('a client broke the rules of HTTP', { status, reason, 'src.identity': tunnel.peer })
+      // A request that is under way tells of its end itself.
+      if (!exchange) recordFault(fault, facts(), ctx.http)
+      return faultAnswer(fault)
+    },
   })
   using _detached = follow(leave.signal, () => connection.drain())
   using _leaving = follow(ctx.draining, () => connection.drain())

@@ -47,7 +47,7 @@ const plain = (value: string | number | undefined): string =>
 export function textLine(f: AccessFacts): string {
   return [
     `[${f.startTime.toISOString()}]`,
-    `"${safe(f.method)} ${safe(f.path)} ${f.protocol}"`,
+    `"${plain(f.method)} ${plain(f.path)} ${f.protocol}"`,
     f.responseCode,
     plain(f.responseFlags),
     plain(f.responseCodeDetails),

@@ -3,10 +3,10 @@ import type { Exchange } from '../exchange.ts'
 import { HeaderList } from '../header-list.ts'
 import type { HttpLimits } from '../limits.ts'
 import { linger } from '../linger.ts'
-import type { HttpServerConnection, HttpServerEnd } from '../server.ts'
+import type { HttpServerConnection, HttpServerEnd, ServeHttpOptions, FaultAnswer } from '../server.ts'
 import { H1Exchange } from './exchange.ts'
-import type { Fault } from './field-lines.ts'
-import { noBody } from './framing.ts'
+import { type Fault, fault } from './field-lines.ts'
+import { type Framing, noBody } from './framing.ts'
 import { RequestParser } from './parser.ts'
 import { responseText } from './write-head.ts'
 
@@ -15,7 +15,7 @@ export type H1ServerOptions = Readonly<{
   scheme: string
   trailers: boolean
   onExchange(exchange: Exchange): void
-  onFault?: ((fault: Fault) => void) | undefined
+  onFault?: ServeHttpOptions['onFault'] | undefined
 }>
 
 const nothing = Buffer.alloc(0)
@@ -85,21 +85,28 @@ export class H1Server implements BytesUser, HttpServerConnection {
   }
 
   #onFault(): void {
-    const fault = this.#parser.error
-    this.#fault = fault
-    if (fault) this.options.onFault?.(fault)
+    const found = this.#parser.error ?? fault(400, 'malformed')
+    this.#fault = found
     const exchange = this.#exchange
     const answered = exchange?.responded ?? false
+    const answer = this.options.onFault?.(found, exchange)
     this.#exchange = undefined
     exchange?.broke('protocol-error')
     if (answered) this.abandon()
-    else this.#refuse(fault?.status ?? 400)
+    else this.#refuse(found.status, answer)
   }
 
-  #refuse(status: number): void {
-    const head = { status, headers: new HeaderList() }
-    this.stream.text(responseText(head, noBody, { close: true, upgrade: undefined, head: false }))
+  #refuse(status: number, { headers, body }: FaultAnswer = { headers: new HeaderList(), body: '' }): void {
+    const framing: Framing = body === '' ? noBody : { kind: 'length', bytes: Buffer.byteLength(body) }
+    const form = { close: true, upgrade: undefined, head: false }
+    this.stream.text(responseText({ status, headers }, framing, form) + body)
     this.leave()
+  }
+
+  #onLateHead(): void {
+    const late = fault(408, 'head took too long')
+    this.#fault = late
+    this.#refuse(late.status, this.options.onFault?.(late, undefined))
   }
 
   ended(): void {
@@ -188,7 +195,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
 
   #await(what: 'idle' | 'head' | undefined): void {
     const { idleMs, headMs } = this.options.limits
-    if (what === 'head') this.#headTimer ??= setTimeout(() => this.#refuse(408), headMs).unref()
+    if (what === 'head') this.#headTimer ??= setTimeout(() => this.#onLateHead(), headMs).unref()
     else if (this.#headTimer !== undefined) {
       clearTimeout(this.#headTimer)
       this.#headTimer = undefined
