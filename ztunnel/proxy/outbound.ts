@@ -66,6 +66,7 @@ async function reach(asking: Asking): Promise<Outcome> {
     const { network, random } = ctx
     const question = { source, sourceIp, network, random, tried, ejected: ejections.current(), registryOnly }
     const route = resolveOutbound(ctx.state, question, ends.dst)
+    ctx.routing.countUnavailable(route)
     // What went wrong with the endpoint that there was says more than that there is no other.
     if (route.kind === 'reject') return missed ? outcomeOf(missed) : { kind: 'refused', route }
     const endpoint = failedEndpoint(route)

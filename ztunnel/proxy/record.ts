@@ -80,7 +80,7 @@ export function recordConnection(
       bytes_recv: moved.toApp,
       duration: `${Math.round(performance.now() - started)}ms`,
       error: error === undefined ? undefined : describeError(error),
-      ...(error === undefined ? {} : whyFields(error, ending, connection)),
+      ...(error === undefined ? unusual(connection) : whyFields(error, ending, connection)),
       attempts: attempts.length === 0 ? undefined : attempts.join('; '),
       ...traced,
     })
@@ -94,6 +94,9 @@ const whyFields = (error: unknown, { policies, reason }: Ending, connection: Con
   route: connection.reason,
   policies: policies?.join(','),
 })
+
+/** A way that nobody would expect of a connection that went well. */
+const unusual = ({ reason }: ConnectionFacts) => (reason === 'past-waypoint' ? { route: reason } : {})
 
 /** One line for a connection that ended before anything was known about it. */
 export function logEarlyFailure(

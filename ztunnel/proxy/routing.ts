@@ -1,6 +1,6 @@
 import type { Code } from '#base'
 import { Counter, type Registry } from '#telemetry'
-import type { Workload } from '../state/index.ts'
+import type { Route, Workload } from '../state/index.ts'
 import { type AskHost, Hosts } from './resolve-host.ts'
 
 /** What outbound connections share besides the mesh. */
@@ -12,6 +12,8 @@ export type Routing = Readonly<{
   countLookup(source: Workload, hostname: string): void
   /** An endpoint could not be reached and another one is tried; `code` says what was wrong with it. */
   countPassedOn(code: Code | 'other'): void
+  /** Where nobody answers for a waypoint a connection is refused, or goes on without it. */
+  countUnavailable(route: Route): void
 }>
 
 type Options = Readonly<{
@@ -48,11 +50,22 @@ export function createRouting({ registry, registryOnly, ipv6, ask }: Options): R
     labelNames: ['reason'],
     registers: [registry],
   })
+  const unavailable = new Counter({
+    name: 'lateen_waypoint_unavailable_total',
+    help: 'Connections for whose waypoint nobody answered: refused, or gone on without it where its owner wants that (unstable)',
+    labelNames: ['outcome'],
+    registers: [registry],
+  })
   return {
     hosts: new Hosts({ ipv6, ...(ask === undefined ? {} : { ask }) }),
     registryOnly,
     countLookup: (source, hostname) => lookups.inc({ ...labelsOf(source), hostname }),
     countPassedOn: (reason) => passedOn.inc({ reason }),
+    countUnavailable: ({ reason }) => {
+      if (reason === 'waypoint-unavailable' || reason === 'unknown-waypoint')
+        unavailable.inc({ outcome: 'refused' })
+      else if (reason === 'past-waypoint') unavailable.inc({ outcome: 'passed' })
+    },
   }
 }
 

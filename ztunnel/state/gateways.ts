@@ -61,6 +61,15 @@ export function resolveGateway(
   return { workload, service: undefined, address: to.address, port }
 }
 
+/** Has anybody told us about it, whether or not it has somebody who takes connections? */
+export const isKnownGateway = (
+  state: MeshState,
+  { source }: Pick<OutboundQuestion, 'source'>,
+  gateway: Gateway,
+): boolean =>
+  gatewayService(state, gateway, source.namespace) !== undefined ||
+  (gateway.to.kind === 'address' && state.workloadAt(gateway.to.network, gateway.to.address) !== undefined)
+
 /** Is the source one of the gateway's own pods? Any of them: they must not send each other what they have seen. */
 export function isOwnGateway(
   state: MeshState,

@@ -13,6 +13,7 @@ import { chooseEndpoint, type Endpoint } from './balance.ts'
 import {
   familyOf,
   type Hop,
+  isKnownGateway,
   isOwnGateway,
   type OutboundQuestion,
   resolveGateway,
@@ -43,7 +44,8 @@ const reject = (reason: RejectReason, message: string): RejectRoute => ({
 
 /**
  * A service's VIP first, then a workload's address, else it is not ours. A waypoint that is set is used or the
- * connection is refused, it is never bypassed (ztunnel: outbound.rs build_request).
+ * connection is refused (ztunnel: outbound.rs build_request); it is passed by only where the control plane has said that
+ * it may be, and nobody answers for it.
  */
 export function resolveOutbound(state: MeshState, question: OutboundQuestion, origDst: SocketAddress): Route {
   const { source, network } = question
@@ -68,7 +70,12 @@ function toService(
   alsoWorkload: boolean,
 ): Route {
   const waypoints = waypointsFor(state, question, service)
-  if (waypoints.length > 0) return toWaypoint(state, question, origDst, waypoints, { service })
+  let reason: Reason = 'service-endpoint'
+  if (waypoints.length > 0) {
+    const route = toWaypoint(state, question, origDst, waypoints, { service })
+    if (!service.failsOpen || !isUnavailable(route)) return route
+    reason = 'past-waypoint'
+  }
   if (service.loadBalancer.mode === 'Passthrough')
     return { kind: 'passthrough', to: origDst, reason: 'service-passthrough' }
   if (!service.ports.has(origDst.port)) return noUpstream('no-such-port', service, origDst.port)
@@ -78,7 +85,7 @@ function toService(
   for (let n = 0; n < maxLooks; n++) {
     const endpoint = chooseEndpoint(state, asked, { service, port: origDst.port, mode: 'standard' })
     if (!endpoint) break
-    const route = toEndpoint(state, asked, origDst, service, endpoint, alsoWorkload)
+    const route = toEndpoint(state, asked, origDst, { service, reason, alsoWorkload }, endpoint)
     if (route.kind !== 'reject') return route
     last = route
     asked = without(asked, endpoint.workload)
@@ -102,21 +109,22 @@ function waypointsFor(state: MeshState, question: OutboundQuestion, service: Ser
 const noUpstream = (reason: RejectReason, service: Service, port: number) =>
   reject(reason, `no healthy upstream: ${service.hostname} port ${port}`)
 
+type Meant = Readonly<{ service: Service; reason: Reason; alsoWorkload: boolean }>
+
 function toEndpoint(
   state: MeshState,
   question: OutboundQuestion,
   origDst: SocketAddress,
-  service: Service,
+  { service, reason, alsoWorkload }: Meant,
   { workload, port }: Endpoint,
-  alsoWorkload: boolean,
 ): Route {
   if (workload.network !== question.network) {
     const remote = { endpoint: workload, expect: service.subjectAltNames, reason: 'remote-endpoint' as const }
     return acrossNetworks(state, question, origDst, service, remote)
   }
-  if (alsoWorkload && workload.waypoint && !isOwnGateway(state, question, workload.waypoint))
-    return toWaypoint(state, question, origDst, [workload.waypoint], { workload, service })
-  return direct({ workload, service, reason: 'service-endpoint' }, origDst.address, port)
+  const own = alsoWorkload ? viaOwnWaypoint(state, question, origDst, { workload, service }) : undefined
+  if (own?.kind === 'via') return own.route
+  return direct({ workload, service, reason: own ? 'past-waypoint' : reason }, origDst.address, port)
 }
 
 function toWorkload(
@@ -125,10 +133,27 @@ function toWorkload(
   origDst: SocketAddress,
   workload: Workload,
 ): Route {
-  if (workload.waypoint && !isOwnGateway(state, question, workload.waypoint))
-    return toWaypoint(state, question, origDst, [workload.waypoint], { workload, service: undefined })
-  return direct({ workload, service: undefined, reason: 'workload-address' }, origDst.address, origDst.port)
+  const own = viaOwnWaypoint(state, question, origDst, { workload, service: undefined })
+  if (own?.kind === 'via') return own.route
+  const reason = own ? 'past-waypoint' : 'workload-address'
+  return direct({ workload, service: undefined, reason }, origDst.address, origDst.port)
 }
+
+/** The way through a workload's own waypoint; `past`: nobody answers for it, and it may be passed by. */
+function viaOwnWaypoint(
+  state: MeshState,
+  question: OutboundQuestion,
+  origDst: SocketAddress,
+  target: Target & Readonly<{ workload: Workload }>,
+): Readonly<{ kind: 'via'; route: Route } | { kind: 'past' }> | undefined {
+  const { waypoint, failsOpen } = target.workload
+  if (!waypoint || isOwnGateway(state, question, waypoint)) return undefined
+  const route = toWaypoint(state, question, origDst, [waypoint], target)
+  return failsOpen && isUnavailable(route) ? { kind: 'past' } : { kind: 'via', route }
+}
+
+const isUnavailable = (route: Route): boolean =>
+  route.kind === 'reject' && (route.reason === 'waypoint-unavailable' || route.reason === 'unknown-waypoint')
 
 /** To the workload itself, in a tunnel if it takes one. */
 function direct(known: Pick<Way, 'workload' | 'service' | 'reason'>, wanted: Ip, port: number): Route {
@@ -158,7 +183,11 @@ function toWaypoint(
       asked = without(asked, hop.workload)
     }
   }
-  return last ?? reject('unknown-waypoint', `unknown waypoint: ${waypoints.map(gatewayName).join(', ')}`)
+  if (last) return last
+  const names = waypoints.map(gatewayName).join(', ')
+  return waypoints.some((gateway) => isKnownGateway(state, question, gateway))
+    ? reject('waypoint-unavailable', `waypoint unavailable: nobody of ${names} is ready`)
+    : reject('unknown-waypoint', `unknown waypoint: ${names}`)
 }
 
 /** The authority stays what was dialled: the waypoint chooses the endpoint. */

@@ -12,6 +12,7 @@ export type Reason =
   | 'service-endpoint'
   | 'service-waypoint'
   | 'workload-waypoint'
+  | 'past-waypoint' // it has one that nobody answers for, and is to be reached all the same
   | 'remote-endpoint' // on another network, through its gateway
   | 'remote-waypoint'
 
@@ -23,7 +24,8 @@ export type RejectReason =
   | 'no-healthy-upstream'
   | 'endpoints-failed' // all that are healthy have been tried
   | 'no-address' // nowhere to dial the one that was chosen
-  | 'unknown-waypoint'
+  | 'unknown-waypoint' // nobody has told us about it
+  | 'waypoint-unavailable' // nobody who is ready and has not been tried takes connections for it
   | 'unknown-gateway'
   | 'remote-workload' // only a service's traffic may cross networks
   | 'remote-identity-unknown' // nothing says who the other network's endpoint is

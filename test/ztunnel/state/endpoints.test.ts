@@ -40,7 +40,7 @@ t.test('another gateway, another waypoint pod, then nobody: what failed is not a
     addresses: [address],
   }))
   const local = meshOf([...pods, near], [{ ...service, waypoint: wp }, waypointService])
-  t.same([next(local), next(local), next(local)], ['10.0.0.8', '10.0.0.9', 'reject unknown-waypoint'])
+  t.same([next(local), next(local), next(local)], ['10.0.0.8', '10.0.0.9', 'reject waypoint-unavailable'])
 })
 
 t.test('an ejected endpoint is passed over while there is another, also one further away', async (t) => {

@@ -96,7 +96,7 @@ const cases: [string, WorkloadDraft[], ServiceDraft[], string, string][] = [
     [{ ...waypoint, networkGateway: undefined }, near],
     [{ ...service, waypoint: wp }, waypointService],
     '10.96.0.1:80',
-    'reject unknown-waypoint',
+    'reject waypoint-unavailable',
   ],
   [
     "a pod's waypoint on another network: only a service's traffic may cross",

@@ -194,7 +194,7 @@ const cases: [string, WorkloadDraft[], ServiceDraft[], string, string][] = [
     [server, { ...waypoint, status: 1 }],
     [{ ...service, waypoint: wp }, waypointService],
     '10.96.0.1:80',
-    `reject unknown waypoint: ${wp}`,
+    `reject waypoint unavailable: nobody of ${wp} is ready`,
   ],
   [
     'a pod with a waypoint',
