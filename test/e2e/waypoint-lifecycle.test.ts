@@ -7,6 +7,7 @@ import {
   isCaptured,
   isReady,
   label,
+  logs,
   nameOf,
   namespace,
   pods,
@@ -99,11 +100,11 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
   const ns = await namespace(t, 'lifecycle', { 'istio.io/dataplane-mode': 'ambient' })
   await apply(origin(ns))
   await readyPods(ns, 'app=origin', 2)
-  const load = await startLoad(ns, nodes[0], perSecond)
+  const before = await startLoad({ namespace: ns, name: 'before', node: nodes[0], perSecond })
   await eventually('every pod is captured', async () => (await pods(ns, '')).every(isCaptured))
 
-  await load.phase(t, 'as it is', () => delay(2_000))
-  await load.phase(t, 'a waypoint comes', async () => {
+  await before.phase(t, 'as it is', () => delay(2_000))
+  await before.phase(t, 'a waypoint comes', async () => {
     await apply(gateway(ns))
     await eventually('it is programmed', async () => {
       const { status } = (await read('gateway.networking.k8s.io/v1', 'Gateway', ns, 'waypoint')) as {
@@ -115,10 +116,19 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
     await readyPods(ns, waypointPods, 1)
     await delay(3_000)
   })
+  await before.stop()
+
+  // Connections that were open stay at L4; from here on all lead through the waypoint.
+  const load = await startLoad({ namespace: ns, name: 'load', node: nodes[0], perSecond })
+  await load.phase(t, 'it is there', () => delay(2_000))
+  const [only = ''] = await namesOf(ns, waypointPods)
+  t.ok(
+    (await logs(ns, only)).filter((line) => line.includes(' 200 - via_upstream ')).length > 100,
+    'all that through it',
+  )
   await load.phase(t, 'it is replaced', async () => {
-    const before = await namesOf(ns, waypointPods)
     await apply(deployed(ns, 1, 'once'))
-    await replaced(ns, waypointPods, 1, before)
+    await replaced(ns, waypointPods, 1, [only])
     await delay(5_000)
   })
   await load.phase(t, 'there are three of it, and one again', async () => {
@@ -135,9 +145,8 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
       await delay(100)
     }
     const ask = `fetch('http://origin:8080/moved-20', { redirect: 'manual' }).then((r) => console.log(r.status))`
-    const [pod] = await namesOf(ns, 'app=load')
     await eventually('the last one is obeyed', async () => {
-      const { stdout } = await exec(ns, pod ?? '', ['node', '-e', ask])
+      const { stdout } = await exec(ns, load.pod, ['node', '-e', ask])
       return stdout.trim() === '302'
     })
   })

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { apply, eventually, logs, nameOf, readyPods } from './cluster.ts'
+import { apply, eventually, logs, nameOf, readyPods, remove } from './cluster.ts'
 
 /** What tools/load.ts prints. */
 type Tally = Readonly<{
@@ -47,20 +47,15 @@ spec:
           readinessProbe: { httpGet: { path: /healthz, port: http }, periodSeconds: 1 }
 `
 
-const caller = (namespace: string, node: string, perSecond: number): string => `
-apiVersion: v1
-kind: ServiceAccount
-metadata: { name: load, namespace: ${namespace} }
----
+const caller = ({ namespace, name, node, perSecond }: Wanted): string => `
 apiVersion: apps/v1
 kind: Deployment
-metadata: { name: load, namespace: ${namespace} }
+metadata: { name: ${name}, namespace: ${namespace} }
 spec:
-  selector: { matchLabels: { app: load } }
+  selector: { matchLabels: { app: ${name} } }
   template:
-    metadata: { labels: { app: load } }
+    metadata: { labels: { app: ${name} } }
     spec:
-      serviceAccountName: load
       nodeSelector: { kubernetes.io/hostname: ${node} }
       terminationGracePeriodSeconds: 1
       containers:
@@ -73,15 +68,21 @@ spec:
 /** Calls that began in a phase end within this time after it, or are lost. */
 const settleMs = 2_000
 
+type Wanted = Readonly<{ namespace: string; name: string; node: string; perSecond: number }>
+
 export type Load = Readonly<{
+  /** Its pod. */
+  pod: string
   /** Runs `task` and sees that no call was lost meanwhile. */
   phase(t: Test, what: string, task: () => Promise<unknown>): Promise<void>
+  stop(): Promise<void>
 }>
 
-/** Calls the origin from a pod of that node, and goes on until the namespace goes. */
-export async function startLoad(namespace: string, node: string, perSecond: number): Promise<Load> {
-  await apply(caller(namespace, node, perSecond))
-  const [pod] = await readyPods(namespace, 'app=load', 1)
+/** Calls the origin from a pod of that node; its connections are the ways of the moment, and stay. */
+export async function startLoad(wanted: Wanted): Promise<Load> {
+  const { namespace } = wanted
+  await apply(caller(wanted))
+  const [pod] = await readyPods(namespace, `app=${wanted.name}`, 1)
   const name = pod ? nameOf(pod) : ''
   const tally = async (): Promise<Tally> => {
     const lines = await logs(namespace, name, 200)
@@ -104,7 +105,7 @@ export async function startLoad(namespace: string, node: string, perSecond: numb
     t.ok(made > seconds * minPerSecond, `${what}: calls were made all the while`)
     t.equal(lost, 0, `${what}: no call was lost${lost > 0 ? ` (${reasons.join('; ')})` : ''}`)
   }
-  return { phase }
+  return { pod: name, phase, stop: () => remove(caller(wanted)) }
 }
 
 /** However slow the machine is, fewer than these would prove nothing. */
