@@ -5,6 +5,7 @@ import { entriesFrom } from './entries.ts'
 import { entryConditions, machineConditions } from './entry-conditions.ts'
 import { indexesOf, type Inputs } from './inputs.ts'
 import { serviceRows, workloadRows } from './mesh-rows.ts'
+import type { LabelKeys } from './label-keys.ts'
 import { networkGateways } from './network-gateways.ts'
 import { type OurObjects, ourObjects } from './our-objects.ts'
 import { type Policies, policiesFrom } from './policies.ts'
@@ -21,6 +22,7 @@ import type { Settings } from './settings.ts'
 import { hiddenNamespaces } from './visibility.ts'
 import { behind } from './waypoint-allowances.ts'
 import type { Unbound } from './waypoint-binding.ts'
+import { attachedTo } from './waypoint-failure.ts'
 import { looseNamespaces, type WaypointReference, waypointReferences } from './waypoint-references.ts'
 import { type Waypoint, waypointsFrom } from './waypoints.ts'
 import { localityOf } from './workloads.ts'
@@ -48,6 +50,8 @@ export {
 /** Which waypoint an object has, or why none. */
 export { bindingOf, type Unbound } from './waypoint-binding.ts'
 export type { WaypointReference } from './waypoint-references.ts'
+/** The labels of pods that routes tell workloads apart by. */
+export { type LabelAskers, labelKeys, type LabelKeys } from './label-keys.ts'
 export { isTerminal } from './workloads.ts'
 
 /** Everything that is derived from the Kubernetes objects. */
@@ -78,8 +82,13 @@ export type Mesh = Readonly<{
   collections: ReadonlyMap<string, Traceable>
 }>
 
-/** Kubernetes objects → the mesh's resources. Everything here is a pure row; nothing writes. */
-export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh {
+/** Kubernetes objects → the mesh's resources. `asked`: the labels of pods that are told. Everything here is a pure row; nothing writes. */
+export function meshFrom(
+  inputs: Inputs,
+  settings: Settings,
+  log?: Logger,
+  asked?: Collection<LabelKeys>,
+): Mesh {
   const options = log === undefined ? {} : { log }
   const indexes = indexesOf(inputs)
   const hidden = hiddenNamespaces(inputs)
@@ -89,13 +98,18 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
   const entries = entriesFrom(inputs, ours, log)
   const bases = { inputs, ours, settings, entries, waypoints }
   const policies = policiesFrom(bases, options)
-  const ofServices = serviceRows(bases, options)
+  const { rootNamespace } = settings
+  const failure = { attached: policies.compiled.indexBy(attachedTo), rootNamespace }
+  const ofServices = serviceRows({ ...bases, failure }, options)
   const services = join('Services', ofServices)
   const waysIn = behind(services, waypoints, settings)
   const { policiesOf } = policies
   const gateways = networkGateways(ours)
   const ofPods = { indexes, hidden, localities, policiesOf }
-  const ofWorkloads = workloadRows({ ...bases, ...ofPods, waysIn, gateways }, options)
+  const ofWorkloads = workloadRows(
+    { ...bases, ...ofPods, failure, waysIn, gateways, labelKeys: asked },
+    options,
+  )
   const workloads = join('Workloads', ofWorkloads)
   const encodedRows = [
     encoded('WorkloadAddresses', workloads, addressOfWorkload),
@@ -116,8 +130,9 @@ export function meshFrom(inputs: Inputs, settings: Settings, log?: Logger): Mesh
     targetedPolicies: targetedPolicies(policies.compiled),
   }
   const roots = [...Object.values(inputs), ...Object.values(ours), localities, gateways.rows]
+  const keys = asked === undefined ? [] : [asked]
   const steps = [...entries.steps, ...policies.steps, ...ofServices, ...ofWorkloads, ...encodedRows]
-  const all: readonly Traceable[] = [...roots, ...steps, ...Object.values(tables)]
+  const all: readonly Traceable[] = [...roots, ...keys, ...steps, ...Object.values(tables)]
   const collections = new Map(all.map((collection) => [collection.name, collection]))
   return { ...tables, ours, policies, collections }
 }

@@ -4,25 +4,36 @@ import type { workload } from '#wire'
 import type { EntryContext } from './entries.ts'
 import { entryService } from './entry-services.ts'
 import { entryWorkload, inlineWorkloads } from './entry-workloads.ts'
+import { type LabelKeys, labelKeysKey, withLabels } from './label-keys.ts'
 import { gatewayWorkloads, type NetworkGateways, throughGateway } from './network-gateways.ts'
 import type { OurObjects } from './our-objects.ts'
 import { isForWaypoint } from './service-entry.ts'
 import { meshService } from './services.ts'
 import { allowingWaypoints, type Behind } from './waypoint-allowances.ts'
-import { boundService, boundWorkload, type WithWaypoints } from './waypoint-fields.ts'
+import { boundService, boundWorkload, type WithFailure } from './waypoint-fields.ts'
 import { readMachine } from './workload-entry.ts'
 import { endpointWorkloads, podWorkload, type WorkloadContext } from './workloads.ts'
 
 /** Of pods, of endpoints without a pod, of WorkloadEntries, of the endpoints that ServiceEntries list, and of the gateways of other networks. */
 export function workloadRows(
   context: WorkloadContext &
-    WithWaypoints &
-    Readonly<{ ours: OurObjects; waysIn: Behind | undefined; gateways: NetworkGateways }>,
+    WithFailure &
+    Readonly<{
+      ours: OurObjects
+      waysIn: Behind | undefined
+      gateways: NetworkGateways
+      /** Absent where nobody asks for labels. */
+      labelKeys: Collection<LabelKeys> | undefined
+    }>,
   log: Readonly<{ log?: Logger }>,
 ): readonly Collection<workload.Workload>[] {
   const { inputs, entries, waysIn } = context
-  const bound = (row: workload.Workload | undefined, object: KubeObject, fetch: Fetch) =>
-    row === undefined ? [] : [allowingWaypoints(boundWorkload(row, object, fetch, context), fetch, waysIn)]
+  const asked = (fetch: Fetch) => context.labelKeys && fetch.one(context.labelKeys, labelKeysKey)
+  const bound = (row: workload.Workload | undefined, object: KubeObject, fetch: Fetch) => {
+    if (row === undefined) return []
+    const labelled = withLabels(row, object.metadata.labels, asked(fetch))
+    return [allowingWaypoints(boundWorkload(labelled, object, fetch, context), fetch, waysIn)]
+  }
   const outside = (row: workload.Workload, object: KubeObject, fetch: Fetch) =>
     bound(throughGateway(row, fetch, context), object, fetch)
   const uid = { ...log, keyOf: (row: workload.Workload) => row.uid }
@@ -61,7 +72,7 @@ export function workloadRows(
 
 /** Of Kubernetes Services and of ServiceEntries; a name that both have is the former's. */
 export function serviceRows(
-  context: EntryContext & WithWaypoints & Readonly<{ ours: OurObjects }>,
+  context: EntryContext & WithFailure & Readonly<{ ours: OurObjects }>,
   log: Readonly<{ log?: Logger }>,
 ): readonly Collection<workload.Service>[] {
   const { inputs, ours, settings, entries } = context
@@ -71,7 +82,9 @@ export function serviceRows(
     ours.services,
     (service, fetch) => {
       const row = meshService(service, fetch, inputs, settings)
-      return row === undefined ? [] : [boundService(row, service, fetch, context)]
+      return row === undefined
+        ? []
+        : [boundService(row, { kind: 'Service', object: service }, fetch, context)]
     },
     options,
   )
@@ -82,7 +95,7 @@ export function serviceRows(
       const object = fetch.one(ours.serviceEntries, claim.entry.key)
       const row = entryService(claim, fetch, context)
       if (row === undefined || object === undefined) return []
-      const service = boundService(row, object, fetch, context)
+      const service = boundService(row, { kind: 'ServiceEntry', object }, fetch, context)
       return isForWaypoint(claim.entry) && service.waypoint === undefined ? [] : [service]
     },
     options,
