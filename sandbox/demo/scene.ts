@@ -54,7 +54,7 @@ export async function listen(context: Context): Promise<FrameCounts> {
 /** What all of the shop has asked by now. */
 export async function offered({ client, signal }: Context): Promise<Tally> {
   const [first, ...rest] = await Promise.all(pairs.map((pair) => tally(client, pair, signal)))
-  return rest.reduce(sum, first ?? { requests: 0, failed: 0 })
+  return rest.reduce(sum, first ?? { requests: 0, failed: 0, lastErrors: [] })
 }
 
 /** Waits until each caller of the shop has had a while without a failure. */

@@ -3,9 +3,12 @@ import { sleep } from '#base'
 import { type KubeClient, kinds, type Pod } from '#kube'
 import { until } from './wait.ts'
 
-const Tallies = z.record(z.string(), z.object({ requests: z.number(), failed: z.number() }))
-/** Requests and failures, of all pods of a caller. */
-export type Tally = Readonly<{ requests: number; failed: number }>
+const Tallies = z.record(
+  z.string(),
+  z.object({ requests: z.number(), failed: z.number(), lastError: z.string().optional() }),
+)
+/** Requests and failures, of all pods of a caller; why the last ones failed, ever since the shop opened. */
+export type Tally = Readonly<{ requests: number; failed: number; lastErrors: readonly string[] }>
 
 /** Pods of an application of the shop that are not being deleted. */
 export async function podsOf(
@@ -26,23 +29,27 @@ export async function tally(
 ): Promise<Tally> {
   let requests = 0
   let failed = 0
+  const lastErrors: string[] = []
   for (const { metadata } of await podsOf(client, namespace, app, signal)) {
     const text = await client.logs({ namespace, name: metadata.name ?? '' }, { tailLines: 1 }, signal)
     const seen = Tallies.parse(JSON.parse(text.trim() || '{}'))[to]
     requests += seen?.requests ?? 0
     failed += seen?.failed ?? 0
+    if (seen?.lastError !== undefined) lastErrors.push(`${app} → ${to}: ${seen.lastError}`)
   }
-  return { requests, failed }
+  return { requests, failed, lastErrors }
 }
 
 export const difference = (before: Tally, after: Tally): Tally => ({
   requests: after.requests - before.requests,
   failed: after.failed - before.failed,
+  lastErrors: after.lastErrors.filter((error) => !before.lastErrors.includes(error)),
 })
 
 export const sum = (a: Tally, b: Tally): Tally => ({
   requests: a.requests + b.requests,
   failed: a.failed + b.failed,
+  lastErrors: [...a.lastErrors, ...b.lastErrors],
 })
 
 /** Longer than callers take between two printed tallies, so that the next figures are new ones. */

@@ -28,24 +28,23 @@ const priceAsked = 200
 const receiptsAsked = 4
 const plainAsked = 200
 
-type Act = Canary &
+type Act = Arrival &
+  Canary &
   Chaos &
   Leaving &
-  Pick<
-    Figures,
-    'waypointMs' | 'requestsOfAct' | 'failuresOfAct' | 'plaintextFramesOfAct' | 'hboneFramesOfAct'
-  >
+  Pick<Figures, 'requestsOfAct' | 'failuresOfAct' | 'plaintextFramesOfAct' | 'hboneFramesOfAct'>
 
 /** A waypoint comes, routes, faults, times out and goes, while the shop is open and the link is watched. */
 export async function playWaypoint(context: Context): Promise<Act> {
   const { tell } = context
   await using capture = await watchLink(context)
   const start = await offered(context)
-  const waypointMs = await arrive(context)
-  const coming = difference(start, await offered(context))
-  tell.detail(`${coming.requests} requests meanwhile, ${coming.failed} failed`)
-  const acts = { ...(await canary(context)), ...(await chaos(context)), ...(await leave(context)) }
-  await everybodyServed(context)
+  const acts = {
+    ...(await meanwhile(context, arrive)),
+    ...(await meanwhile(context, canary)),
+    ...(await meanwhile(context, chaos)),
+    ...(await meanwhile(context, leave)),
+  }
   const all = difference(start, await offered(context))
   const { withMarker, withHttp, hbone, frames } = capture.counts
   tell.detail(
@@ -56,7 +55,6 @@ export async function playWaypoint(context: Context): Promise<Act> {
   )
   return {
     ...acts,
-    waypointMs,
     requestsOfAct: all.requests,
     failuresOfAct: all.failed,
     plaintextFramesOfAct: withMarker + withHttp,
@@ -64,8 +62,19 @@ export async function playWaypoint(context: Context): Promise<Act> {
   }
 }
 
-/** Returns after how many ms requests came through it. */
-async function arrive(context: Context): Promise<number> {
+/** Plays a scene and tells what the shop saw of it. */
+async function meanwhile<T>(context: Context, scene: (context: Context) => Promise<T>): Promise<T> {
+  const start = await offered(context)
+  const result = await scene(context)
+  const { requests, failed, lastErrors } = difference(start, await offered(context))
+  context.tell.detail(`${requests} requests of the shop meanwhile, ${failed} failed`)
+  if (failed > 0) context.tell.detail(`why: ${lastErrors.join(', ')}`)
+  return result
+}
+
+type Arrival = Pick<Figures, 'waypointMs'>
+
+async function arrive(context: Context): Promise<Arrival> {
   const { client, tell, signal } = context
   tell.step(`istioctl waypoint apply -n ${namespace} --enroll-namespace --wait, while the traffic runs`)
   const started = Date.now()
@@ -77,7 +86,7 @@ async function arrive(context: Context): Promise<number> {
   const waypointMs = Date.now() - started
   const [pod] = await waypointPods(context)
   tell.detail(`requests come through ${pod?.metadata.name} on ${pod?.spec?.nodeName} after ${waypointMs} ms`)
-  return waypointMs
+  return { waypointMs }
 }
 
 async function isProgrammed({ client, signal }: Context): Promise<boolean> {
@@ -193,5 +202,6 @@ async function leave(context: Context): Promise<Leaving> {
   tell.detail(`${plainAsked} requests: ${told(plain)}`)
   await deleteAll(client, await scripted('canary.yaml'), signal)
   await label(context, useWaypoint, null)
+  await everybodyServed(context)
   return { plainAsked, plainV1: plain.answers['200 v1'] ?? 0, plainV2: plain.answers['200 v2'] ?? 0 }
 }
