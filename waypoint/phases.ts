@@ -50,6 +50,7 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     transportFailure: undefined,
     status: 0,
     grpcStatus: undefined,
+    grpc: undefined,
   }
   const run = (i: number): Promise<Answer> => {
     const phase = phases[i]

@@ -9,6 +9,7 @@ import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import type { Cluster, Clusters, Host, Leaving } from '../upstream/index.ts'
 import type { AccessLog, RequestMetrics } from '../telemetry/index.ts'
+import type { GrpcMessages } from './grpc-messages.ts'
 
 /** What all requests of the process share. */
 export type HttpParts = Readonly<{
@@ -69,6 +70,8 @@ export type Call = {
   transportFailure: string | undefined
   status: number
   grpcStatus: string | undefined
+  /** The messages of a call of gRPC that is sent on. */
+  grpc: GrpcMessages | undefined
 }
 
 /** What a request is answered with. */

@@ -20,6 +20,7 @@ import {
 } from '../upstream/index.ts'
 import { denied } from './authorise.ts'
 import type { Answer, Call } from './call.ts'
+import { watchRequest } from './grpc-messages.ts'
 import { isGrpc, localReply, upstreamFailure } from './local-reply.ts'
 import { mirrorTo } from './mirror.ts'
 import { hashFor } from './request-hash.ts'
@@ -64,7 +65,8 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   dropSteering(call)
   const hasBody = exchange.body.length !== 0
   const mirrors = choice.action.mirrors.length > 0
-  const body = hasBody ? new ReplayBody(exchange.body, retry.attempts > 0 || mirrors) : undefined
+  const source = isGrpc(call) ? watchRequest(call, exchange.body) : exchange.body
+  const body = hasBody ? new ReplayBody(source, retry.attempts > 0 || mirrors) : undefined
   const deadline = new Deadline(timeoutMs, exchange.gone)
   call.cancel = () => deadline.cancel()
   // The clock starts when the whole request is here (facts: l7.md §3.2).

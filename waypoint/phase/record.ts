@@ -3,6 +3,8 @@ import type { ExchangeEnd, HeaderList } from '#http'
 import type { AccessFacts } from '../telemetry/index.ts'
 import type { Answer, Call, Phase } from './call.ts'
 import { deniedBy } from './authorise.ts'
+import { endMessages } from './grpc-messages.ts'
+import { labelFactsOf } from './label-facts.ts'
 import { isGrpc } from './local-reply.ts'
 
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
@@ -56,15 +58,10 @@ const isCutShort = (answer: Answer) =>
 const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)
 
 function count(call: Call, answer: Answer): void {
-  const { exchange, facts, parts, sent } = call
-  const destination = sent?.host.workload
+  const { exchange, parts } = call
+  endMessages(call)
   parts.metrics.record({
-    source: facts.source,
-    sourceId: facts.peer,
-    destination,
-    destinationId: destination?.protocol === 'HBONE' ? destination.identity : undefined,
-    service: sent?.cluster?.service ?? facts.service,
-    protocol: isGrpc(call) ? 'grpc' : 'http',
+    ...labelFactsOf(call),
     status: call.status,
     flags: flagsOf(call),
     grpcStatus: isGrpc(call) ? (call.grpcStatus ?? '') : '',

@@ -1,6 +1,7 @@
 import { messageOf } from '#base'
 import { type HeaderList, relay } from '#http'
 import type { Answer, Call, Phase } from './call.ts'
+import { watchResponse } from './grpc-messages.ts'
 import { grpcMessage, grpcStatusOf, isGrpc, localReply } from './local-reply.ts'
 
 /** Says what the others have decided on; whatever they fail on is an answer too. */
@@ -37,7 +38,7 @@ function write(call: Call, answer: Answer): void {
     exchange.respond({ status, headers }, 'none')
     return response.body.discard()
   }
-  relay(response.body, exchange.respond({ status, headers }, 'follows'))
+  relay(watchResponse(call, response.body), exchange.respond({ status, headers }, 'follows'))
 }
 
 /** From the whole request to the answer, tries that failed included; unknown while the client still sends (Envoy). */

@@ -70,6 +70,9 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   return { outcome, ...(cause ? { cause } : {}) }
 }
 
+/** A connection that is one client's alone is not kept for long: there may be as many as there are clients. */
+const proxiedIdleMs = 10_000
+
 /** The pool keeps connections apart by host and by the service whose identities may answer. */
 function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const { leaving } = call.parts
@@ -81,8 +84,12 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const serverName = splitAuthority(call.request.authority).host
   const { identity, addresses } = host.workload
   const place = placeOf(group, host.uid)
+  const ends: Ends = { source: call.facts.client, destination: call.facts.local }
+  // A connection that has told of one client is no other's.
+  const told = policy.proxyProtocol ? `${formatAddress(ends.source)}>${formatAddress(ends.destination)}` : ''
+  const idleMs = told ? Math.min(connections.httpIdleTimeoutMs || proxiedIdleMs, proxiedIdleMs) : connections.httpIdleTimeoutMs
   return {
-    key: `${version}|${policy.tls ? serverName : ''}|${place}|${identity}|${addresses.join()}|${host.port}`,
+    key: `${version}|${policy.tls ? serverName : ''}|${place}|${identity}|${addresses.join()}|${host.port}|${told}`,
     group,
     place,
     version,
@@ -93,20 +100,20 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       maxRequestsPerConnection: connections.maxRequestsPerConnection,
       maxConcurrentStreams: connections.maxConcurrentStreams,
       connectMs: connections.connectTimeoutMs,
-      idleMs: connections.httpIdleTimeoutMs,
+      idleMs,
       maxConnectionMs: connections.maxConnectionDurationMs,
     },
     limits: {
       // The pool sees to idle connections; 0 is for ever.
-      idleMs: connections.httpIdleTimeoutMs || Number.POSITIVE_INFINITY,
+      idleMs: idleMs || Number.POSITIVE_INFINITY,
       keepAliveMs: http2KeepAlive?.intervalMs ?? 0,
       ...(http2KeepAlive ? { keepAliveTimeoutMs: http2KeepAlive.timeoutMs } : {}),
     },
     dial: async (signal) => {
       const { connectTimeoutMs } = connections
       const alpn = version === 'HTTP/2' ? 'h2' : 'http/1.1'
-      const ways = { service, client: undefined, connectTimeoutMs, signal }
-      return streamOf(await open(host, leaving, { ...ways, policy, serverName, alpn }))
+      const ways = { service, client: undefined, connectTimeoutMs, keepAlive: connections.tcpKeepAlive, signal }
+      return streamOf(await open(host, leaving, { ...ways, policy, ends, serverName, alpn }))
     },
   }
 }

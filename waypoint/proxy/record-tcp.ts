@@ -2,14 +2,15 @@ import { facts, formatAddress, MeshError } from '#base'
 import type { InboundTunnel } from '#hbone'
 import { describeError } from '#telemetry'
 import type { Accepted } from '../target/index.ts'
-import type { CountedConnection, LabelFacts } from '../telemetry/index.ts'
+import type { CountedConnection, LabelFacts, Moved } from '../telemetry/index.ts'
 import type { ProxyContext } from './context.ts'
 import type { Relayed } from './relay.ts'
 import type { Reached } from './tcp.ts'
 
 /** Counts a connection from when its endpoint is reached, or is known not to be, and logs it when it has ended. */
 export type TcpRecord = Readonly<{
-  opened(reached: Reached | undefined): void
+  /** `moved` tells of what it carries until it has ended. */
+  opened(reached: Reached | undefined, moved?: () => Moved): void
   ended(moved: Relayed): void
 }>
 
@@ -32,13 +33,12 @@ export function recordTcp(
     service,
     protocol: 'tcp',
   })
-  const opened = (by: Reached | undefined) => {
+  const opened = (by: Reached | undefined, moved: () => Moved = nothing) => {
     reached = by
-    counted = tcp.open(labels())
+    counted = tcp.open(labels(), moved)
   }
   const ended = ({ sent, received, error }: Relayed) => {
-    counted?.moved(received, sent)
-    counted?.closed(flagOf(error))
+    counted?.closed(flagOf(error), { sent: received, received: sent })
     const level = error === undefined ? 'info' : 'error'
     if (!access.enabled(level)) return
     access[level]('connection complete', {
@@ -60,6 +60,8 @@ export function recordTcp(
   }
   return { opened, ended }
 }
+
+const nothing = (): Moved => ({ sent: 0, received: 0 })
 
 /** Envoy's words for why a connection failed (facts: l7.md §3.3). */
 const flagOf = (error: unknown): string => {

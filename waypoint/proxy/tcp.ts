@@ -1,5 +1,5 @@
 import { facts, follow, isRetryable, maxTimerMs, MeshError, type SocketAddress } from '#base'
-import type { InboundTunnel } from '#hbone'
+import type { ByteStream, InboundTunnel } from '#hbone'
 import { chooseL4 } from '#routes'
 import type { Permit } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
@@ -17,8 +17,8 @@ import { callerOf } from './caller.ts'
 import type { ProxyContext } from './context.ts'
 import { deadline } from './context.ts'
 import { PeekedStream } from './peek.ts'
-import { recordTcp } from './record-tcp.ts'
-import { relay, type Relayed } from './relay.ts'
+import { recordTcp, type TcpRecord } from './record-tcp.ts'
+import { type Moved, relay, type Relayed } from './relay.ts'
 import { refuse } from './refuse.ts'
 
 /** Endpoints that one connection may try while nothing has been sent. */
@@ -71,8 +71,7 @@ export async function proxyTcp(
   try {
     if (!begun) tunnel.accept()
     if (!begun?.silent) {
-      record.opened(found)
-      record.ended(await carry(tunnel, found, abort.signal, begun))
+      record.ended(await carry(tunnel, found, abort.signal, begun, record))
       return undefined
     }
     const upstream = new PeekedStream(streamOf(found))
@@ -81,8 +80,7 @@ export async function proxyTcp(
       upstream.destroy()
       return first
     }
-    record.opened(found)
-    record.ended(await relay(begun.stream, upstream, abort.signal))
+    record.ended(await relayCounted(begun.stream, upstream, found, abort.signal, record))
     return undefined
   } finally {
     if (host) host.active--
@@ -171,14 +169,31 @@ const mayTryAnother = (error: unknown): boolean =>
 /** The fast way where the upstream is a socket that gets every byte from the tunnel. */
 async function carry(
   tunnel: InboundTunnel,
-  opened: Opened,
+  opened: Reached,
   signal: AbortSignal,
   begun: Begun | undefined,
+  record: TcpRecord,
 ): Promise<Relayed> {
   const { link, secured } = opened
   if (link.kind === 'socket' && !begun && !secured) {
-    const { toApp, fromApp, error } = await tunnel.forward(link.socket, signal)
+    const { socket } = link
+    // What waits in our own buffers has not been sent.
+    const sent = () => Math.max(0, socket.bytesWritten - socket.writableLength)
+    record.opened(opened, () => ({ sent: socket.bytesRead, received: sent() }))
+    const { toApp, fromApp, error } = await tunnel.forward(socket, signal)
     return { sent: toApp, received: fromApp, ...(error === undefined ? {} : { error }) }
   }
-  return relay(begun?.stream ?? tunnel.byteStream(), streamOf(opened), signal)
+  return relayCounted(begun?.stream ?? tunnel.byteStream(), streamOf(opened), opened, signal, record)
+}
+
+function relayCounted(
+  client: ByteStream,
+  upstream: ByteStream,
+  reached: Reached,
+  signal: AbortSignal,
+  record: TcpRecord,
+): Promise<Relayed> {
+  const moved: Moved = { sent: 0, received: 0 }
+  record.opened(reached, () => ({ sent: moved.received, received: moved.sent }))
+  return relay(client, upstream, signal, moved)
 }

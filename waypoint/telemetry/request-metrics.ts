@@ -1,5 +1,6 @@
 import { Counter, Histogram, type Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
+import { messageMetrics, type WatchMessages } from './message-metrics.ts'
 import { RowCounter, type Value } from './row-metrics.ts'
 import { Rows } from './rows.ts'
 
@@ -31,6 +32,8 @@ const grpcLabel = (status: string) => (grpcStatuses.has(status) ? status : 'unkn
 /** Counts requests. */
 export type RequestMetrics = Readonly<{
   record(facts: RequestFacts): void
+  /** A gRPC call that has an endpoint: its messages are counted while it goes on. To be disposed when it is over. */
+  watchMessages: WatchMessages
   /** A copy that was asked for and not made. */
   mirrorSkipped(): void
 }>
@@ -111,6 +114,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
   histogram('istio_request_duration_milliseconds', 'Duration of requests', (row) => row.duration)
   histogram('istio_request_bytes', 'Size of requests', (row) => row.requestBytes)
   histogram('istio_response_bytes', 'Size of responses', (row) => row.responseBytes)
+  const watchMessages = messageMetrics(registry)
   const skipped = new Counter({
     name: 'lateen_mirrors_skipped_total',
     help: 'Requests that were to be copied and had more body than is kept (unstable)',
@@ -133,6 +137,7 @@ export function requestMetrics(registry: Registry): RequestMetrics {
       observe(row.requestBytes, facts.requestBytes)
       observe(row.responseBytes, facts.responseBytes)
     },
+    watchMessages,
     mirrorSkipped: () => skipped.inc(),
   }
 }

@@ -1,29 +1,31 @@
 import type { Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
+import { Live } from './live.ts'
 import { RowCounter } from './row-metrics.ts'
 import { Rows } from './rows.ts'
 
 type Row = { opened: number; closed: Map<string, number>; sent: number; received: number }
 
-/** One connection while it counts. */
-export type CountedConnection = Readonly<{
-  /** Bytes that the client has got (`sent`) and sent since the last time. */
-  moved(sent: number, received: number): void
-  closed(flag: string): void
-}>
+/** Bytes that the client of a connection has got (`sent`) and sent so far. */
+export type Moved = Readonly<{ sent: number; received: number }>
 
-/** Counts TCP connections. */
-export type TcpMetrics = Readonly<{ open(facts: LabelFacts): CountedConnection }>
+/** One connection while it counts. */
+export type CountedConnection = Readonly<{ closed(flag: string, all: Moved): void }>
+
+/** Counts TCP connections; `moved` is asked while one is open. */
+export type TcpMetrics = Readonly<{ open(facts: LabelFacts, moved: () => Moved): CountedConnection }>
 
 /** The TCP series of Istio's proxies, with reporter="waypoint". */
 export function tcpMetrics(registry: Registry): TcpMetrics {
   const rows = new Rows<Row>(() => ({ opened: 0, closed: new Map(), sent: 0, received: 0 }))
+  const live = new Live()
   const counter = (name: string, help: string, valuesOf: (row: Row) => Iterable<readonly [string, number]>) =>
-    new RowCounter(registry, name, help, commonLabels, () =>
-      [...rows.entries()].flatMap(({ labels, value: row }) =>
+    new RowCounter(registry, name, help, commonLabels, () => {
+      live.sample()
+      return [...rows.entries()].flatMap(({ labels, value: row }) =>
         [...valuesOf(row)].map(([flag, value]) => ({ labels: { ...labels, response_flags: flag }, value })),
-      ),
-    )
+      )
+    })
   counter('istio_tcp_connections_opened_total', 'The total number of TCP connections opened', (row) => [
     ['-', row.opened],
   ])
@@ -43,19 +45,26 @@ export function tcpMetrics(registry: Registry): TcpMetrics {
     (row) => [['-', row.received]],
   )
   return {
-    open: (facts) => {
+    open: (facts, moved) => {
       const row = rows.row(
         labelKey(facts),
         () => labelsOf(facts),
         () => overflowLabels('tcp'),
       )
       row.opened++
+      let before: Moved = { sent: 0, received: 0 }
+      const add = ({ sent, received }: Moved) => {
+        row.sent += Math.max(0, sent - before.sent)
+        row.received += Math.max(0, received - before.received)
+        before = { sent: Math.max(sent, before.sent), received: Math.max(received, before.received) }
+      }
+      const watched = live.watch(() => add(moved()))
       return {
-        moved: (sent, received) => {
-          row.sent += sent
-          row.received += received
+        closed: (flag, all) => {
+          watched[Symbol.dispose]()
+          add(all)
+          row.closed.set(flag, (row.closed.get(flag) ?? 0) + 1)
         },
-        closed: (flag) => void row.closed.set(flag, (row.closed.get(flag) ?? 0) + 1),
       }
     },
   }
