@@ -58,4 +58,6 @@ export const annotations = {
   dryRun: 'istio.io/dry-run',
   /** How the tunnel's other end is handed to a waypoint that does not speak HBONE itself: `PROXY/15088`. */
   inboundBinding: 'ambient.istio.io/waypoint-inbound-binding',
+  /** Of a waypoint: traffic goes on without it where it has nobody who takes it. Ours; Istio's ztunnel refuses always. */
+  failOpen: 'lateen.dev/waypoint-fail-open',
 } as const

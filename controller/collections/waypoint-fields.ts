@@ -1,37 +1,49 @@
 import type { Collection, Fetch, KubeObject, Namespace } from '#kube'
-import { workload } from '#wire'
-import { type Inputs, namespaceOf } from './inputs.ts'
+import { failOpenExtension, workload } from '#wire'
+import { type Inputs, nameOf, namespaceOf } from './inputs.ts'
 import { labels } from './settings.ts'
 import { type Binding, bindingOf, waypointRunBy } from './waypoint-binding.ts'
+import { type Bound, type FailureContext, mayPassBy } from './waypoint-failure.ts'
 import type { Waypoint } from './waypoints.ts'
 
 export type WithWaypoints = Readonly<{ inputs: Inputs; waypoints: Collection<Waypoint> }>
+export type WithFailure = WithWaypoints & Readonly<{ failure: FailureContext }>
 
 /** A workload's row with its waypoint, or how it wants the tunnel if it is one; `object` is what it was made from. */
 export function boundWorkload(
   row: workload.Workload,
   object: KubeObject,
   fetch: Fetch,
-  { inputs: { namespaces }, waypoints }: WithWaypoints,
+  { inputs: { namespaces }, waypoints, failure }: WithFailure,
 ): workload.Workload {
   const runs = waypointRunBy(object, fetch, waypoints)
   if (runs !== undefined) return runs.tunnel === undefined ? row : { ...row, applicationTunnel: runs.tunnel }
   const binding = bindingOf(object, { kind: 'workload' }, fetch, { waypoints, namespaces })
-  return binding.kind === 'bound' ? { ...row, waypoint: binding.waypoint.destination } : row
+  if (binding.kind !== 'bound') return row
+  const { waypoint } = binding
+  const bound: Bound = { kind: 'workload', namespace: namespaceOf(object), name: nameOf(object) }
+  const open = mayPassBy([waypoint], bound, fetch, failure) ? [failOpenExtension] : []
+  return { ...row, waypoint: waypoint.destination, extensions: [...row.extensions, ...open] }
 }
 
 /** A service's row with its waypoint, and with what part of the traffic is for a canary. */
 export function boundService(
   row: workload.Service,
-  object: KubeObject,
+  { kind, object }: Readonly<{ kind: 'Service' | 'ServiceEntry'; object: KubeObject }>,
   fetch: Fetch,
-  { inputs: { namespaces }, waypoints }: WithWaypoints,
+  { inputs: { namespaces }, waypoints, failure }: WithFailure,
 ): workload.Service {
   const seenInNamespaceOnly = row.visibility === workload.Visibility.NAMESPACE
   const target = { kind: 'service', seenInNamespaceOnly } as const
   const binding = bindingOf(object, target, fetch, { waypoints, namespaces })
   const ingressUseWaypoint = ingressGoesThrough(object, fetch, namespaces)
-  return { ...row, ingressUseWaypoint, ...fieldsOf(binding) }
+  const made = { ...row, ingressUseWaypoint, ...fieldsOf(binding) }
+  if (binding.kind !== 'bound') return made
+  const { waypoint, canary } = binding
+  const bound: Bound = { kind, namespace: namespaceOf(object), name: nameOf(object) }
+  const all = canary === undefined ? [waypoint] : [waypoint, canary.waypoint]
+  if (!mayPassBy(all, bound, fetch, failure)) return made
+  return { ...made, extensions: [...made.extensions, failOpenExtension] }
 }
 
 function fieldsOf(binding: Binding): Pick<workload.Service, 'waypoint' | 'weightedWaypoints'> {

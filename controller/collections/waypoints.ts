@@ -13,12 +13,15 @@ export type Waypoint = Readonly<{
   key: string
   name: string
   namespace: string
+  className: string
   trafficType: TrafficType
   /** Who may be bound to it. */
   allowed: AllowedNamespaces
   destination: workload.GatewayAddress
   /** How its pods want what a tunnel carries; undefined: they end the tunnel themselves. */
   tunnel: workload.ApplicationTunnel | undefined
+  /** Its owner would rather have traffic without it than none. */
+  failsOpen: boolean
 }>
 
 const hbonePort = 15_008
@@ -30,14 +33,16 @@ export const waypointsFrom = (inputs: Inputs, settings: Settings): Collection<Wa
     const gateway = readGateway(object)
     const destination = gateway && destinationOf(gateway, () => networkOf(fetch, inputs, settings))
     if (!gateway || !destination) return undefined
-    const { key, name, namespace } = gateway
+    const { key, name, namespace, className } = gateway
     const ofClass = fetch.one(inputs.gatewayClasses, gateway.className)
     const tunnel = tunnelIn(
       gateway.annotations[annotations.inboundBinding] ??
         ofClass?.metadata.annotations?.[annotations.inboundBinding],
     )
     const trafficType = trafficTypeOf(gateway, ofClass)
-    return { key, name, namespace, trafficType, allowed: allowedBy(gateway, tunnel), destination, tunnel }
+    const failsOpen = gateway.annotations[annotations.failOpen] === 'true'
+    const allowed = allowedBy(gateway, tunnel)
+    return { key, name, namespace, className, trafficType, allowed, destination, tunnel, failsOpen }
   })
 
 /** The Gateway says, else its class, else it is for services; a word that nobody knows is no permission. */

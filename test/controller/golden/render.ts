@@ -125,6 +125,7 @@ const workloadText = (w: workload.Workload): Fields => ({
   locality: w.locality && `${w.locality.region}/${w.locality.zone}/${w.locality.subzone}`,
   waypoint: gateway(w.waypoint),
   networkGateway: gateway(w.networkGateway),
+  extensions: w.extensions.map(({ name }) => name),
   applicationTunnel:
     w.applicationTunnel &&
     `${word(workload.ApplicationTunnel_Protocol, w.applicationTunnel.protocol)}/${w.applicationTunnel.port}`,
@@ -140,6 +141,7 @@ const serviceText = (s: workload.Service): Fields => ({
   ipFamilies: word(workload.IPFamilies, s.ipFamilies),
   visibility: word(workload.Visibility, s.visibility),
   waypoint: gateway(s.waypoint),
+  extensions: s.extensions.map(({ name }) => name),
   weightedWaypoints: s.weightedWaypoints.map((w) => `${gateway(w.destination)} ${w.weight}`),
   loadBalancing:
     s.loadBalancing &&
