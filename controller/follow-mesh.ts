@@ -1,11 +1,11 @@
 import { type Collection, type ConfigMap, type KubeClient, kinds, reflect } from '#kube'
 import type { Logger } from '#telemetry'
-import { type Inputs, type Mesh, meshFrom, type Settings } from './collections/index.ts'
+import { type Inputs, labelKeys, type Mesh, meshFrom, type Settings } from './collections/index.ts'
 import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
-import { type FollowedRoutes, followRoutes } from './follow-routes.ts'
+import { type FollowedRoutes, followRoutes, labelAskers } from './follow-routes.ts'
 import { logFindings } from './findings.ts'
-import { liveSettings, meshConfigMap, warnOfRestart } from './mesh-config.ts'
+import { liveSettings, meshConfigMap, meshDefaults, warnOfRestart } from './mesh-config.ts'
 
 type FollowOptions = Readonly<{
   client: KubeClient
@@ -24,9 +24,20 @@ export async function followMesh(
   const maps = meshConfigMaps(client, config, signal, log)
   stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
   const inputs = inputsFrom(client, maps, signal, log)
-  const mesh = meshFrom(inputs, settings, log.child('collections'))
+  const askers = labelAskers(client, signal, log)
+  const mesh = meshFrom(inputs, settings, log.child('collections'), labelKeys(askers))
   await allSynced(mesh, inputs)
-  const routes = await followRoutes({ client, settings, inputs, mesh, signal, log })
+  const defaults = meshDefaults(maps, log.child('mesh-config'))
+  const routes = await followRoutes({
+    client,
+    settings,
+    inputs,
+    mesh,
+    askers,
+    meshDefaults: defaults,
+    signal,
+    log,
+  })
   stack.use(logFindings(inputs, mesh, settings, log.child('collections')))
   const open = stack.move()
   return { inputs, mesh, routes, [Symbol.dispose]: () => open.dispose() }

@@ -11,6 +11,8 @@ import {
   seenThrough,
 } from './collections/index.ts'
 
+import { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './routes/index.ts'
+
 /** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
 export type MeshConfig = Readonly<{ trustDomain: string; rootNamespace: string }>
 
@@ -49,6 +51,18 @@ export const liveSettings = (maps: Collection<ConfigMap>, log: Logger): Collecti
     log,
     keyOf: () => liveKey,
   })
+
+/** What of it is for routes and destinations, likewise. */
+export const meshDefaults = (maps: Collection<ConfigMap>, log: Logger): Collection<MeshDefaults> =>
+  deriveMany(
+    'MeshDefaults',
+    maps,
+    ({ data }) => [readMeshDefaults(parse(data?.['mesh'] ?? '{}') ?? {}).defaults],
+    {
+      log,
+      keyOf: () => meshDefaultsKey,
+    },
+  )
 
 /** Says when the ConfigMap changes what cannot change while we run; a trust domain of our environment is not its to say. */
 export const warnOfRestart = (

@@ -9,6 +9,7 @@ import {
   type ServiceRoutes,
 } from '#routes'
 import { toItself, usualHttp, usualL4, usualPolicy } from './defaults.ts'
+import { type MeshDefaults, meshDefaultsOf, withMeshRetries } from './mesh-defaults.ts'
 import type { RoutedService } from './routed-service.ts'
 import { isOlder, type PolicySource, type PortRules, type ServiceRules } from './sources.ts'
 
@@ -19,6 +20,7 @@ export type Sources = Readonly<{
   rules: readonly Collection<ServiceRules>[]
   /** Each is given what the one before it made of the policy. */
   policies: readonly PolicySource[]
+  meshDefaults: Collection<MeshDefaults>
 }>
 
 /** The routes of every service that a waypoint is there to act for, by `namespace/hostname`. */
@@ -29,12 +31,13 @@ export const serviceRoutes = (sources: Sources): Collection<ServiceRoutes> =>
 
 function compile(service: RoutedService, fetch: Fetch, sources: Sources): ServiceRoutes {
   const rules = winnerFor(service.name, fetch, sources.rules)
+  const { retry } = meshDefaultsOf(fetch, sources.meshDefaults)
   const ports = service.ports.map(({ port, protocol }): PortRoutes => {
     const own: Partial<PortRules> = rules?.ports.find((other) => other.port === port) ?? {}
     return {
       port,
       protocol,
-      http: own.http ?? [usualHttp(service, port)],
+      http: withMeshRetries(own.http ?? [usualHttp(service, port)], retry),
       l4: own.l4 ?? [usualL4(service, port)],
     }
   })

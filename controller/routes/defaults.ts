@@ -29,6 +29,9 @@ export const usualRetry: RetryPolicy = {
   otherLocalities: false,
 }
 
+/** Did nobody say what is tried again? Whoever reads that makes a list of statuses of its own, if only an empty one. */
+export const isUnsaid = ({ statuses }: RetryPolicy): boolean => statuses === usualRetry.statuses
+
 export const usualConnections: ConnectionLimits = {
   connectTimeoutMs: 10_000,
   maxConnections: unlimited,

@@ -11,6 +11,7 @@ import { gatewayApiRules, type GatewayApiTables } from './gateway-api-rules.ts'
 import { routeStatuses, type RouteStatus } from './gateway-api-status.ts'
 import { referenceGrants } from './grants.ts'
 import { istioFrom, type IstioInputs } from './istio.ts'
+import type { MeshDefaults } from './mesh-defaults.ts'
 import { routeResources } from './resource.ts'
 import { type MeshTables, type RoutedService, routedServices } from './routed-service.ts'
 
@@ -18,6 +19,8 @@ export { routeStatusWriter } from './status-writer.ts'
 /** The conditions that VirtualServices and DestinationRules have from us. */
 export { istioConditionTypes } from './istio-status.ts'
 export type { RouteStatus } from './gateway-api-status.ts'
+/** What the mesh's settings say where routes and DestinationRules do not. */
+export { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './mesh-defaults.ts'
 export type { RouteKind } from './gateway-api-object.ts'
 
 /** The Kubernetes objects that routes are made of. */
@@ -27,6 +30,7 @@ export type RouteInputs = Readonly<{
   tlsRoutes: Collection<Custom>
   tcpRoutes: Collection<Custom>
   referenceGrants: Collection<Custom>
+  meshDefaults: Collection<MeshDefaults>
 }> &
   IstioInputs
 
@@ -55,7 +59,12 @@ export function routesFrom(
   const own = gatewayApiRules(services, tables)
   const istio = istioFrom(objects, inputs, mesh, settings, { services, gatewayApi: own })
   const rules = [own, istio.rules]
-  const routes = serviceRoutes({ services, rules, policies: [istio.policies] })
+  const routes = serviceRoutes({
+    services,
+    rules,
+    policies: [istio.policies],
+    meshDefaults: objects.meshDefaults,
+  })
   const { gateways, gatewayClasses: classes } = inputs
   const status = { ...tables, own, others: [istio.rules], gateways, classes }
   const statuses = {

@@ -2,6 +2,7 @@ import type { Collection, Custom } from '#kube'
 import type { DestinationPolicy, LocalityPolicy } from '#routes'
 import type { workload } from '#wire'
 import { given } from './istio-fields.ts'
+import { type MeshDefaults, meshDefaultsOf } from './mesh-defaults.ts'
 import { specOf } from './istio-object.ts'
 import { destinationRuleOf, type IstioTables } from './istio-tables.ts'
 import { type Groups, groupsAt } from './istio-traffic-policy.ts'
@@ -12,27 +13,32 @@ export type PolicyTables = IstioTables &
   Readonly<{
     meshServices: Collection<workload.Service>
     serviceEntries: Collection<Custom>
+    meshDefaults: Collection<MeshDefaults>
   }>
 
-/** How DestinationRules say that destinations are called. */
+/** How DestinationRules say that destinations are called, and the mesh's settings where they do not. */
 export const istioPolicies =
   (tables: PolicyTables): PolicySource =>
-  (destination, usual, client, fetch) => {
+  (destination, plain, client, fetch) => {
+    const mesh = meshDefaultsOf(fetch, tables.meshDefaults)
+    const usual = { ...plain, connections: { ...plain.connections, ...mesh.limits } }
     const service = fetch.one(tables.services, destination.service)
     const rule = service && destinationRuleOf(service, client, fetch, tables)
-    if (service === undefined || rule === undefined) return usual
-    const subset = destination.subset === undefined ? undefined : rule.subsets.get(destination.subset)
-    const groups = groupsAt(rule.policy, subset?.policy, destination.port)
+    if (service === undefined || (rule === undefined && !saysAnything(mesh))) return usual
+    const subset = destination.subset === undefined ? undefined : rule?.subsets.get(destination.subset)
+    const groups = { ...mesh.groups, ...groupsAt(rule?.policy, subset?.policy, destination.port) }
     const hasPreference = fetch.one(tables.meshServices, service.name)?.loadBalancing !== undefined
     return {
       ...usual,
       ...(subset === undefined ? {} : { labels: subset.labels }),
-      origin: { kind: 'DestinationRule', name: rule.name },
-      ...applied(groups, usual, hasPreference, () =>
-        namesOf(service, fetch.one(tables.serviceEntries, service.key)),
-      ),
+      ...(rule === undefined ? {} : { origin: { kind: 'DestinationRule', name: rule.name } }),
+      ...applied(groups, usual, () => namesOf(service, fetch.one(tables.serviceEntries, service.key))),
+      locality: localityOf(groups, mesh.locality, hasPreference),
     }
   }
+
+const saysAnything = ({ groups, locality }: MeshDefaults): boolean =>
+  Object.keys(groups).length > 0 || locality.policy !== undefined
 
 /** Names that a ServiceEntry says its servers have. */
 function namesOf({ kind }: RoutedService, entry: Custom | undefined): readonly string[] {
@@ -45,12 +51,10 @@ function namesOf({ kind }: RoutedService, entry: Custom | undefined): readonly s
 function applied(
   groups: Groups,
   usual: DestinationPolicy,
-  hasPreference: boolean,
   names: () => readonly string[],
 ): Partial<DestinationPolicy> {
   const { loadBalancer, connectionPool, outliers, tls, tunnel, proxyProtocol, retryBudget } = groups
   return {
-    locality: localityOf(groups, usual, hasPreference),
     connections: { ...usual.connections, ...connectionPool?.limits },
     ...given({
       loadBalancer: loadBalancer?.balancer,
@@ -69,16 +73,21 @@ function applied(
   }
 }
 
-/** Nobody fails over who does not find out that somebody has failed; the mesh's own setting is on (Istio's default). */
+/** A DestinationRule that says anything of localities stands in place of the mesh. Nobody fails over who does not find out that somebody has failed. */
 function localityOf(
-  { loadBalancer, outliers }: Groups,
-  usual: DestinationPolicy,
+  { loadBalancer = {}, outliers }: Groups,
+  mesh: MeshDefaults['locality'],
   hasPreference: boolean,
 ): LocalityPolicy {
-  const { locality, localityEnabled } = loadBalancer ?? {}
-  if (localityEnabled === false) return usual.locality
-  if (locality?.kind === 'distribute') return locality
-  if (outliers === undefined) return usual.locality
-  if (locality !== undefined) return locality
-  return hasPreference && localityEnabled === undefined ? usual.locality : { kind: 'failover', regions: [] }
+  const { locality, localityEnabled } = loadBalancer
+  const isSaid = locality !== undefined || localityEnabled !== undefined
+  const enabled = isSaid ? localityEnabled !== false : mesh.enabled
+  const policy = isSaid ? locality : mesh.policy
+  if (!enabled) return { kind: 'service' }
+  if (policy?.kind === 'distribute') return policy
+  if (outliers === undefined) return { kind: 'service' }
+  if (policy !== undefined) return policy
+  return hasPreference && localityEnabled === undefined
+    ? { kind: 'service' }
+    : { kind: 'failover', regions: [] }
 }

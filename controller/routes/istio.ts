@@ -3,17 +3,19 @@ import type { Inputs, Settings } from '../collections/index.ts'
 import { namespaceOf } from '../collections/inputs.ts'
 import { labels } from '../collections/settings.ts'
 import { readDestinationRule } from './istio-destination-rule.ts'
-import { coveringHosts } from './istio-object.ts'
+import { coveringHosts, type IstioObject } from './istio-object.ts'
 import { istioPolicies } from './istio-policies.ts'
 import { istioRules } from './istio-rules.ts'
 import { destinationRuleStatuses, virtualServiceStatuses } from './istio-status.ts'
 import { readVirtualService } from './istio-virtual-service.ts'
+import { type MeshDefaults, meshDefaultsOf } from './mesh-defaults.ts'
 import type { MeshTables, RoutedService } from './routed-service.ts'
 import type { PolicySource, ServiceRules } from './sources.ts'
 
 export type IstioInputs = Readonly<{
   virtualServices: Collection<Custom>
   destinationRules: Collection<Custom>
+  meshDefaults: Collection<MeshDefaults>
 }>
 
 /** What VirtualServices and DestinationRules come to. */
@@ -36,18 +38,30 @@ export function istioFrom(
 ): IstioRoutes {
   const { domain, revision, rootNamespace } = settings
   /** Of namespaces that we look at, and not of another revision. */
-  const read = <R>(name: string, from: Collection<Custom>, as: (object: Custom) => R): Collection<R> =>
-    derive(name, from, (object, fetch) =>
-      (object.metadata.labels?.[labels.revision] || revision) === revision &&
-      fetch.one(mesh.hiddenNamespaces, namespaceOf(object)) === undefined
-        ? as(object)
-        : undefined,
-    )
-  const virtualServices = read('VirtualServices', objects.virtualServices, (one) =>
-    readVirtualService(one, domain),
+  const read = <R extends IstioObject>(
+    name: string,
+    from: Collection<Custom>,
+    as: (object: Custom) => R,
+    usually: keyof MeshDefaults['exportTo'],
+  ): Collection<R> =>
+    derive(name, from, (object, fetch) => {
+      if ((object.metadata.labels?.[labels.revision] || revision) !== revision) return undefined
+      if (fetch.one(mesh.hiddenNamespaces, namespaceOf(object)) !== undefined) return undefined
+      const one = as(object)
+      const { exportTo } = meshDefaultsOf(fetch, objects.meshDefaults)
+      return one.exportTo.length > 0 ? one : { ...one, exportTo: exportTo[usually] }
+    })
+  const virtualServices = read(
+    'VirtualServices',
+    objects.virtualServices,
+    (one) => readVirtualService(one, domain),
+    'virtualService',
   )
-  const destinationRules = read('DestinationRules', objects.destinationRules, (one) =>
-    readDestinationRule(one, domain),
+  const destinationRules = read(
+    'DestinationRules',
+    objects.destinationRules,
+    (one) => readDestinationRule(one, domain),
+    'destinationRule',
   )
   const tables = {
     services,
@@ -59,6 +73,7 @@ export function istioFrom(
     rootNamespace,
     meshServices: mesh.services,
     serviceEntries: inputs.serviceEntries,
+    meshDefaults: objects.meshDefaults,
   }
   const rules = istioRules(tables)
   const told = {

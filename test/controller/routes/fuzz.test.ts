@@ -211,6 +211,7 @@ const derived = (of: (kind: keyof typeof tables) => Collection<Custom>) =>
       referenceGrants: of('referenceGrants'),
       virtualServices: of('virtualServices'),
       destinationRules: of('destinationRules'),
+      meshDefaults: fixed('MeshDefaults', {}),
     },
     inputs,
     mesh,

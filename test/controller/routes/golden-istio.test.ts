@@ -1,7 +1,8 @@
 /**
  * VirtualServices and DestinationRules in; what waypoints obey and what conditions say out. The cases are the files in
  * golden-istio/, on top of what golden/usual.yaml always has. Besides the sentences of golden.test.ts: `policies` says
- * what of the way a destination is called is not as usual, `conditions` what is told on the objects.
+ * what of the way a destination is called is not as usual, `conditions` what is told on the objects. Cases of MeshConfig are in
+ * golden-istio/mesh-config.yaml.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import t from 'tap'
@@ -10,6 +11,7 @@ import {
   answerTo,
   asRead,
   type Case,
+  type Compiled,
   compiled,
   conditionMessage,
   conditionsText,
@@ -25,8 +27,16 @@ t.setTimeout(300_000) // more than a hundred meshes, on a machine that may be sl
 type IstioCase = Case &
   Readonly<{
     policies?: Readonly<Record<string, unknown>>
+    /** By service, of each rule that forwards. */
+    retries?: Readonly<Record<string, readonly unknown[]>>
     conditions?: Readonly<Record<string, string>>
   }>
+
+/** Of the rules for HTTP of a service, in order. */
+const retriesOf = (all: Compiled, name: string): readonly unknown[] =>
+  (all.routes.get(name)?.ports ?? []).flatMap(({ http }) =>
+    http.flatMap(({ action }) => (action.kind === 'forward' ? [action.retry] : [])),
+  )
 
 const read = (file: string): unknown =>
   parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'), { merge: true })
@@ -37,9 +47,11 @@ for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
     count++
     t.test(`${file}: ${one.title}`, async (t) => {
       const all = compiled(one, usual)
-      if (one.http || !(one.policies || one.l4))
+      if (one.http || !(one.policies || one.l4 || one.retries))
         t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
       if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
+      for (const [name, want] of Object.entries(one.retries ?? {}))
+        t.strictSame(retriesOf(all, name), want, `retries of ${name}`)
       for (const [key, want] of Object.entries(one.policies ?? {}))
         t.strictSame(policyOf(all, key), want, key)
       for (const [asked, want] of Object.entries(one.conditions ?? {}))

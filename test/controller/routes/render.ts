@@ -4,7 +4,12 @@ import { type Custom, fixed, keyOf, type KubeObject, type Namespace, type Servic
 import { meshFrom } from '../../../controller/collections/index.ts'
 import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
 import { usualPolicy } from '../../../controller/routes/defaults.ts'
-import { type RouteKind, routesFrom } from '../../../controller/routes/index.ts'
+import {
+  meshDefaultsKey,
+  readMeshDefaults,
+  type RouteKind,
+  routesFrom,
+} from '../../../controller/routes/index.ts'
 import {
   chooseL4,
   chooseRoute,
@@ -89,6 +94,7 @@ export function compiled({ given, mesh = {} }: Case, usual: Usual) {
     referenceGrants: rows('ReferenceGrant'),
     virtualServices: rows('VirtualService'),
     destinationRules: rows('DestinationRule'),
+    meshDefaults: fixed('MeshDefaults', { [meshDefaultsKey]: readMeshDefaults(mesh).defaults }),
   }
   return routesFrom(objects, inputs, meshFrom(inputs, settings), settings)
 }

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { parseAllDocuments } from 'yaml'
-import { kinds, reflect } from '#kube'
+import { fixed, kinds, reflect } from '#kube'
 import { silent } from '#telemetry'
-import { followRoutes } from '../../../controller/follow-routes.ts'
+import { followRoutes, labelAskers } from '../../../controller/follow-routes.ts'
 import { meshFrom } from '../../../controller/collections/index.ts'
 import { lead } from '../../../controller/reconcile/index.ts'
 import { routeWriters } from '../../../controller/route-writers.ts'
@@ -37,7 +37,14 @@ async function start(c: Client) {
     ...inputsOf({ services: [service('shop', 'order'), service('shop', 'other')] as never }),
     gateways: reflect(client, kinds.Gateway, all),
   }
-  const routes = await followRoutes({ ...all, settings, inputs, mesh: meshFrom(inputs, settings) })
+  const routes = await followRoutes({
+    ...all,
+    settings,
+    inputs,
+    mesh: meshFrom(inputs, settings),
+    askers: labelAskers(client, stop.signal, silent),
+    meshDefaults: fixed('MeshDefaults', {}),
+  })
   const done = lead(
     routeWriters({ ...all, routes }, () => true),
     stop.signal,
