@@ -1,4 +1,4 @@
-import { ip, MeshError, sleep } from '#base'
+import { ip, MeshError, sleep, timerMs } from '#base'
 import { HbonePool, type InboundTunnel } from '#hbone'
 import { Certificates, identityMetrics, renewOnNewRoots, type Trust, watchCrl } from '#identity'
 import { raiseFileLimit } from '#linux'
@@ -244,7 +244,7 @@ function endingOf({ listener, readiness, leaving, config: { drainMs, lingerMs } 
       readiness.pending(leavingTask)
       leaving.abort(shuttingDown())
       listener.leave()
-      const limit = AbortSignal.timeout(drainMs)
+      const limit = AbortSignal.timeout(timerMs(drainMs))
       await lastToCome(listener, { lingerMs, mostMs: drainMs / 2, signal: limit })
       listener.close()
       await Promise.race([listener.idle(), new Promise((done) => limit.addEventListener('abort', done))])

@@ -1,4 +1,4 @@
-import { maxTimerMs } from './retry.ts'
+import { timerMs } from './retry.ts'
 
 type Destroyable = { destroy(error?: Error): unknown }
 
@@ -9,7 +9,7 @@ export const destroying = (stream: Destroyable): Disposable => ({
 
 /** A signal that fires with `parent` or after `ms`, whichever is first. */
 export const within = (ms: number, parent: AbortSignal): AbortSignal =>
-  AbortSignal.any([parent, AbortSignal.timeout(Math.min(ms, maxTimerMs))])
+  AbortSignal.any([parent, AbortSignal.timeout(timerMs(ms))])
 
 /** Runs `task` whenever it is asked for, one run at a time; requests during a run are merged into one more. */
 export function coalesce(task: () => Promise<void>): () => Promise<void> {

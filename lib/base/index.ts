@@ -1,6 +1,6 @@
 export { type Brand, codeOf, isRecord, messageOf, unreachable } from './types.ts'
 export { type Code, facts, isRetryable, MeshError } from './mesh-error.ts'
-export { abortable, type Backoff, backoffMs, maxTimerMs, retry, sleep } from './retry.ts'
+export { abortable, type Backoff, backoffMs, maxTimerMs, retry, sleep, timerMs } from './retry.ts'
 export { addFollower, dropFollower, follow, type Follower, lifetime } from './follow.ts'
 export { collectWhenQuiet } from './collect-when-quiet.ts'
 export { coalesce, destroying, within } from './dispose.ts'

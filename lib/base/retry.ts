@@ -27,10 +27,13 @@ export function backoffMs(
 /** The longest that a timer takes, about 25 days; a longer one would fire at once. */
 export const maxTimerMs = 2 ** 31 - 1
 
+/** `ms` as timers take it: whole, from 0 to `maxTimerMs`; for ever is as long as they can. */
+export const timerMs = (ms: number): number => (ms > 0 ? Math.min(Math.ceil(ms), maxTimerMs) : 0)
+
 /** Waits `ms`, at most `maxTimerMs`; rejects at once with the reason of `signal` when it fires. */
 export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
   try {
-    await delay(Math.min(ms, maxTimerMs), undefined, { signal })
+    await delay(timerMs(ms), undefined, { signal })
   } catch (error) {
     signal.throwIfAborted()
     throw error

@@ -1,3 +1,4 @@
+import { timerMs } from '#base'
 import type { ByteStream } from '#hbone'
 
 /** As many looks without a byte taken are enough. */
@@ -17,6 +18,6 @@ export function linger(stream: ByteStream, ms: number): NodeJS.Timeout {
     if (pending > 0 && still < maxStill) return
     clearInterval(timer)
     stream.destroy()
-  }, ms).unref()
+  }, timerMs(ms)).unref()
   return timer
 }

@@ -1,3 +1,4 @@
+import { timerMs } from '#base'
 import type { ByteStream } from '#hbone'
 import { connectHttp, type ConnectHttpOptions } from './connect.ts'
 import type {
@@ -83,6 +84,10 @@ type Slot = {
   readonly waiting: Waiting[]
 }
 
+/** Connections without a request that are kept, to one place and to all: a burst, or many names of one place, are no reason to hold more. */
+type IdleLimits = Readonly<{ maxIdlePerKey: number; maxIdle: number }>
+const defaultIdleLimits: IdleLimits = { maxIdlePerKey: 256, maxIdle: 4_096 }
+
 /** Many requests at once go over one connection. */
 const isShared = (version: HttpVersion): boolean => version === 'HTTP/2'
 
@@ -98,7 +103,14 @@ export class HttpPool {
   readonly #slots = new Map<string, Slot>()
   readonly #places = new Map<string, Set<Slot>>()
   readonly #groups = new Map<string, Group>()
+  /** Without a request, from the one that has been so for longest. */
+  readonly #idle = new Set<Kept>()
+  readonly #idleLimits: IdleLimits
   readonly #closing = new AbortController()
+
+  constructor(idleLimits: Partial<IdleLimits> = {}) {
+    this.#idleLimits = { ...defaultIdleLimits, ...idleLimits }
+  }
 
   use(group: string): PoolUse {
     return this.#groups.get(group) ?? { connections: 0, pending: 0, requests: 0 }
@@ -188,7 +200,7 @@ export class HttpPool {
     options: SendOptions,
   ): Promise<SendOutcome> {
     kept.slot.group.requests++
-    kept.active++
+    if (kept.active++ === 0) this.#idle.delete(kept)
     kept.served++
     const { maxRequestsPerConnection } = kept.slot.destination.policy
     const answer = connection.send(request, body, options)
@@ -210,7 +222,7 @@ export class HttpPool {
     slot.dialling++
     slot.group.connections++
     const { destination } = slot
-    const late = AbortSignal.timeout(destination.policy.connectMs)
+    const late = AbortSignal.timeout(timerMs(destination.policy.connectMs))
     try {
       const stream = await destination.dial(AbortSignal.any([late, this.#closing.signal]))
       slot.dialling--
@@ -238,7 +250,7 @@ export class HttpPool {
     }
     slot.open.add(kept)
     if (policy.maxConnectionMs > 0)
-      kept.end = setTimeout(() => kept.connection?.drain(), policy.maxConnectionMs).unref()
+      kept.end = setTimeout(() => kept.connection?.drain(), timerMs(policy.maxConnectionMs)).unref()
     const owner = {
       requestEnded: () => this.#requestEnded(kept),
       closed: () => this.#closed(kept),
@@ -277,9 +289,32 @@ export class HttpPool {
     }
     this.#serve(slot)
     const { idleMs } = slot.destination.policy
-    if (kept.active > 0 || idleMs === 0) return
+    if (kept.active > 0) return
+    this.#idle.add(kept)
+    this.#trimIdle(slot)
+    if (idleMs === 0) return
     if (kept.idle) kept.idle.refresh()
-    else kept.idle = setTimeout(() => this.#onIdle(kept), idleMs).unref()
+    else kept.idle = setTimeout(() => this.#onIdle(kept), timerMs(idleMs)).unref()
+  }
+
+  /** Who has waited for longest goes. */
+  #trimIdle({ free }: Slot): void {
+    const { maxIdle, maxIdlePerKey } = this.#idleLimits
+    const [oldest] = this.#idle.size > maxIdle ? this.#idle : []
+    const own = free.length > maxIdlePerKey ? free.find(({ active }) => active === 0) : undefined
+    for (const one of [oldest, own]) {
+      if (!one) continue
+      this.#unoffer(one)
+      one.connection?.drain()
+    }
+  }
+
+  #unoffer(kept: Kept): void {
+    this.#idle.delete(kept)
+    const { free } = kept.slot
+    const at = kept.free ? free.indexOf(kept) : -1
+    if (at >= 0) free.splice(at, 1)
+    kept.free = false
   }
 
   #onIdle(kept: Kept): void {
@@ -291,6 +326,7 @@ export class HttpPool {
     const { slot } = kept
     clearTimeout(kept.idle)
     clearTimeout(kept.end)
+    this.#unoffer(kept)
     if (!slot.open.delete(kept)) return
     slot.group.connections--
     this.#dialIfNeeded(slot)
@@ -323,6 +359,11 @@ export class HttpPool {
       slot.leaving = true
       for (const { connection } of slot.open) connection?.drain()
     }
+  }
+
+  /** All of them: who we are has a new certificate, and what is opened from now on shows it. */
+  drainAll(): void {
+    for (const place of this.#places.keys()) this.drain(place)
   }
 
   /** Ends everything at once. */

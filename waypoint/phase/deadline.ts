@@ -1,4 +1,4 @@
-import { maxTimerMs } from '#base'
+import { timerMs } from '#base'
 
 /** The time that one request has, and whether its client is still there. */
 export class Deadline {
@@ -35,13 +35,10 @@ export class Deadline {
   start(): void {
     if (this.#ms === 0 || this.#timer || this.#isOver) return
     this.#startedAt = performance.now()
-    this.#timer = setTimeout(
-      () => {
-        this.expired = true
-        this.#abort.abort(new Error('the time of the request is over'))
-      },
-      Math.min(this.#ms, maxTimerMs),
-    )
+    this.#timer = setTimeout(() => {
+      this.expired = true
+      this.#abort.abort(new Error('the time of the request is over'))
+    }, timerMs(this.#ms))
   }
 
   /** Nobody may have it any more. */

@@ -1,3 +1,4 @@
+import { timerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
 import type { Exchange } from '../exchange.ts'
 import { HeaderList } from '../header-list.ts'
@@ -186,7 +187,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
 
   /** A client that has not been told may be sending a request this very moment, which closing would cost it (Envoy waits, too). */
   #waitForOneMore(): void {
-    this.#drainTimer ??= setTimeout(() => this.#onIdle(), this.options.limits.drainIdleMs).unref()
+    this.#drainTimer ??= setTimeout(() => this.#onIdle(), timerMs(this.options.limits.drainIdleMs)).unref()
   }
 
   destroy(): void {
@@ -195,14 +196,14 @@ export class H1Server implements BytesUser, HttpServerConnection {
 
   #await(what: 'idle' | 'head' | undefined): void {
     const { idleMs, headMs } = this.options.limits
-    if (what === 'head') this.#headTimer ??= setTimeout(() => this.#onLateHead(), headMs).unref()
+    if (what === 'head') this.#headTimer ??= setTimeout(() => this.#onLateHead(), timerMs(headMs)).unref()
     else if (this.#headTimer !== undefined) {
       clearTimeout(this.#headTimer)
       this.#headTimer = undefined
     }
     if (what !== 'idle') return
     if (this.#idleTimer) this.#idleTimer.refresh()
-    else this.#idleTimer = setTimeout(() => this.#onIdle(), idleMs).unref()
+    else this.#idleTimer = setTimeout(() => this.#onIdle(), timerMs(idleMs)).unref()
   }
 
   #onIdle(): void {

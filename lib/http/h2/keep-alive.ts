@@ -1,3 +1,4 @@
+import { timerMs } from '#base'
 import type { H2Connection } from '#hbone'
 
 /** What nobody else's PING carries. */
@@ -19,10 +20,10 @@ export class KeepAlive implements Disposable {
     const ask = () => {
       if (this.#waiting !== undefined) return
       connection.ping(question)
-      this.#waiting = setTimeout(lost, keepAliveTimeoutMs).unref()
+      this.#waiting = setTimeout(lost, timerMs(keepAliveTimeoutMs)).unref()
       flush()
     }
-    this.#asking = setInterval(ask, keepAliveMs).unref()
+    this.#asking = setInterval(ask, timerMs(keepAliveMs)).unref()
   }
 
   /** Whatever comes, somebody is there: an answer may wait behind much else. */

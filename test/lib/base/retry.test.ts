@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { abortable, backoffMs, coalesce, isRetryable, MeshError, retry, sleep, within } from '#base'
+import { abortable, backoffMs, coalesce, isRetryable, MeshError, retry, sleep, timerMs, within } from '#base'
 
 const never = new AbortController().signal
 const quick = { baseMs: 0, capMs: 0 }
@@ -94,4 +94,20 @@ t.test('who gives up waiting leaves the promise to others, and its signal withou
   t.equal(await second, 'done')
   await Promise.resolve()
   t.equal(getEventListeners(two.signal, 'abort').length, 0)
+})
+
+t.test('timers get what they can take', async (t) => {
+  const cases: [given: number, taken: number][] = [
+    [0, 0],
+    [-1, 0],
+    [Number.NaN, 0],
+    [0.2, 1],
+    [5_000, 5_000],
+    [2 ** 31 - 1, 2 ** 31 - 1],
+    [2 ** 31, 2 ** 31 - 1],
+    [2 ** 60, 2 ** 31 - 1],
+    [Number.POSITIVE_INFINITY, 2 ** 31 - 1],
+  ]
+  for (const [given, taken] of cases) t.equal(timerMs(given), taken, `${given}`)
+  t.equal(within(Number.POSITIVE_INFINITY, never).aborted, false)
 })
