@@ -1,4 +1,4 @@
-import { messageOf } from '#base'
+import { collectWhenQuiet, messageOf } from '#base'
 import { startLogging, surviveBugs } from '#telemetry'
 import { startWaypoint } from './app.ts'
 import { parseConfig } from './config.ts'
@@ -9,6 +9,7 @@ const flushMs = 500
 try {
   const config = parseConfig(process.env)
   const logs = startLogging(config.log)
+  collectWhenQuiet(new AbortController().signal, 'thoroughly')
   const log = logs.root('waypoint')
   const waypoint = await startWaypoint(config, { logs })
   surviveBugs(waypoint.registry, log)

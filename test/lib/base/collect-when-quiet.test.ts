@@ -39,11 +39,12 @@ t.test('when a process collects', async (t) => {
   }
 })
 
-t.test('a process that has fallen quiet gives back what it no longer needs', async (t) => {
-  const program = `
+for (const how of ['once', 'thoroughly'] as const)
+  t.test(`a process that has fallen quiet gives back what it no longer needs, ${how}`, async (t) => {
+    const program = `
     import { collectWhenQuiet } from '#base'
     const stop = new AbortController()
-    collectWhenQuiet(stop.signal)
+    collectWhenQuiet(stop.signal, '${how}')
     let garbage = Array.from({ length: 64 }, () => Buffer.alloc(1 << 20, 1))
     garbage = undefined
     const deadline = Date.now() + 25_000
@@ -55,11 +56,11 @@ t.test('a process that has fallen quiet gives back what it no longer needs', asy
       console.log(arrayBuffers >> 20)
     }, 100)
   `
-  const { stdout, stderr } = spawnSync(
-    process.execPath,
-    ['--input-type=module', '--no-memory-reducer', '--eval', program],
-    { encoding: 'utf8', cwd: new URL('../../../', import.meta.url).pathname },
-  )
-  t.equal(stderr, '')
-  t.ok(Number(stdout) < 16 && stdout !== '', `${stdout.trim()} MiB are left of 64`)
-})
+    const { stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--input-type=module', '--no-memory-reducer', '--eval', program],
+      { encoding: 'utf8', cwd: new URL('../../../', import.meta.url).pathname },
+    )
+    t.equal(stderr, '')
+    t.ok(Number(stdout) < 16 && stdout !== '', `${stdout.trim()} MiB are left of 64`)
+  })
