@@ -37,7 +37,7 @@ export type ConfPlan =
   | Readonly<{ kind: 'wait'; reason: string }>
 
 /** The plugin's part of the chain; keys are Istio's. */
-export const pluginConfig = ({
+const pluginConfig = ({
   runDir,
   agentNamespace,
   excludedNamespaces,

@@ -8,7 +8,7 @@ export type NetnsEntry = z.infer<typeof Entry>
 
 /** UIDs and nothing else become file names. */
 const uidShape = /^[A-Za-z0-9-]{1,64}$/
-export const isUid = (text: string): boolean => uidShape.test(text)
+const isUid = (text: string): boolean => uidShape.test(text)
 
 /**
  * The namespaces of all pods that the plugin told us of, enrolled or not, one file each, so that an agent that was

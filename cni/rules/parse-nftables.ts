@@ -3,7 +3,7 @@ import { type NftTable, tableNames } from './nftables.ts'
 type Chains = Map<string, string[]>
 
 /** Our tables in the output of `nft list ruleset`: hook line (if any) and rules per chain. Sets are not looked into. */
-export function parseRuleset(text: string): ReadonlyMap<string, ReadonlyMap<string, readonly string[]>> {
+function parseRuleset(text: string): ReadonlyMap<string, ReadonlyMap<string, readonly string[]>> {
   const tables = new Map<string, Chains>()
   let table: Chains | undefined
   let lines: string[] | undefined

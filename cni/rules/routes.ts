@@ -42,7 +42,7 @@ export async function readRoutes(netns: Netns, signal: AbortSignal): Promise<Rou
 }
 
 /** The output of the three questions: JSON arrays one after the other, in which rows tell by their keys what they are. */
-export function parseRoutes(text: string): Readonly<{
+function parseRoutes(text: string): Readonly<{
   rules: number
   routes: number
   loopback: boolean

@@ -1,7 +1,7 @@
 import { MeshError } from '#base'
 
 /** A watch event is one object on one line; etcd refuses objects above 1.5 MiB, JSON may be a few times that. */
-export const maxLineBytes = 16 << 20
+const maxLineBytes = 16 << 20
 
 /** Splits a byte stream into lines without ever holding more than `limit` bytes of an unfinished one. */
 export function lineSplitter(limit = maxLineBytes): (chunk: Buffer) => string[] {

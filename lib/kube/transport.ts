@@ -12,7 +12,7 @@ const maxBodyBytes = 256 << 20
 /** An error's explanation; whatever follows is not worth reading. */
 const maxErrorBytes = 1 << 20
 /** A list of many objects is slow; anything slower than this is stuck. */
-export const requestTimeoutMs = 60_000
+const requestTimeoutMs = 60_000
 /** How long until the headers of a watch must have come. */
 const headersTimeoutMs = 30_000
 /** Watches hold one each; beyond that requests queue in the agent. */

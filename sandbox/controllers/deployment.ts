@@ -4,7 +4,7 @@ import { type Deployment, deployments, type ReplicaSet, replicaSets, type Schedu
 import { contentHash, controllerRef, isActive, templateHashLabel } from './pod-state.ts'
 import { rollingLimits } from './rolling-limits.ts'
 
-export const revisionAnnotation = 'deployment.kubernetes.io/revision'
+const revisionAnnotation = 'deployment.kubernetes.io/revision'
 
 /** A Deployment, the ReplicaSets that it owns, and their pods. */
 export type DeploymentWorld = Readonly<{
@@ -41,7 +41,7 @@ export function deploymentPlan(world: DeploymentWorld, now: Date): readonly Acti
 const hashOf = (deployment: Deployment) => contentHash(deployment.spec?.template)
 
 /** The set that runs the template as it is now. */
-export const currentSet = (deployment: Deployment, sets: readonly ReplicaSet[]): ReplicaSet | undefined => {
+const currentSet = (deployment: Deployment, sets: readonly ReplicaSet[]): ReplicaSet | undefined => {
   const hash = hashOf(deployment)
   return sets.find(({ metadata }) => metadata.labels?.[templateHashLabel] === hash)
 }

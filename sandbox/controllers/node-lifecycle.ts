@@ -10,7 +10,7 @@ import {
 import { conditionOf } from './pod-state.ts'
 
 /** Kubernetes' node-monitor-grace-period: silence after which a node counts as lost. */
-export const graceMs = 40_000
+const graceMs = 40_000
 const notReady = 'node.kubernetes.io/not-ready'
 const unreachable = 'node.kubernetes.io/unreachable'
 

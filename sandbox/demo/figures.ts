@@ -65,7 +65,7 @@ export type Figures = Readonly<{
 }>
 
 /** From the end of the set-up, the whole story is promised within this. */
-export const promisedMs = 60_000
+const promisedMs = 60_000
 
 /** `share` of `of`, as chance would have it: four and a half standard deviations, one story in 100,000 is out of luck. */
 const isAbout = (count: number, share: number, of: number): boolean =>

@@ -75,7 +75,7 @@ export type FrameCounts = {
   sample: string | undefined
 }
 
-export const hbonePort = 15_008
+const hbonePort = 15_008
 const httpText = /HTTP\/1\.1|^(?:GET|POST) \//
 
 /** Counts frames. `marker` is searched in all bytes of every frame, whatever the protocol. */

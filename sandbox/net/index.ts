@@ -1,5 +1,5 @@
-export { createTopology, destroyTopology, inNetns, type NetnsPlan, topologyPlan } from './topology.ts'
-export { findLeftovers, type Leftovers, mountsBelow, netnsPath, partVariable, sweep } from './sweep.ts'
+export { createTopology } from './topology.ts'
+export { findLeftovers, type Leftovers, netnsPath, partVariable, sweep } from './sweep.ts'
 export { type Attachment, attachedIds, cniAdd, cniDel, type PortMapping, writeNodeConflist } from './cni.ts'
 export { createPodNetns, deletePodNetns, podNetnsPath } from './pod-netns.ts'
 export { must, quote, type Ran, run, type RunOptions, searchPath } from './run.ts'

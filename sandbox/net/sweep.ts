@@ -85,7 +85,7 @@ function netnsInode(path: string): bigint[] {
 }
 
 /** Mount points below `dir` in the caller's mount namespace, deepest first. */
-export function mountsBelow(dir: string): string[] {
+function mountsBelow(dir: string): string[] {
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[4] ?? '')

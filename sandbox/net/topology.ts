@@ -4,7 +4,7 @@ import { must, quote } from './run.ts'
 import { netnsPath } from './sweep.ts'
 
 /** What makes one network namespace: its switches first, then its links, addresses and routes. */
-export type NetnsPlan = Readonly<{
+type NetnsPlan = Readonly<{
   netns: string
   sysctls: Readonly<Record<string, string>>
   ip: readonly string[]
@@ -104,14 +104,14 @@ const applyLinks = ({ netns, ip }: NetnsPlan, signal: AbortSignal) =>
   must(['ip', '-n', netns, '-batch', '-'], { input: `${ip.join('\n')}\n`, signal })
 
 /** Runs shell text in a network namespace of the instance. */
-export const inNetns = (
+const inNetns = (
   netns: string,
   script: string,
   options: { signal: AbortSignal; input?: string },
 ): Promise<string> => must(['nsenter', `--net=${netnsPath(netns)}`, 'sh', '-ec', script], options)
 
 /** Removes the namespaces, and with them every link, address, route and rule inside. Missing ones are fine. */
-export async function destroyTopology(config: SandboxConfig, signal: AbortSignal): Promise<void> {
+async function destroyTopology(config: SandboxConfig, signal: AbortSignal): Promise<void> {
   const names = topologyPlan(config).map(({ netns }) => quote(netns))
   await must(
     ['sh', '-c', `for n in ${names.join(' ')}; do [ ! -e ${netnsPath('$n')} ] || ip netns del "$n"; done`],

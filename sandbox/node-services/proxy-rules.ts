@@ -4,7 +4,7 @@ import type { EndpointSlice, Service, ServicePort } from '#kube'
 import { backendsByPort, clusterIps, serviceOf } from './services.ts'
 
 /** The table that holds nothing but our rules. */
-export const tableName = 'lateen-proxy'
+const tableName = 'lateen-proxy'
 /** Bit of the packet mark (Kubernetes' own): connections from outside that came in by a node port. */
 const masqueradeMark = '0x4000'
 const protocols: Readonly<Record<string, string>> = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' }

@@ -90,7 +90,7 @@ const labels = (node: NodeConfig) => ({
 const spec = ({ podCidrs }: NodeConfig) => ({ podCIDR: podCidrs[0], podCIDRs: podCidrs })
 
 /** `status` of the Node object; what the machine has is what each node claims to have. */
-export function nodeStatus(node: NodeConfig, ready: 'True' | 'False') {
+function nodeStatus(node: NodeConfig, ready: 'True' | 'False') {
   const now = new Date().toISOString().replace(/\.\d+Z$/, 'Z')
   const condition = (type: string, status: string, reason: string, message: string) => ({
     type,

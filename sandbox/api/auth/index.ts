@@ -1,4 +1,4 @@
-export { type User, anonymous } from './user.ts'
+export type { User } from './user.ts'
 export { createPki, type PkiFiles, pkiFiles } from './pki.ts'
 export { kubeconfigFiles, writeKubeconfigs } from './kubeconfigs.ts'
 export { type Authenticator, createAuthenticator, type Credentials } from './authenticator.ts'

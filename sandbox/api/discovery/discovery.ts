@@ -29,7 +29,7 @@ const parts: Readonly<Record<string, readonly Resource[]>> = {
 }
 
 /** The subresources of a kind, with their names. */
-export function subresourcesOf(kind: KindType): readonly Resource[] {
+function subresourcesOf(kind: KindType): readonly Resource[] {
   const status: readonly Resource[] = kind.status
     ? [{ name: 'status', kind: kind.kind, verbs: partVerbs }]
     : []

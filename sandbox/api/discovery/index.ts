@@ -5,7 +5,6 @@ export {
   groupList,
   groupsOf,
   resourceList,
-  subresourcesOf,
 } from './discovery.ts'
 export { documents, type Documents } from './documents.ts'
 export { serverVersion } from './server-version.ts'

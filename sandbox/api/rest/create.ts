@@ -29,7 +29,7 @@ export function handleUpdate(api: Api, request: ApiRequest, target: Target): Ans
 }
 
 /** The object of the body, of the kind and at the place that the path says. */
-export function bodyFor({ body, headers }: ApiRequest, target: Target): KubeObject | Refusal {
+function bodyFor({ body, headers }: ApiRequest, target: Target): KubeObject | Refusal {
   const decoded = decodeObject(body, headers['content-type'])
   if (isRefusal(decoded)) return decoded
   const parsed = parseObject({ apiVersion: apiVersionOf(target.kind), kind: target.kind.kind, ...decoded })

@@ -50,7 +50,7 @@ function tooLarge(object: KubeObject): Refusal | undefined {
 }
 
 /** The patched JSON, whatever it is now. */
-export function applyPatch(
+function applyPatch(
   { kind }: Target,
   live: KubeObject,
   type: string,

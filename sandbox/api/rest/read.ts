@@ -71,11 +71,7 @@ export function handleList(api: Api, request: ApiRequest, target: Target): Answe
 }
 
 /** A list of a kind. */
-export const listOf = (
-  { kind }: Target,
-  items: readonly KubeObject[],
-  metadata: Record<string, unknown>,
-) => ({
+const listOf = ({ kind }: Target, items: readonly KubeObject[], metadata: Record<string, unknown>) => ({
   apiVersion: apiVersionOf(kind),
   kind: kind.listKind,
   metadata,

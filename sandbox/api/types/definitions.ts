@@ -9,7 +9,7 @@ let loaded: Readonly<Record<string, Schema>> | undefined
 const merged = new WeakMap<Schema, Schema>()
 
 /** All definitions of the built-in kinds, with the defaults that Kubernetes keeps in code. */
-export function definitions(): Readonly<Record<string, Schema>> {
+function definitions(): Readonly<Record<string, Schema>> {
   loaded ??= withDefaults(readDefinitions())
   return loaded
 }

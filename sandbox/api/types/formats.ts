@@ -28,7 +28,7 @@ const formats: Readonly<Record<string, (text: string) => boolean>> = {
 }
 
 /** Kubernetes' number with a unit: `250m`, `1Gi`, `1e3`. */
-export function isQuantity(text: string): boolean {
+function isQuantity(text: string): boolean {
   return QUANTITY.test(text)
 }
 

@@ -9,12 +9,12 @@ export {
   type ScalePaths,
   type Schema,
 } from './schema.ts'
-/** All stored built-in kinds and the create-only review kinds; `subresourceKinds` are bodies of subresources and options. */
-export { builtinKinds, subresourceKinds } from './kinds.ts'
+/** All stored built-in kinds and the create-only review kinds. */
+export { builtinKinds } from './kinds.ts'
 /** The served versions of a CRD as kinds, or why its schema is refused. */
 export { type CrdKinds, kindsOfCrd } from './crd.ts'
 /** Prunes, defaults and validates an object before it is stored. */
-export { defaulted, type FieldValidation, type Prepared, prepare } from './prepare.ts'
+export { type FieldValidation, type Prepared, prepare } from './prepare.ts'
 /** RFC 6902. */
 export { jsonPatch } from './json-patch.ts'
 /** RFC 7386. */

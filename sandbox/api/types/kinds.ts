@@ -165,29 +165,11 @@ const BUILTIN: Readonly<Record<string, readonly Row[]>> = {
   ],
 }
 
-/** Bodies that are never resources of their own. */
-const BODIES: Readonly<Record<string, readonly Row[]>> = {
-  '/v1': [{ kind: 'Binding', virtual: true }],
-  'autoscaling/v1': [{ kind: 'Scale', virtual: true }],
-  'policy/v1': [{ kind: 'Eviction', virtual: true }],
-  'authentication.k8s.io/v1': [{ kind: 'TokenRequest', virtual: true }],
-  'meta.k8s.io/v1': [
-    { kind: 'DeleteOptions', plural: 'deleteoptions', virtual: true },
-    { kind: 'Status', plural: 'statuses', virtual: true },
-  ],
-}
-
 let builtin: readonly KindType[] | undefined
-let bodies: readonly KindType[] | undefined
 
 export function builtinKinds(): readonly KindType[] {
   builtin ??= kindsOf(BUILTIN)
   return builtin
-}
-
-export function subresourceKinds(): readonly KindType[] {
-  bodies ??= kindsOf(BODIES)
-  return bodies
 }
 
 /** The name of the definition of a built-in kind. */

@@ -51,7 +51,7 @@ export function checkLabels(causes: Causes, field: string, labels: JsonObject | 
   }
 }
 
-export function checkLabelKey(causes: Causes, field: string, key: string): void {
+function checkLabelKey(causes: Causes, field: string, key: string): void {
   const error = key === '' ? 'name part must be non-empty' : qualifiedNameError(key)
   if (error) invalid(causes, field, key, error)
 }

@@ -43,7 +43,7 @@ const told = () =>
   )
 
 /** One request on a connection of its own; resolves with the body of a 200 and rejects for everything else. */
-export function call({ to, path, body, headers }: Call, family: 4 | 6): Promise<string> {
+function call({ to, path, body, headers }: Call, family: 4 | 6): Promise<string> {
   return new Promise((resolve, reject) => {
     const outgoing = request(`http://${to}${path}`, {
       agent: false,

@@ -51,7 +51,7 @@ function startOutcome(dir: string): Started | undefined {
 export const initOf = (dir: string): ProcessId | undefined => parseStat(readText(`${dir}/stat`))
 
 /** How it ended; undefined while it runs. The shell writes nothing but the code, at once, so the file's time is the end. */
-export function exitOf(dir: string): Exit | undefined {
+function exitOf(dir: string): Exit | undefined {
   const text = readText(`${dir}/exit`)
   if (!text.endsWith('\n')) return undefined
   return { code: Number(text), finishedAt: Math.round(statSync(`${dir}/exit`).mtimeMs) }

@@ -42,9 +42,6 @@ export const told = (actions: readonly Action[]): readonly string[] =>
     }
   })
 
-export const without = (lines: readonly string[], ...starts: readonly string[]) =>
-  lines.filter((line) => !starts.some((start) => line.startsWith(start)))
-
 const merge = (into: unknown, patch: unknown): unknown => {
   if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch
   const result: Record<string, unknown> = { ...(typeof into === 'object' ? into : {}) }

@@ -1,1 +1,0 @@
-export { type NodeAgentOptions, startNodeAgent } from './agent.ts'
