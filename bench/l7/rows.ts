@@ -84,8 +84,8 @@ export async function bodies(
   )
 }
 
-/** Until what a start leaves behind is collected. */
-const settleMs = 5_000
+/** Until a process has given back what its start has left behind, with room to spare. */
+const settleMs = 12_000
 
 export async function settledBytes(pid: number): Promise<number> {
   await delay(settleMs)

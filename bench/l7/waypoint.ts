@@ -8,6 +8,8 @@ import { meshOf, vips } from './mesh.ts'
 import { idOf, ownAddress, proxyCore, type World } from './world.ts'
 
 const main = new URL('../../waypoint/main.ts', import.meta.url).pathname
+/** As in the image: what is compiled is kept between starts. */
+const compileCache = new URL('../../.build/compile-cache', import.meta.url).pathname
 
 /** A waypoint as its Deployment starts it. */
 export type Waypoint = AsyncDisposable &
@@ -41,11 +43,12 @@ export async function startWaypoint(world: World, o: WaypointOptions = {}): Prom
     await freePort(),
     await freePort(),
   ]
-  const child = start([process.execPath, ...(o.flags ?? []), main], {
+  const child = start([process.execPath, '--disable-sigusr1', ...(o.flags ?? []), main], {
     core: proxyCore,
     stdio: ['ignore', 'ignore', 'inherit'],
     env: {
       PATH: process.env['PATH'],
+      NODE_COMPILE_CACHE: compileCache,
       POD_NAME: 'waypoint',
       POD_NAMESPACE: 'demo',
       SERVICE_ACCOUNT: 'waypoint',
