@@ -36,6 +36,8 @@ export const facts = {
   'self-call': { side: 'downstream', retry: 'never', flag: 'CONNECT', status: 503 },
   draining: { side: 'internal', retry: 'never', flag: 'CONNECT', status: 503 },
   'over-limit': { side: 'internal', retry: 'never', flag: 'CONNECT', status: 503 },
+  /** Its time was over: it was idle, or open, for as long as it may be. */
+  expired: { side: 'internal', retry: 'never', flag: '-', status: undefined },
   'syscall-failed': { side: 'internal', retry: 'never', flag: 'CONNECT', status: 503 },
   protocol: { side: 'downstream', retry: 'never', flag: 'CONNECT', status: 503 },
   'bad-config': { side: 'internal', retry: 'never', flag: '-', status: undefined },

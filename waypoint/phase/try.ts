@@ -1,4 +1,4 @@
-import { MeshError } from '#base'
+import { formatAddress, MeshError, timerMs } from '#base'
 import {
   type Body,
   type HttpVersion,
@@ -10,6 +10,7 @@ import { type DestinationPolicy, splitAuthority, type TryOutcome } from '#routes
 import {
   type Cluster,
   endpointAddress,
+  type Ends,
   groupOf,
   type Host,
   open,
@@ -55,7 +56,7 @@ export async function tryOnce(o: Try): Promise<Attempt> {
       ? setTimeout(() => {
           cause ??= 'per-try-timeout'
           abort.abort(new Error('the try took too long'))
-        }, perTryMs)
+        }, timerMs(perTryMs))
       : undefined
   const sent = { ...request, headers: request.headers.copy() }
   const outcome = await parts.pool.send(destinationOf(o), sent, o.body, {
@@ -87,7 +88,9 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const ends: Ends = { source: call.facts.client, destination: call.facts.local }
   // A connection that has told of one client is no other's.
   const told = policy.proxyProtocol ? `${formatAddress(ends.source)}>${formatAddress(ends.destination)}` : ''
-  const idleMs = told ? Math.min(connections.httpIdleTimeoutMs || proxiedIdleMs, proxiedIdleMs) : connections.httpIdleTimeoutMs
+  const idleMs = told
+    ? Math.min(connections.httpIdleTimeoutMs || proxiedIdleMs, proxiedIdleMs)
+    : connections.httpIdleTimeoutMs
   return {
     key: `${version}|${policy.tls ? serverName : ''}|${place}|${identity}|${addresses.join()}|${host.port}|${told}`,
     group,
@@ -112,7 +115,13 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
     dial: async (signal) => {
       const { connectTimeoutMs } = connections
       const alpn = version === 'HTTP/2' ? 'h2' : 'http/1.1'
-      const ways = { service, client: undefined, connectTimeoutMs, keepAlive: connections.tcpKeepAlive, signal }
+      const ways = {
+        service,
+        client: undefined,
+        connectTimeoutMs,
+        keepAlive: connections.tcpKeepAlive,
+        signal,
+      }
       return streamOf(await open(host, leaving, { ...ways, policy, ends, serverName, alpn }))
     },
   }

@@ -5,7 +5,7 @@ import type { Accepted } from '../target/index.ts'
 import type { CountedConnection, LabelFacts, Moved } from '../telemetry/index.ts'
 import type { ProxyContext } from './context.ts'
 import type { Relayed } from './relay.ts'
-import type { Reached } from './tcp.ts'
+import type { Reached } from './reach-target.ts'
 
 /** Counts a connection from when its endpoint is reached, or is known not to be, and logs it when it has ended. */
 export type TcpRecord = Readonly<{
@@ -68,5 +68,6 @@ const flagOf = (error: unknown): string => {
   if (error === undefined) return '-'
   if (!(error instanceof MeshError)) return 'UC'
   if (error.code === 'no-upstream') return 'UH'
+  if (error.code === 'over-limit') return 'UO'
   return facts[error.code].side === 'upstream' ? 'UF' : '-'
 }

@@ -6,7 +6,8 @@ import { proxyHttp } from './http.ts'
 import { PeekedStream } from './peek.ts'
 import { planOf } from './plan.ts'
 import { refuse } from './refuse.ts'
-import { denied, proxyTcp } from './tcp.ts'
+import { denied } from './reach-target.ts'
+import { proxyTcp } from './tcp.ts'
 
 /** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
 const maxLoggedAuthority = 260

@@ -1,18 +1,25 @@
 import { once } from 'node:events'
 import { Socket } from 'node:net'
 import { MeshError, messageOf } from '#base'
+import type { ConnectionLimits } from '#routes'
 
 /** Where sockets come from; tests put them into other network namespaces. */
 export type NewSocket = (host: string) => Socket
 
 export const ordinarySocket: NewSocket = () => new Socket({ allowHalfOpen: true })
 
-export type DialOptions = Readonly<{ newSocket: NewSocket; timeoutMs: number; signal: AbortSignal }>
+export type DialOptions = Readonly<{
+  newSocket: NewSocket
+  timeoutMs: number
+  /** Whether and how the system asks a peer that is silent whether it is there. */
+  keepAlive?: ConnectionLimits['tcpKeepAlive'] | undefined
+  signal: AbortSignal
+}>
 
 /** Opens a TCP connection. Nothing has been sent when it fails, so another endpoint may be tried. */
 export async function dial(
   to: Readonly<{ host: string; port: number }>,
-  { newSocket, timeoutMs, signal }: DialOptions,
+  { newSocket, timeoutMs, keepAlive, signal }: DialOptions,
 ): Promise<Socket> {
   signal.throwIfAborted()
   const limit = new AbortController()
@@ -22,6 +29,7 @@ export async function dial(
   try {
     socket.connect(to)
     await once(socket, 'connect', { signal: AbortSignal.any([limit.signal, signal]) })
+    if (keepAlive) socket.setKeepAlive(true, keepAlive.timeMs, keepAlive.intervalMs, keepAlive.probes)
     return socket.setNoDelay(true)
   } catch (cause) {
     socket.destroy()

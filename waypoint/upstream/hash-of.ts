@@ -10,8 +10,8 @@ export type Hashed = Readonly<{
   query(name: string): string | undefined
   cookie(name: string): string | undefined
   sourceIp: string
-  /** The client has no such cookie and is to get one; returns its value. */
-  makeCookie(key: Extract<HashKeys[number], { kind: 'cookie' }>): string
+  /** The client has no such cookie and is to get one; returns its value, or nothing where it cannot be told. */
+  makeCookie(key: Extract<HashKeys[number], { kind: 'cookie' }>): string | undefined
 }>
 
 const mask = (1n << 64n) - 1n

@@ -20,3 +20,5 @@ export { newHost } from './host.ts'
 export { hashOf } from './hash-of.ts'
 export { ReplayBody } from './replay-body.ts'
 export { defaultPolicy } from './default-policy.ts'
+/** Both ends of a client's connection, as a PROXY header tells them. */
+export type { Ends } from './proxy-header.ts'

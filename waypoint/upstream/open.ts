@@ -7,13 +7,16 @@ import {
   type PeerCertificate,
   type TLSSocket,
 } from 'node:tls'
-import { MeshError, messageOf } from '#base'
+import { follow, MeshError, messageOf } from '#base'
 import { type ByteStream, socketBytes } from '#hbone'
 import type { DestinationPolicy, UpstreamTls } from '#routes'
+import { type Ends, proxyHeader } from './proxy-header.ts'
 import { bytesOf, type Endpoint, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'
 
 type OpenOptions = ReachOptions &
   Readonly<{
+    /** What a PROXY header tells of. */
+    ends: Ends
     policy: Pick<DestinationPolicy, 'tls' | 'tunnel' | 'proxyProtocol'>
     /** What the connection is to the client, for a server name that no policy gives. */
     serverName: string
@@ -22,25 +25,43 @@ type OpenOptions = ReachOptions &
   }>
 
 /** An open connection to an application: its way, and what is spoken to the application itself. */
-export type Opened = Readonly<{ link: Link; secured?: TLSSocket }>
+export type Opened = Readonly<{
+  link: Link
+  secured?: TLSSocket
+  /** To be sent before anything else, and not sent yet. */
+  header?: Buffer
+}>
 
-/** What comes and goes over it. */
-export const streamOf = ({ link, secured }: Opened): ByteStream =>
-  secured ? socketBytes(secured) : bytesOf(link)
+/** What comes and goes over it; to be asked for once. */
+export function streamOf({ link, secured, header }: Opened): ByteStream {
+  const stream = secured ? socketBytes(secured) : bytesOf(link)
+  if (header) stream.write(header, 0, header.length)
+  return stream
+}
 
 /** Opens a connection to an endpoint as its policy wants it; what we cannot do for it fails, rather than being left out. */
 export async function open(endpoint: Endpoint, leaving: Leaving, o: OpenOptions): Promise<Opened> {
   const { tls, tunnel, proxyProtocol } = o.policy
   if (tunnel) throw cannot('tunnels through HTTP proxies')
-  if (proxyProtocol) throw cannot('PROXY headers')
   const link = await reach(endpoint, leaving, o)
-  return tls ? { link, secured: await secure(link, tls, o) } : { link }
+  const header = proxyProtocol && proxyHeader(proxyProtocol, o.ends)
+  // It is outside of the TLS, as Envoy has it.
+  if (tls) return { link, secured: await secure(link, tls, o, header) }
+  if (header === undefined) return { link }
+  if (link.kind === 'tunnel') return { link, header }
+  link.socket.write(header)
+  return { link }
 }
 
 const cannot = (what: string) => new MeshError('no-upstream', { message: `waypoints do not do ${what}` })
 
 /** TLS to the application, inside of the mesh's own where it is in the mesh. */
-async function secure(link: Link, tls: UpstreamTls, o: OpenOptions): Promise<TLSSocket> {
+async function secure(
+  link: Link,
+  tls: UpstreamTls,
+  o: OpenOptions,
+  header: Buffer | undefined,
+): Promise<TLSSocket> {
   const servername = tls.sni ?? o.serverName
   const under = link.kind === 'socket' ? link.socket : link.tunnel.duplex()
   const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -53,6 +74,7 @@ async function secure(link: Link, tls: UpstreamTls, o: OpenOptions): Promise<TLS
       }),
     )
   try {
+    if (header) under.write(header)
     const socket = connect({
       socket: under,
       ...(isIP(servername) === 0 ? { servername } : {}),
@@ -67,6 +89,7 @@ async function secure(link: Link, tls: UpstreamTls, o: OpenOptions): Promise<TLS
     socket.on('error', failed)
     socket.once('close', () => failed(new Error('connection closed')))
     const timer = setTimeout(() => failed(new Error('timed out')), o.connectTimeoutMs)
+    using _ending = follow(o.signal, failed)
     await promise.finally(() => clearTimeout(timer))
     return socket
   } catch (error) {
@@ -84,7 +107,8 @@ function checkNames(
 ): Error | undefined {
   if (names.length === 0) return checkServerIdentity(servername, certificate)
   const own = (certificate.subjectaltname ?? '').split(', ')
-  const isThere = names.some((name) => own.includes(`DNS:${name}`) || own.includes(`URI:${name}`))
+  const kinds = ['DNS', 'URI', 'IP Address']
+  const isThere = names.some((name) => kinds.some((kind) => own.includes(`${kind}:${name}`)))
   return isThere ? undefined : new Error('none of the subjectAltNames is in the certificate')
 }
 

@@ -3,6 +3,7 @@ import { formatAddress, type Ip, MeshError, type SocketAddress } from '#base'
 import { type ByteStream, type HbonePool, type OutboundTunnel, socketBytes } from '#hbone'
 import type { SpiffeId, WorkloadCertificate } from '#identity'
 import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
+import type { ConnectionLimits } from '#routes'
 import { dial, type NewSocket } from './dial.ts'
 
 /** Where a workload's mesh proxy takes tunnels. */
@@ -37,6 +38,8 @@ export type ReachOptions = Readonly<{
   /** Whose connection it is; undefined where several share it. */
   client: SocketAddress | undefined
   connectTimeoutMs: number
+  /** Of connections of our own to the endpoint; tunnels to its proxy are asked for anyway. */
+  keepAlive?: ConnectionLimits['tcpKeepAlive'] | undefined
   signal: AbortSignal
 }>
 
@@ -59,7 +62,10 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
   if (!to || workload.protocol !== 'HBONE') {
     const host = to?.address ?? workload.hostname
-    const socket = await dial({ host, port }, { newSocket, timeoutMs, signal: o.signal })
+    const socket = await dial(
+      { host, port },
+      { newSocket, timeoutMs, keepAlive: o.keepAlive, signal: o.signal },
+    )
     return { kind: 'socket', socket, to: to ?? remoteOf(socket, leaving.address, port) }
   }
   const via = { address: to.address, port: hbonePort }
