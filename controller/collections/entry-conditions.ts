@@ -4,11 +4,11 @@ import { type EntryContext, type Rival, rivalOf } from './entries.ts'
 import type { OurObjects } from './our-objects.ts'
 import { isForWaypoint, type ServiceEntry } from './service-entry.ts'
 import type { EntryVisibility } from './settings.ts'
-import type { WithWaypoints } from './waypoint-fields.ts'
+import type { WithFailure } from './waypoint-fields.ts'
 import { referenceOf } from './waypoint-references.ts'
 import { readMachine } from './workload-entry.ts'
 
-type Context = EntryContext & WithWaypoints
+type Context = EntryContext & WithFailure
 type Options = Readonly<{ log?: Logger }>
 
 /** By ServiceEntry of ours, what its status shall say: who sees it, its waypoint, and what of it is not served. */
@@ -25,7 +25,7 @@ export const entryConditions = (
       if (entry === undefined) return undefined
       const visibility = context.entries.visibilityOf(entry, fetch)
       const target = { kind: 'service', seenInNamespaceOnly: visibility === 'namespace' } as const
-      const bound = referenceOf(object, target, fetch, context)?.condition
+      const bound = referenceOf('ServiceEntry', object, target, fetch, context)?.condition
       return [
         visibilityCondition(entry, visibility),
         bound,
@@ -39,7 +39,7 @@ export const entryConditions = (
 /** By WorkloadEntry of ours likewise. */
 export const machineConditions = (
   { workloadEntries }: OurObjects,
-  context: WithWaypoints,
+  context: WithFailure,
   options: Options,
 ): Collection<readonly Condition[]> =>
   derive(
@@ -47,7 +47,7 @@ export const machineConditions = (
     workloadEntries,
     (object, fetch): readonly Condition[] | undefined => {
       const machine = readMachine(object)
-      const reference = machine && referenceOf(machine.pod, { kind: 'workload' }, fetch, context)
+      const reference = machine && referenceOf('workload', machine.pod, { kind: 'workload' }, fetch, context)
       if (machine !== undefined) return reference && [reference.condition]
       return [served(false, 'Invalid', ['spec.address: neither an IP address nor a host name'])]
     },

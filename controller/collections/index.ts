@@ -98,9 +98,10 @@ export function meshFrom(
   const entries = entriesFrom(inputs, ours, log)
   const bases = { inputs, ours, settings, entries, waypoints }
   const policies = policiesFrom(bases, options)
-  const { rootNamespace } = settings
-  const failure = { attached: policies.compiled.indexBy(attachedTo), rootNamespace }
-  const ofServices = serviceRows({ ...bases, failure }, options)
+  const { rootNamespace, domain } = settings
+  const failure = { attached: policies.compiled.indexBy(attachedTo), rootNamespace, domain }
+  const bounds = { ...bases, failure }
+  const ofServices = serviceRows(bounds, options)
   const services = join('Services', ofServices)
   const waysIn = behind(services, waypoints, settings)
   const { policiesOf } = policies
@@ -119,12 +120,12 @@ export function meshFrom(
     workloads,
     services,
     serviceEntries: entries.entries,
-    entryConditions: entryConditions(ours, bases, options),
+    entryConditions: entryConditions(ours, bounds, options),
     hiddenNamespaces: hidden,
     waypoints,
-    waypointReferences: waypointReferences(ours, bases),
+    waypointReferences: waypointReferences(ours, bounds),
     looseNamespaces: looseNamespaces(bases, hidden),
-    machineConditions: machineConditions(ours, bases, options),
+    machineConditions: machineConditions(ours, bounds, options),
     addresses: join('Addresses', encodedRows),
     authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
     targetedPolicies: targetedPolicies(policies.compiled),

@@ -58,6 +58,9 @@ export const annotations = {
   dryRun: 'istio.io/dry-run',
   /** How the tunnel's other end is handed to a waypoint that does not speak HBONE itself: `PROXY/15088`. */
   inboundBinding: 'ambient.istio.io/waypoint-inbound-binding',
-  /** Of a waypoint: traffic goes on without it where it has nobody who takes it. Ours; Istio's ztunnel refuses always. */
+  /**
+   * Of a waypoint, or beside the label that names one: `true`, traffic goes on without it where it has nobody who takes it
+   * and no policy is attached; `always`, beside the label only, it does so past policies too. Ours.
+   */
   failOpen: 'lateen.dev/waypoint-fail-open',
 } as const

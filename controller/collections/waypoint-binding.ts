@@ -45,7 +45,7 @@ export function bindingOf(object: KubeObject, target: Target, fetch: FetchOne, c
   if (neverBound.includes(own['gateway.istio.io/managed'])) return none
   if (target.kind === 'workload' && waypointRunBy(object, fetch, context.waypoints) !== undefined) return none
   const isOwn = own[labels.useWaypoint] !== undefined
-  const level = isOwn ? object : fetch.one(context.namespaces, namespaceOf(object))
+  const level = levelOf(object, fetch, context)
   const words = level?.metadata.labels ?? {}
   const reference = referenceIn(words, labels.useWaypoint, namespaceOf(object))
   if (reference === undefined) return none
@@ -59,6 +59,16 @@ export function bindingOf(object: KubeObject, target: Target, fetch: FetchOne, c
   const weight = level?.metadata.annotations?.['istio.io/use-waypoint-canary-weight']
   return withCanary(found, canary, weight, () => reach(canary, object, target, fetch, context))
 }
+
+/** Whose words say which waypoint an object has. */
+export const levelOf = (
+  object: KubeObject,
+  fetch: FetchOne,
+  { namespaces }: Pick<Context, 'namespaces'>,
+): KubeObject | undefined =>
+  object.metadata.labels?.[labels.useWaypoint] === undefined
+    ? fetch.one(namespaces, namespaceOf(object))
+    : object
 
 const canaryLabel = 'istio.io/use-waypoint-canary'
 

@@ -1,17 +1,29 @@
-import type { Fetch, Index } from '#kube'
+import type { Fetch, Index, KubeObject } from '#kube'
+import type { workload } from '#wire'
 import type { CompiledPolicy } from './authorization-policy.ts'
+import { nameOf, namespaceOf } from './inputs.ts'
 import type { PolicyTarget } from './policy-targets.ts'
-import type { Waypoint } from './waypoints.ts'
+import { annotations } from './settings.ts'
+import type { Unbound } from './waypoint-binding.ts'
+import { hbonePort, type Waypoint } from './waypoints.ts'
 
 /** The policies that only waypoints enforce, by what they are attached to. */
 export type AttachedPolicies = Index<CompiledPolicy>
 /** What traffic to a waypoint is for; a workload is nothing that policies are attached to. */
-export type Bound = Readonly<{
-  kind: 'Service' | 'ServiceEntry' | 'workload'
-  namespace: string
-  name: string
+export type BoundKind = 'Service' | 'ServiceEntry' | 'workload'
+export type FailureContext = Readonly<{
+  attached: AttachedPolicies
+  rootNamespace: string
+  domain: string
 }>
-export type FailureContext = Readonly<{ attached: AttachedPolicies; rootNamespace: string }>
+
+type Asked = Readonly<{
+  kind: BoundKind
+  object: KubeObject
+  /** Whose label names the waypoint: the object, or its namespace. */
+  level: KubeObject | undefined
+}>
+type Place = Pick<Waypoint, 'namespace' | 'name' | 'className'>
 
 const keyOf = (target: PolicyTarget, namespace: string) =>
   target.kind === 'unreadable' ? unreadableIn(namespace) : keyFor(target.kind, target.namespace, target.name)
@@ -23,25 +35,64 @@ export const attachedTo = ({ namespace, targets }: CompiledPolicy): readonly str
   ...new Set(targets.map((target) => keyOf(target, namespace))),
 ]
 
+/** The key of a policy that is not enforced where traffic goes without these waypoints; undefined when there is none. */
+function policyFor(
+  { kind, object }: Asked,
+  places: readonly Place[],
+  fetch: Fetch,
+  { attached, rootNamespace }: FailureContext,
+): string | undefined {
+  const namespace = namespaceOf(object)
+  const keys = [
+    keyFor(kind, namespace, nameOf(object)),
+    ...[namespace, rootNamespace].map(unreadableIn),
+    ...places.flatMap((place) => [
+      keyFor('Gateway', place.namespace, place.name),
+      keyFor('GatewayClass', '', place.className),
+      unreadableIn(place.namespace),
+    ]),
+  ]
+  for (const key of keys) {
+    const [policy] = fetch.by(attached, key)
+    if (policy) return policy.key
+  }
+  return undefined
+}
+
+const wordOf = (level: KubeObject | undefined) => level?.metadata.annotations?.[annotations.failOpen]
+
 /**
- * May traffic go on without its waypoints where these have nobody who takes it? Only where the owner of each wants that,
- * and there is no policy that would not be enforced then.
+ * May traffic go on without its waypoints where these have nobody who takes it? Only where whoever binds it, or else the
+ * owner of each, wants that; and past policies only where it is wanted `always`.
  */
 export function mayPassBy(
   waypoints: readonly Waypoint[],
-  { kind, namespace, name }: Bound,
+  asked: Asked,
   fetch: Fetch,
-  { attached, rootNamespace }: FailureContext,
+  context: FailureContext,
 ): boolean {
-  if (!waypoints.every(({ failsOpen }) => failsOpen)) return false
-  const asked = [
-    keyFor(kind, namespace, name),
-    ...[namespace, rootNamespace].map(unreadableIn),
-    ...waypoints.flatMap((one) => [
-      keyFor('Gateway', one.namespace, one.name),
-      keyFor('GatewayClass', '', one.className),
-      unreadableIn(one.namespace),
-    ]),
-  ]
-  return asked.every((key) => fetch.by(attached, key).length === 0)
+  const word = wordOf(asked.level)
+  if (word === 'always') return true
+  if (word !== 'true' && !waypoints.every(({ failsOpen }) => failsOpen)) return false
+  return policyFor(asked, waypoints, fetch, context) === undefined
+}
+
+/** What class a Gateway that does not exist would have had. */
+const usualClass = 'istio-waypoint'
+
+/** Why traffic is refused while the waypoint that it asks for does not exist: a policy would not be enforced. */
+export function refusedFor(
+  { reference, reason }: Unbound,
+  asked: Asked,
+  fetch: Fetch,
+  context: FailureContext,
+): Readonly<{ policy: string; destination: workload.GatewayAddress }> | undefined {
+  // Istio lets it go on at L4, which is what `always` asks for.
+  if (reason !== 'WaypointIsNotReady' || wordOf(asked.level) === 'always') return undefined
+  const [namespace = '', name = ''] = reference.split('/')
+  const policy = policyFor(asked, [{ namespace, name, className: usualClass }], fetch, context)
+  if (policy === undefined) return undefined
+  const hostname = `${name}.${namespace}.svc.${context.domain}`
+  const destination = { $case: 'hostname' as const, value: { namespace, hostname } }
+  return { policy, destination: { destination, hboneMtlsPort: hbonePort } }
 }

@@ -1,9 +1,9 @@
 import type { Collection, Fetch, KubeObject, Namespace } from '#kube'
 import { failOpenExtension, workload } from '#wire'
-import { type Inputs, nameOf, namespaceOf } from './inputs.ts'
+import { type Inputs, namespaceOf } from './inputs.ts'
 import { labels } from './settings.ts'
-import { type Binding, bindingOf, waypointRunBy } from './waypoint-binding.ts'
-import { type Bound, type FailureContext, mayPassBy } from './waypoint-failure.ts'
+import { type Binding, bindingOf, levelOf, waypointRunBy } from './waypoint-binding.ts'
+import { type BoundKind, type FailureContext, mayPassBy, refusedFor } from './waypoint-failure.ts'
 import type { Waypoint } from './waypoints.ts'
 
 export type WithWaypoints = Readonly<{ inputs: Inputs; waypoints: Collection<Waypoint> }>
@@ -19,17 +19,21 @@ export function boundWorkload(
   const runs = waypointRunBy(object, fetch, waypoints)
   if (runs !== undefined) return runs.tunnel === undefined ? row : { ...row, applicationTunnel: runs.tunnel }
   const binding = bindingOf(object, { kind: 'workload' }, fetch, { waypoints, namespaces })
-  if (binding.kind !== 'bound') return row
+  if (binding.kind === 'none') return row
+  const asked = { kind: 'workload', object, level: levelOf(object, fetch, { namespaces }) } as const
+  if (binding.kind === 'unbound') {
+    const refused = refusedFor(binding, asked, fetch, failure)
+    return refused ? { ...row, waypoint: refused.destination } : row
+  }
   const { waypoint } = binding
-  const bound: Bound = { kind: 'workload', namespace: namespaceOf(object), name: nameOf(object) }
-  const open = mayPassBy([waypoint], bound, fetch, failure) ? [failOpenExtension] : []
+  const open = mayPassBy([waypoint], asked, fetch, failure) ? [failOpenExtension] : []
   return { ...row, waypoint: waypoint.destination, extensions: [...row.extensions, ...open] }
 }
 
 /** A service's row with its waypoint, and with what part of the traffic is for a canary. */
 export function boundService(
   row: workload.Service,
-  { kind, object }: Readonly<{ kind: 'Service' | 'ServiceEntry'; object: KubeObject }>,
+  { kind, object }: Readonly<{ kind: Exclude<BoundKind, 'workload'>; object: KubeObject }>,
   fetch: Fetch,
   { inputs: { namespaces }, waypoints, failure }: WithFailure,
 ): workload.Service {
@@ -38,11 +42,13 @@ export function boundService(
   const binding = bindingOf(object, target, fetch, { waypoints, namespaces })
   const ingressUseWaypoint = ingressGoesThrough(object, fetch, namespaces)
   const made = { ...row, ingressUseWaypoint, ...fieldsOf(binding) }
-  if (binding.kind !== 'bound') return made
+  if (binding.kind === 'none') return made
+  const asked = { kind, object, level: levelOf(object, fetch, { namespaces }) }
+  if (binding.kind === 'unbound')
+    return { ...made, waypoint: refusedFor(binding, asked, fetch, failure)?.destination }
   const { waypoint, canary } = binding
-  const bound: Bound = { kind, namespace: namespaceOf(object), name: nameOf(object) }
   const all = canary === undefined ? [waypoint] : [waypoint, canary.waypoint]
-  if (!mayPassBy(all, bound, fetch, failure)) return made
+  if (!mayPassBy(all, asked, fetch, failure)) return made
   return { ...made, extensions: [...made.extensions, failOpenExtension] }
 }
 

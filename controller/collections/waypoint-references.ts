@@ -1,8 +1,9 @@
 import { type Collection, type Condition, derive, type Fetch, type KubeObject } from '#kube'
 import { nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
-import { type Binding, bindingOf, type Target, type Unbound } from './waypoint-binding.ts'
-import { ingressGoesThrough, type WithWaypoints } from './waypoint-fields.ts'
+import { type Binding, bindingOf, levelOf, type Target, type Unbound } from './waypoint-binding.ts'
+import { type BoundKind, refusedFor } from './waypoint-failure.ts'
+import { ingressGoesThrough, type WithFailure, type WithWaypoints } from './waypoint-fields.ts'
 
 /** An object that asks for a waypoint, and the condition that tells its owner what came of it. */
 export type WaypointReference = Readonly<{
@@ -15,10 +16,10 @@ export type WaypointReference = Readonly<{
 /** Services whose own label, or else their namespace's, names a waypoint; `none` is the opt-out. */
 export const waypointReferences = (
   { services }: OurObjects,
-  context: WithWaypoints,
+  context: WithFailure,
 ): Collection<WaypointReference> =>
   derive('WaypointReferences', services, (service, fetch) =>
-    referenceOf(service, { kind: 'service' }, fetch, context),
+    referenceOf('Service', service, { kind: 'service' }, fetch, context),
   )
 
 /**
@@ -38,27 +39,38 @@ export const looseNamespaces = (
 
 /** Undefined: it asks for none. */
 export function referenceOf(
+  kind: BoundKind,
   object: KubeObject,
   target: Target,
   fetch: Fetch,
-  { waypoints, inputs: { namespaces } }: WithWaypoints,
+  { waypoints, inputs: { namespaces }, failure }: WithFailure,
 ): WaypointReference | undefined {
   const binding = bindingOf(object, target, fetch, { waypoints, namespaces })
   if (binding.kind === 'none') return undefined
+  const asked = { kind, object, level: levelOf(object, fetch, { namespaces }) }
+  const refused = binding.kind === 'unbound' ? refusedFor(binding, asked, fetch, failure) : undefined
   const ingress = target.kind === 'service' && ingressGoesThrough(object, fetch, namespaces)
   return {
     namespace: namespaceOf(object),
     name: nameOf(object),
     waypoint: binding.kind === 'bound' ? binding.waypoint.key : binding.reference,
-    condition: boundCondition(binding, ingress),
+    condition: boundCondition(binding, ingress, refused?.policy),
   }
 }
 
 /** What the owner of an object that asks for a waypoint is told. */
-function boundCondition(binding: Exclude<Binding, { kind: 'none' }>, ingress: boolean): Condition {
+function boundCondition(
+  binding: Exclude<Binding, { kind: 'none' }>,
+  ingress: boolean,
+  policy: string | undefined,
+): Condition {
   const type = 'istio.io/WaypointBound'
   if (binding.kind === 'unbound') {
-    const message = `waypoint ${binding.reference}: ${binding.why}; traffic stays at L4`
+    const outcome =
+      policy === undefined
+        ? 'traffic stays at L4'
+        : `connections are refused, for AuthorizationPolicy ${policy} would not be enforced`
+    const message = `waypoint ${binding.reference}: ${binding.why}; ${outcome}`
     return { type, status: 'False', reason: binding.reason, message }
   }
   const problem = binding.problem === undefined ? '' : `; ${binding.problem}`

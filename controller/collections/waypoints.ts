@@ -24,7 +24,8 @@ export type Waypoint = Readonly<{
   failsOpen: boolean
 }>
 
-const hbonePort = 15_008
+/** Where waypoints take tunnels. */
+export const hbonePort = 15_008
 const waypointFor = 'istio.io/waypoint-for'
 
 /** All waypoints, by `namespace/name`. */

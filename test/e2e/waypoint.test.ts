@@ -169,6 +169,8 @@ t.test('a waypoint comes and goes while traffic runs', { skip, timeout: 380_000 
     restarting.failed === 0 ? 'none failed' : `the last: ${restarting.lastError ?? 'unknown'}`,
   )
 
+  // With it connections would be refused from then on, rather than be taken without it.
+  await remove(notInventory(ns))
   const leaving = await during(order, 'payment', async () => {
     await remove(gateway(ns))
     await eventually(
