@@ -5,6 +5,7 @@ import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
 import { type FollowedRoutes, followRoutes, labelAskers } from './follow-routes.ts'
 import { logFindings } from './findings.ts'
+import { tellUnheeded } from './mesh-config-told.ts'
 import { liveSettings, meshConfigMap, meshDefaults, warnOfRestart } from './mesh-config.ts'
 
 type FollowOptions = Readonly<{
@@ -23,6 +24,7 @@ export async function followMesh(
   const { client, config, settings, signal, log } = o
   const maps = meshConfigMaps(client, config, signal, log)
   stack.use(warnOfRestart(maps, settings, config, log.child('mesh-config')))
+  stack.use(tellUnheeded(maps, log.child('mesh-config')))
   const inputs = inputsFrom(client, maps, signal, log)
   const askers = labelAskers(client, signal, log)
   const mesh = meshFrom(inputs, settings, log.child('collections'), labelKeys(askers))

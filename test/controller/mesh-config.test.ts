@@ -2,7 +2,8 @@ import t from 'tap'
 import { type ConfigMap, Table } from '#kube'
 import { silent } from '#telemetry'
 import { liveKey } from '../../controller/collections/index.ts'
-import { liveSettings, liveSettingsFrom } from '../../controller/mesh-config.ts'
+import { liveSettings, liveSettingsFrom, meshDefaults } from '../../controller/mesh-config.ts'
+import { meshDefaultsKey } from '../../controller/routes/index.ts'
 
 const map = (mesh: string | undefined): ConfigMap => ({
   metadata: { namespace: 'istio-system', name: 'istio' },
@@ -63,4 +64,31 @@ t.test('label selectors are read whole or not at all', async (t) => {
     expression('Exists', ['a']),
   ])
     t.throws(read(bad), TypeError, JSON.stringify(bad))
+})
+
+t.test('what is for routes is followed too; what cannot be read leaves what was', async (t) => {
+  const maps = new Table<ConfigMap>('configmaps')
+  const rows = meshDefaults(maps.collection, silent)
+  const key = 'istio-system/istio'
+  const put = (row: ConfigMap | undefined) => maps.apply([{ key, old: maps.get(key), row }])
+  const attempts = () => rows.get(meshDefaultsKey)?.retry.attempts
+  put(map('defaultHttpRetryPolicy: {attempts: 7}'))
+  t.equal(attempts(), 7)
+  for (const bad of [
+    '{',
+    'defaultHttpRetryPolicy: 5',
+    'defaultHttpRetryPolicy: {attempts: -1}',
+    'defaultHttpRetryPolicy: {atempts: 1}',
+    'connectTimeout: soon',
+    'tcpKeepalive: {probes: few}',
+    'defaultTrafficPolicy: {tls: {mode: DISABLE}}',
+    'defaultTrafficPolicy: {outlierDetection: {interval: x}}',
+    'localityLbSetting: {distribute: [{from: a, to: {b: 10}}]}',
+    'localityLbSetting: {failovers: []}',
+    'defaultVirtualServiceExportTo: "."',
+    'defaultDestinationRuleExportTo: ["no space"]',
+  ])
+    t.equal((put(map(bad)), attempts()), 7, bad)
+  put(map(''))
+  t.equal(attempts(), 2)
 })
