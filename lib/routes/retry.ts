@@ -121,8 +121,11 @@ const conditions: ReadonlySet<string> = new Set<RetryCondition>([
 /** A word of Envoy's lists. */
 export const isRetryCondition = (word: string): word is RetryCondition => conditions.has(word)
 
-/** No client may ask for more than this. */
-const maxAskedRetries = 100
+/**
+ * No client may ask for more than this: each of its requests would cost an upstream as many, and Istio's rules give two.
+ * Whoever has a certificate of the mesh is internal in Envoy's sense, whose word counts (facts: l7.md §3.1).
+ */
+const maxAskedRetries = 10
 const conditionHeaders = ['x-envoy-retry-on', 'x-envoy-retry-grpc-on']
 
 /** What the caller asks for in `x-envoy-*` headers, on top of the rule's policy; words that nobody knows ask for nothing. */

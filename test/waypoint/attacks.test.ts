@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import t from 'tap'
 import { eventually } from '../fakes/mesh-world.ts'
-import { scene, tcpUpstream, upstreamOf } from './kit.ts'
+import { rule, scene, tcpUpstream, upstreamOf } from './kit.ts'
 
 /** Sends `text` and gives back what comes until `enough` of it is there, or the connection ends. */
 async function say(port: number, text: string, enough: RegExp): Promise<string> {
@@ -91,4 +91,20 @@ t.test('what only proxies say is taken from clients, however it is written', asy
   const got = await say(await s.front(), `GET / HTTP/1.1\r\n${head}\r\n`, /\r\n\r\n\[.*\]$/)
   t.notMatch(got, /"forged"/)
   t.match(got, /"x-fine","forged-not","x_also_fine","forged-not"/)
+})
+
+t.test('what a rewrite leaves of a path leads nowhere else', async (t) => {
+  const heard: (string | undefined)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
+    heard.push(request.url)
+    response.end('a')
+  })
+  const s = await scene(t, { a })
+  const match = { path: { kind: 'prefix', value: '/a' } } as const
+  await s.route({ http: [rule({ match }, { rewrite: { path: { kind: 'prefix', value: '/' } } })] })
+  t.equal((await s.get('/ab')).status, 200)
+  t.equal((await s.get('/a../admin')).status, 400)
+  t.equal((await s.get('/a.%2e/admin')).status, 400)
+  t.equal((await s.get('/a./admin')).status, 400)
+  t.strictSame(heard, ['/b'])
 })

@@ -22,6 +22,16 @@ export function normalPath(target: string): string | undefined {
   return withoutDots(spelled) + query
 }
 
+/**
+ * What a rule made of a path, in its one spelling too. A path in which dots would have to be walked now is none: its parts
+ * came from the client, and were judged as names (`/a../admin`, of which a rewrite of `/a` makes `/../admin`).
+ */
+export function normalRewrite(target: string): string | undefined {
+  const spelled = normalPath(target)
+  if (spelled === undefined) return undefined
+  return /(?:^|[/\\])(?:\.|%2[Ee]){1,2}(?:$|[/\\])/.test(cutAt(target, '?')) ? undefined : spelled
+}
+
 const cutAt = (text: string, mark: string): string => {
   const at = text.indexOf(mark)
   return at < 0 ? text : text.slice(0, at)

@@ -12,8 +12,19 @@ export const respond: Phase = async (call, next) => {
     })
     return localReply(call, { status: 500, details: 'internal_error' })
   })
-  write(call, answer)
+  try {
+    write(call, answer)
+  } catch (error) {
+    call.parts.log.error('bug: an answer could not be written', { error: messageOf(error) })
+    drop(answer)
+    call.exchange.reset('local-reset')
+  }
   return answer
+}
+
+/** Nobody gets it: its upstream may stop. */
+function drop(answer: Answer): void {
+  if (answer.kind === 'upstream') answer.response.reset('local-reset')
 }
 
 const hasNoBody = (call: Call, status: number) =>
@@ -21,7 +32,7 @@ const hasNoBody = (call: Call, status: number) =>
 
 function write(call: Call, answer: Answer): void {
   const { exchange } = call
-  if (exchange.responded) return
+  if (exchange.responded) return drop(answer)
   if (answer.kind === 'gone') return exchange.reset('local-reset')
   call.status = answer.status
   const { headers } = answer

@@ -1,5 +1,7 @@
 import { applyHeaderOps, changedTarget, type HeaderOps } from '#routes'
 import type { Call, Phase } from './call.ts'
+import { localReply } from './local-reply.ts'
+import { normalRewrite } from './normal-path.ts'
 import { renderTemplate } from './template.ts'
 
 /** Clients steer retries and timeouts with these; the upstream is none of them (facts: l7.md §3.1). */
@@ -24,7 +26,7 @@ export const transform: Phase = async (call, next) => {
   const ops = (list: readonly (HeaderOps | undefined)[]) => list.filter((one) => one !== undefined)
   const render = (template: string) => renderTemplate(template, call)
   if (route.kind === 'forward') {
-    rewrite(call, route)
+    if (!rewrite(call, route)) return localReply(call, { status: 400, details: 'path_normalization_failed' })
     for (const one of ops([rule.requestHeaders, destination?.requestHeaders]))
       applyHeaderOps(call.request.headers, one, render)
   }
@@ -35,17 +37,21 @@ export const transform: Phase = async (call, next) => {
   return answer
 }
 
-function rewrite(call: Call, { authority, path }: Extract<Call['route'], { kind: 'forward' }>): void {
+/** False where what is left of the path is none. */
+function rewrite(call: Call, { authority, path }: Extract<Call['route'], { kind: 'forward' }>): boolean {
   const { request } = call
   const { headers } = request
   if (path) {
+    const changed = normalRewrite(changedTarget(request.path, path))
+    if (changed === undefined) return false
     headers.set('x-envoy-original-path', request.path)
-    call.request = { ...call.request, path: changedTarget(request.path, path) }
+    call.request = { ...call.request, path: changed }
   }
   if (authority !== undefined) {
     headers.set('x-envoy-original-host', request.authority)
     call.request = { ...call.request, authority }
   }
+  return true
 }
 
 /** Taken off once they have been read. */

@@ -127,7 +127,7 @@ t.test('callers may ask for retries and timeouts', async (t) => {
   )
   t.strictSame([asked.on.at(-1), asked.on.length, asked.attempts, asked.statuses], ['5xx', 5, 2, [418]])
   t.equal(withAskedRetries(usual, request('/', { 'x-envoy-max-retries': '7' })).attempts, 7)
-  t.equal(withAskedRetries(usual, request('/', { 'x-envoy-max-retries': '99999' })).attempts, 100)
+  t.equal(withAskedRetries(usual, request('/', { 'x-envoy-max-retries': '99999' })).attempts, 10)
   t.equal(
     withAskedRetries({ ...usual, attempts: 0, on: [] }, request('/', { 'x-envoy-retry-grpc-on': 'internal' }))
       .attempts,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { normalPath } from '../../../waypoint/phase/normal-path.ts'
+import { normalPath, normalRewrite } from '../../../waypoint/phase/normal-path.ts'
 import { grpcMessage } from '../../../waypoint/phase/local-reply.ts'
 import { shadowOf } from '../../../waypoint/phase/mirror.ts'
 
@@ -49,6 +49,28 @@ t.test('whatever is let through has one spelling: no step of it makes another es
     if (normal !== undefined && normalPath(normal) !== normal) t.fail(`${path} became ${normal}`)
   }
 })
+
+const rewritten: [made: string, sent: string | undefined][] = [
+  ['/b/x', '/b/x'],
+  ['/b/%61%2f', '/b/a%2F'],
+  ['/b//x', '/b//x'],
+  ['/b/.x/..y/z.', '/b/.x/..y/z.'],
+  ['/b?c=/../d', '/b?c=/../d'],
+  ['/../admin', undefined],
+  ['/b/../admin', undefined],
+  ['/b/./admin', undefined],
+  ['/b/..', undefined],
+  ['/b/.', undefined],
+  ['/b/%2e%2E/admin', undefined],
+  ['/b/.%2e/admin', undefined],
+  ['/b\\..\\admin', undefined],
+  ['/b/%2', undefined],
+  ['/b%00', undefined],
+]
+for (const [made, sent] of rewritten)
+  t.test(`a rewrite that makes ${JSON.stringify(made)}`, async (t) => {
+    t.equal(normalRewrite(made), sent)
+  })
 
 t.test('texts of a local reply', async (t) => {
   t.equal(grpcMessage('100 % sure: ü\n'), '100 %25 sure: %C3%BC%0A')
