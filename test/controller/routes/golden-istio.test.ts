@@ -41,12 +41,31 @@ const retriesOf = (all: Compiled, name: string): readonly unknown[] =>
 const read = (file: string): unknown =>
   parse(readFileSync(`${import.meta.dirname}/${file}`, 'utf8'), { merge: true })
 const usual = read('golden/usual.yaml') as Usual
+/** All that is told on VirtualServices and DestinationRules. */
+const reasons = [
+  'lateen.dev/Accepted=False/Conflicted',
+  'lateen.dev/Accepted=False/NoMatchingService',
+  'lateen.dev/Accepted=False/NoWaypoint',
+  'lateen.dev/Accepted=False/NotForMesh',
+  'lateen.dev/Accepted=False/NotForWaypoints',
+  'lateen.dev/Accepted=False/NotVisible',
+  'lateen.dev/Accepted=False/Overridden',
+  'lateen.dev/Accepted=False/UnsupportedValue',
+  'lateen.dev/Accepted=True/Accepted',
+  'lateen.dev/PartiallyInvalid=True/UnsupportedValue',
+  'lateen.dev/ResolvedRefs=False/BackendNotFound',
+  'lateen.dev/ResolvedRefs=True/ResolvedRefs',
+]
+const seen = new Set<string>()
 let count = 0
 for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
   for (const one of read(`golden-istio/${file}`) as readonly IstioCase[]) {
     count++
     t.test(`${file}: ${one.title}`, async (t) => {
       const all = compiled(one, usual)
+      for (const conditions of Object.values(all.conditions))
+        for (const { type, status, reason } of conditions.list().flat())
+          seen.add(`${type}=${status}/${reason}`)
       if (one.http || !(one.policies || one.l4 || one.retries))
         t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
       if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
@@ -68,4 +87,7 @@ for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
     })
   }
 }
+t.test('every reason has a case, and there are no others', async (t) => {
+  t.strictSame([...seen].sort(), reasons)
+})
 t.ok(count >= 110, `${count} cases`)

@@ -24,12 +24,32 @@ t.setTimeout(300_000) // more than a hundred meshes, on a machine that may be sl
 const folder = `${import.meta.dirname}/golden`
 const read = (file: string): unknown => parse(readFileSync(`${folder}/${file}`, 'utf8'), { merge: true })
 const usual = read('usual.yaml') as Usual
+/** Of what the Gateway API has conditions of routes say (l7 1.3), all that there can be about a parent that is a service. */
+const reasons = [
+  'Accepted=False/Conflicted',
+  'Accepted=False/IncompatibleFilters',
+  'Accepted=False/NoMatchingParent',
+  'Accepted=False/NotAllowedByListeners',
+  'Accepted=False/UnsupportedValue',
+  'Accepted=True/Accepted',
+  'PartiallyInvalid=True/UnsupportedValue',
+  'ResolvedRefs=False/BackendNotFound',
+  'ResolvedRefs=False/InvalidKind',
+  'ResolvedRefs=False/RefNotPermitted',
+  'ResolvedRefs=False/UnsupportedProtocol',
+  'ResolvedRefs=True/ResolvedRefs',
+  'ResolvedWaypoints=True/ResolvedWaypoints',
+]
+const seen = new Set<string>()
 let count = 0
 for (const file of readdirSync(folder).filter((name) => name !== 'usual.yaml')) {
   for (const one of read(file) as readonly Case[]) {
     count++
     t.test(`${file}: ${one.title}`, async (t) => {
       const all = compiled(one, usual)
+      for (const statuses of Object.values(all.statuses))
+        for (const { conditions } of statuses.list().flat())
+          for (const { type, status, reason } of conditions) seen.add(`${type}=${status}/${reason}`)
       if (one.http || !one.requests) t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
       if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
       if (one.status) t.strictSame(statusText(all), one.status, 'status')
@@ -50,4 +70,7 @@ for (const file of readdirSync(folder).filter((name) => name !== 'usual.yaml')) 
     })
   }
 }
+t.test('every reason has a case, and there are no others', async (t) => {
+  t.strictSame([...seen].sort(), reasons)
+})
 t.ok(count >= 60, `${count} cases`)
