@@ -88,19 +88,23 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const state = new MeshState(config.nodeName)
   const metrics = identityMetrics(registry)
   const identityLog = log.child('identity')
+  const renewals = new Set<() => void>()
   const certificates = stack.use(
     new Certificates({
       sign: parts.sign ?? stack.use(caClient(config)),
       log: identityLog,
       metrics,
-      renewed: () => readiness.done(certificateTask),
+      renewed: () => {
+        readiness.done(certificateTask)
+        for (const listener of renewals) listener()
+      },
     }),
   )
   renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
   const known = { state, routes: new Routes(), policies: new WaypointPolicies(config.gateway) }
-  const own = { config, parts, sockets, logs, registry, certificates, trust, stop, leaving }
+  const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, stop, leaving }
   const ctx = contextOf({ ...known, ...own })
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
@@ -153,6 +157,8 @@ type ContextParts = Readonly<{
   routes: Routes
   policies: WaypointPolicies
   certificates: Certificates
+  /** Told of each new certificate of ours. */
+  renewals: Set<() => void>
   trust: Trust
   stop: AbortController
   leaving: AbortController
@@ -170,6 +176,11 @@ function contextOf(o: ContextParts): ProxyContext {
   const permits = new Permits(state, o.policies, new WorkloadPolicies(state, { identity, address }))
   const self = () => ({ local: local(), namespace: pod.namespace, address, network })
   const requests = new HttpPool()
+  // What was opened by the old certificate ends with what is under way in it, long before it would be cut off.
+  o.renewals.add(() => {
+    requests.drainAll()
+    pool.drain()
+  })
   const left = (place: string) => requests.drain(place)
   const clusters = new Clusters(state, { local, network, random, now, left })
   const leavingBy = {

@@ -1,6 +1,8 @@
 import { once } from 'node:events'
+import type { IncomingMessage } from 'node:http'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import type { UpstreamTls } from '#routes'
 import { createTestCa } from '../fakes/test-ca.ts'
@@ -57,6 +59,55 @@ for (const [title, tls, status] of cases)
 t.test('what we cannot do for a destination fails, and says so', async (t) => {
   const a = await httpsUpstream(t)
   const s = await scene(t, { a })
-  await s.route({ http: [rule()] }, [policyOf({ proxyProtocol: 'v2' })])
-  t.match(await s.get('/'), { status: 503, body: /waypoints do not do PROXY headers$/ })
+  await s.route({ http: [rule()] }, [
+    policyOf({ tunnel: { method: 'CONNECT', host: 'x.example', port: 443 } }),
+  ])
+  t.equal((await s.get('/')).status, 503)
+  await eventually(() => s.lines().length === 1, 'it is logged')
+  t.match(s.lines()[0], /waypoints do not do tunnels through HTTP proxies/)
+})
+
+t.test('whoever calls by whatever name, the destination is asked for by one of its own', async (t) => {
+  const { certPem, keyPem } = ca.server()
+  const names: unknown[] = []
+  const server = createServer({ cert: certPem, key: keyPem }, (request: IncomingMessage, response) => {
+    response.end(String((request.socket as TLSSocket).servername))
+  })
+  server.on('secureConnection', (socket: TLSSocket) => names.push(socket.servername))
+  server.listen(0, '127.0.0.2')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const s = await scene(t, { a: { address: '127.0.0.2', port: (server.address() as AddressInfo).port } })
+  const { sni: _, ...unnamed } = simple
+  const tls = { ...unnamed, insecureSkipVerify: true } as const
+  await s.route({ http: [rule()] }, [policyOf({ tls })])
+  const own = 'web.demo.svc.cluster.local'
+  for (const host of [
+    'evil.example',
+    'evil2.example',
+    `evil.${own}`,
+    '127.0.0.1',
+    own,
+    `${own.toUpperCase()}.`,
+  ])
+    t.equal((await s.get('/', { headers: { host } })).body, own, host)
+  t.strictSame(names, [own], 'by one connection')
+  t.equal((await s.get('/', { headers: { host: 'web.demo' } })).body, 'web.demo')
+  await s.route({ http: [rule()] }, [policyOf({ tls: { ...tls, sni: 'set.example' } })])
+  t.equal((await s.get('/')).body, 'set.example')
+  await s.route({ http: [rule({}, { rewrite: { authority: 'rules.example' } })] }, [policyOf({ tls })])
+  t.equal((await s.get('/')).body, 'rules.example', 'a rule may say so')
+})
+
+t.test('what was opened by other settings is not used', async (t) => {
+  const a = await httpsUpstream(t)
+  const s = await scene(t, { a })
+  const lax: UpstreamTls = { ...simple, trust: { kind: 'system' }, insecureSkipVerify: true }
+  await s.route({ http: [rule()] }, [policyOf({ tls: lax })])
+  t.equal((await s.get('/')).status, 200)
+  await s.route({ http: [rule()] }, [policyOf({ tls: { ...lax, insecureSkipVerify: false } })])
+  t.equal((await s.get('/')).status, 503, 'nobody has verified it')
 })

@@ -6,6 +6,7 @@ import {
   type SendFailureReason,
   type SendOutcome,
 } from '#http'
+import type { Service } from '#mesh'
 import { type DestinationPolicy, splitAuthority, type TryOutcome } from '#routes'
 import {
   type Cluster,
@@ -16,6 +17,8 @@ import {
   open,
   placeOf,
   streamOf,
+  tlsDigest,
+  tlsName,
 } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import type { Deadline } from './deadline.ts'
@@ -82,7 +85,9 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const service = cluster?.service
   const group = cluster ? groupOf(policy.destination) : host.uid
   const version = versionFor(call, policy)
-  const serverName = splitAuthority(call.request.authority).host
+  const serverName = policy.tls ? (policy.tls.sni ?? serverNameOf(call, service)) : ''
+  const tls = policy.tls ? `${tlsDigest(policy.tls)}/${serverName}` : ''
+  const names = service?.subjectAltNames.join() ?? ''
   const { identity, addresses } = host.workload
   const place = placeOf(group, host.uid)
   const ends: Ends = { source: call.facts.client, destination: call.facts.local }
@@ -92,7 +97,7 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
     ? Math.min(connections.httpIdleTimeoutMs || proxiedIdleMs, proxiedIdleMs)
     : connections.httpIdleTimeoutMs
   return {
-    key: `${version}|${policy.tls ? serverName : ''}|${place}|${identity}|${addresses.join()}|${host.port}|${told}`,
+    key: `${version}|${tls}|${place}|${identity}|${names}|${addresses.join()}|${host.port}|${told}`,
     group,
     place,
     version,
@@ -125,6 +130,13 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       return streamOf(await open(host, leaving, { ...ways, policy, ends, serverName, alpn }))
     },
   }
+}
+
+/** What a rule has put in the place of the host is meant; what a client says only if it is a name of the destination. */
+function serverNameOf({ request, route }: Call, service: Service | undefined): string {
+  const { host } = splitAuthority(request.authority)
+  const isRules = route?.kind === 'forward' && route.authority === request.authority
+  return isRules || !service ? host : tlsName(service, host)
 }
 
 /** What the upstream is spoken to in. */

@@ -22,3 +22,4 @@ export { ReplayBody } from './replay-body.ts'
 export { defaultPolicy } from './default-policy.ts'
 /** Both ends of a client's connection, as a PROXY header tells them. */
 export type { Ends } from './proxy-header.ts'
+export { tlsDigest, tlsName } from './tls-name.ts'
