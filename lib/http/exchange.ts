@@ -142,7 +142,14 @@ export type SendFailureReason =
 export type SendOutcome =
   | Readonly<{ kind: 'response'; response: Response }>
   /** `sent`: some of the request may have reached the other end. */
-  | Readonly<{ kind: 'failure'; reason: SendFailureReason; sent: boolean; error?: unknown }>
+  | Readonly<{
+      kind: 'failure'
+      reason: SendFailureReason
+      sent: boolean
+      /** A connection that had served others ended before anything of an answer: most likely it was closing already. */
+      stale?: boolean
+      error?: unknown
+    }>
 
 export type Response = Readonly<{
   version: HttpVersion

@@ -152,8 +152,24 @@ function refusedAt({ permit, parts }: Call, host: Host, cluster: Cluster | undef
   return to && permit?.reach(host.workload, to)
 }
 
-/** One try: counted on its host, and told to outlier detection. */
-async function attemptOn(sending: Sending, host: Host): Promise<Attempt> {
+/** What changes nothing, however often it is asked (RFC 9110 §9.2.1). */
+const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
+
+/**
+ * A kept connection that ends as the request is written says nothing about the request, nor about the host: one that may
+ * be repeated is sent once more, whatever the rule says of retries (RFC 9112 §9.3.1; every client of HTTP does so).
+ */
+const isRepeated = ({ call, body }: Sending, { outcome, cause }: Attempt): boolean =>
+  outcome.kind === 'failure' &&
+  outcome.stale === true &&
+  cause === undefined &&
+  safeMethods.has(call.request.method) &&
+  call.request.upgrade === undefined &&
+  body?.replayable !== false &&
+  !call.exchange.responded
+
+/** One try: counted on its host, and told to outlier detection. `first`: it may be repeated. */
+async function attemptOn(sending: Sending, host: Host, first = true): Promise<Attempt> {
   const { call, cluster, policy, body, deadline, perTryMs } = sending
   const next: Body | undefined = body?.next()
   host.active++
@@ -172,6 +188,7 @@ async function attemptOn(sending: Sending, host: Host): Promise<Attempt> {
     void call.exchange.ended.then(over)
   } else {
     over()
+    if (first && isRepeated(sending, attempt)) return attemptOn(sending, host, false)
     const isHosts = outcome.reason !== 'pool-overflow' && outcome.reason !== 'local-reset'
     const isLate = attempt.cause === 'timeout' || attempt.cause === 'per-try-timeout'
     if (isHosts || isLate) cluster?.report(host, { kind: 'local-failure' })

@@ -48,6 +48,8 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   /** Bytes are being looked at: nobody may send before it is known that there are none too many. */
   #reading = false
   #endsToTell = 0
+  /** Requests that have been answered. */
+  #served = 0
   #linger: NodeJS.Timeout | undefined
 
   constructor(stream: ByteStream, limits: HttpLimits, owner?: ConnectionOwner) {
@@ -192,6 +194,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     const sent = pending.writer?.over ?? true
     // A tunnel's directions end one by one.
     if (pending.raw && !sent) return
+    this.#served++
     this.#release(pending)
     pending.writer?.stop('local-reset')
     if (!sent || !pending.keepAlive || this.#draining) this.#leave()
@@ -225,7 +228,8 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     if (pending === undefined) return
     if (pending.writer === undefined) pending.body?.discard()
     pending.writer?.stop(reason)
-    if (pending.response === undefined) pending.settle({ kind: 'failure', reason, sent: true, error })
+    const stale = reason === 'connection-termination' && this.#served > 0 && pending.interims === 0
+    if (pending.response === undefined) pending.settle({ kind: 'failure', reason, sent: true, stale, error })
     else pending.response.fail(reason)
     this.#tellEnd()
   }
