@@ -5,6 +5,7 @@ import {
   ambient,
   type Context,
   everyPod,
+  glanceMs,
   inventoryPays,
   label,
   listen,
@@ -43,7 +44,9 @@ export async function enrol(context: Context): Promise<Enrolment> {
   const enrolMs = Date.now() - started
   tell.detail(`every pod is captured after ${enrolMs} ms, none was restarted`)
   // Peers learn of a captured pod from the controller; until then they may still speak plaintext to it.
-  await until('the link shows TLS only', async () => (await listen(context)).withMarker === 0, { signal })
+  await until('the link shows TLS only', async () => (await listen(context, glanceMs)).withMarker === 0, {
+    signal,
+  })
   const after = await listen(context)
   const { requests, failed } = difference(start, await offered(context))
   tell.detail(

@@ -33,6 +33,8 @@ const pairs = [orderPays, orderStock, inventoryPays] as const
 const marker = 'credit-card-4111-1111-1111-1111'
 /** Captures before and after are of the same length, so that their figures can be compared. */
 const captureMs = 2_000
+/** Long enough to see some of what the shop sends. */
+export const glanceMs = 500
 
 /** Objects of a file beside this one. */
 export const scripted = (file: string): Promise<KubeObject[]> =>
@@ -45,9 +47,9 @@ export function watchLink({ stage, signal }: Context): Promise<Capture> {
 }
 
 /** What crosses the link between the nodes in a while. */
-export async function listen(context: Context): Promise<FrameCounts> {
+export async function listen(context: Context, ms = captureMs): Promise<FrameCounts> {
   await using capture = await watchLink(context)
-  await sleep(captureMs, context.signal)
+  await sleep(ms, context.signal)
   return { ...capture.counts }
 }
 

@@ -54,6 +54,8 @@ export const sum = (a: Tally, b: Tally): Tally => ({
 
 /** Longer than callers take between two printed tallies, so that the next figures are new ones. */
 const windowMs = 1_200
+/** A window may begin at any of these steps. */
+const stepMs = 200
 
 /** Waits for a window with requests in which `holds`; returns it. */
 export async function window(
@@ -63,14 +65,18 @@ export async function window(
   holds: (seen: Tally) => boolean,
   signal: AbortSignal,
 ): Promise<Tally> {
-  let before = await tally(client, of, signal)
+  const begun = [{ at: Date.now(), tally: await tally(client, of, signal) }]
   return until(
     what,
     async () => {
-      await sleep(windowMs, signal)
-      const after = await tally(client, of, signal)
-      const seen = difference(before, after)
-      before = after
+      await sleep(stepMs, signal)
+      const at = Date.now()
+      const now = await tally(client, of, signal)
+      const [first] = begun
+      begun.push({ at, tally: now })
+      if (!first || at - first.at < windowMs) return false
+      begun.shift()
+      const seen = difference(first.tally, now)
       return seen.requests > 0 && holds(seen) && seen
     },
     { signal },
