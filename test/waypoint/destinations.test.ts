@@ -110,6 +110,7 @@ t.test('a connection with a PROXY header is one client’s alone', async (t) => 
   t.equal((await s.get('/')).body, 'ok')
   t.equal(headers.length, 1, 'its requests share it')
   const other = (await s.tunnel(undefined, 'other')).duplex()
+  other.on('error', () => undefined)
   other.write('GET / HTTP/1.1\r\nhost: web.demo\r\n\r\n')
   await once(other, 'data')
   t.equal(new Set(headers).size, 2, 'another client’s do not')
