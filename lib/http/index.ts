@@ -20,7 +20,7 @@ export type {
 /** The header fields of a message. */
 export { HeaderList, isFieldName, isFieldValue } from './header-list.ts'
 /** What a client speaks, by its first bytes. */
-export { sniff, type Sniffed, sniffUntil } from './sniff.ts'
+export { maxSniffedLine, sniff, type Sniffed, sniffUntil } from './sniff.ts'
 /** Every number that bounds a connection. */
 export { defaultHttpLimits, type HttpLimits } from './limits.ts'
 /** A downstream connection → exchanges. */

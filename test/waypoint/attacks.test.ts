@@ -108,3 +108,27 @@ t.test('what a rewrite leaves of a path leads nowhere else', async (t) => {
   t.equal((await s.get('/a./admin')).status, 400)
   t.strictSame(heard, ['/b'])
 })
+
+t.test(
+  'a request that does not begin like one is one all the same where the port may speak anything',
+  async (t) => {
+    const heard: string[] = []
+    const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
+      heard.push(`${request.method} ${request.headers['x-forwarded-client-cert'] ?? 'nobody'}`)
+      response.end('ok')
+    })
+    const s = await scene(t, { a })
+    const rest =
+      'host: web\r\nx-forwarded-client-cert: URI=spiffe://cluster.local/ns/a/sa/root\r\nconnection: close\r\n\r\n'
+    for (const first of [
+      '\r\nGET / HTTP/1.1',
+      '\n\nGET / HTTP/1.1',
+      'NOTIFY / HTTP/1.1',
+      'GET\t/\tHTTP/1.1',
+      'get / HTTP/1.1',
+    ])
+      t.match(await say(await s.front(), `${first}\r\n${rest}`, /\r\n\r\n/), /^HTTP\/1\.1 (200|400) /, first)
+    t.ok(heard.length > 0)
+    t.notOk(heard.some((one) => one.includes('root')))
+  },
+)

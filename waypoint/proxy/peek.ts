@@ -1,6 +1,6 @@
 import { maxTimerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
-import { sniff, type Sniffed } from '#http'
+import { maxSniffedLine, sniff, type Sniffed } from '#http'
 import { maxHelloBytes, serverNameOf } from './server-name.ts'
 
 /** Longer than any beginning that says nothing: HTTP/2's preface is 24 bytes, methods are shorter. */
@@ -14,7 +14,9 @@ export class PeekedStream implements ByteStream, BytesUser {
   readonly #stream: ByteStream
   #user: BytesUser | undefined
   /** What had to be taken to be looked at, and nobody has got yet. */
-  #prefix: Buffer = Buffer.alloc(0)
+  readonly #prefix = new Prefix()
+  /** Of a client hello: with fewer bytes its end cannot be there. */
+  #enough = 0
   #decide: ((found: Found) => void) | undefined
   #ended = false
   #toldEnd = false
@@ -66,11 +68,18 @@ export class PeekedStream implements ByteStream, BytesUser {
   }
 
   #onHello(decide: (name: string) => void, buffer: Buffer, start: number, end: number): number {
-    const seen = Buffer.concat([this.#prefix, buffer.subarray(start, Math.min(end, start + maxHelloBytes))])
+    // Piece by piece it is not read again before there is enough of it.
+    const room = Math.min(end - start, maxHelloBytes - this.#prefix.length)
+    const seen = this.#prefix.with(buffer, start, start + room)
+    if (seen.length < Math.min(this.#enough, maxHelloBytes)) {
+      this.#prefix.add(buffer, start, end)
+      return end
+    }
     const verdict = serverNameOf(seen)
     if (verdict.kind === 'more' && seen.length < maxHelloBytes) {
-      this.#prefix = seen
-      return end
+      this.#enough = verdict.enough
+      this.#prefix.add(buffer, start, start + room)
+      return start + room
     }
     decide(verdict.kind === 'name' ? verdict.name : '')
     return start
@@ -80,10 +89,10 @@ export class PeekedStream implements ByteStream, BytesUser {
     if (this.#user) return this.#deliver() ? this.#user.bytes(buffer, start, end) : start
     if (this.#hello) return this.#onHello(this.#hello, buffer, start, end)
     if (!this.#decide) return start
-    const seen = Buffer.concat([this.#prefix, buffer.subarray(start, Math.min(end, start + enoughBytes))])
+    const seen = this.#prefix.with(buffer, start, Math.min(end, start + maxSniffedLine))
     const found = sniff(seen)
     if (found === 'more' && seen.length < enoughBytes && !this.#anything) {
-      this.#prefix = seen
+      this.#prefix.add(buffer, start, end)
       return end
     }
     this.#decide(found === 'more' ? 'other' : found)
@@ -124,11 +133,10 @@ export class PeekedStream implements ByteStream, BytesUser {
 
   /** True when the user has all that was taken before. */
   #deliver(): boolean {
-    const prefix = this.#prefix
-    if (prefix.length === 0 || !this.#user) return true
-    const at = this.#user.bytes(prefix, 0, prefix.length)
-    this.#prefix = prefix.subarray(at)
-    return at === prefix.length
+    if (this.#prefix.length === 0 || !this.#user) return true
+    const bytes = this.#prefix.view()
+    this.#prefix.drop(this.#user.bytes(bytes, 0, bytes.length))
+    return this.#prefix.length === 0
   }
 
   #tellEnds(): void {
@@ -158,7 +166,51 @@ export class PeekedStream implements ByteStream, BytesUser {
     this.#stream.end()
   }
   destroy(): void {
-    this.#prefix = Buffer.alloc(0)
+    this.#prefix.drop(this.#prefix.length)
     this.#stream.destroy()
+  }
+}
+
+/** Bytes that were taken in pieces: each is copied a few times at most, however small they come. */
+class Prefix {
+  #bytes = Buffer.alloc(0)
+  #start = 0
+  #end = 0
+
+  get length(): number {
+    return this.#end - this.#start
+  }
+
+  view(): Buffer {
+    return this.#bytes.subarray(this.#start, this.#end)
+  }
+
+  /** What there would be with these; nothing is taken. */
+  with(buffer: Buffer, start: number, end: number): Buffer {
+    if (this.length === 0) return buffer.subarray(start, end)
+    this.#write(buffer, start, end)
+    return this.#bytes.subarray(this.#start, this.#end + (end - start))
+  }
+
+  add(buffer: Buffer, start: number, end: number): void {
+    this.#write(buffer, start, end)
+    this.#end += end - start
+  }
+
+  drop(count: number): void {
+    this.#start = Math.min(this.#start + count, this.#end)
+    if (this.length > 0) return
+    this.#bytes = Buffer.alloc(0)
+    this.#start = this.#end = 0
+  }
+
+  #write(buffer: Buffer, start: number, end: number): void {
+    const needed = this.#end + (end - start)
+    if (needed > this.#bytes.length) {
+      const grown = Buffer.alloc(Math.max(needed, 2 * this.#bytes.length, enoughBytes))
+      this.#bytes.copy(grown, 0, 0, this.#end)
+      this.#bytes = grown
+    }
+    buffer.copy(this.#bytes, this.#end, start, end)
   }
 }

@@ -2,20 +2,25 @@
 export const maxHelloBytes = 16 << 10
 
 /** `name`: '' where the client names nobody, or what it sends is no client hello. */
-export type HelloVerdict = Readonly<{ kind: 'name'; name: string }> | Readonly<{ kind: 'more' }>
+export type HelloVerdict =
+  | Readonly<{
+      kind: 'name'
+      name: string
+    }> /** It is not all here, and will not be before there are `enough` bytes. */
+  | Readonly<{ kind: 'more'; enough: number }>
 
 const none: HelloVerdict = { kind: 'name', name: '' }
-const more: HelloVerdict = { kind: 'more' }
 
 /** The server name in a TLS client hello (RFC 8446 §4.1.2, RFC 6066 §3), which may come in pieces and several records. */
 export function serverNameOf(bytes: Buffer): HelloVerdict {
   const hello = handshakeOf(bytes)
   if (hello === undefined) return none
-  if (hello.length < 4) return more
+  if (hello.length < 4) return { kind: 'more', enough: bytes.length + 1 }
   if (hello[0] !== 1) return none
   const length = hello.readUIntBE(1, 3)
   if (length > maxHelloBytes) return none
-  if (hello.length < 4 + length) return more
+  const missing = 4 + length - hello.length
+  if (missing > 0) return { kind: 'more', enough: bytes.length + missing }
   return { kind: 'name', name: nameIn(hello.subarray(4, 4 + length)) }
 }
 
