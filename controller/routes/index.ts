@@ -19,6 +19,10 @@ export { routeStatusWriter } from './status-writer.ts'
 /** The conditions that VirtualServices and DestinationRules have from us. */
 export { istioConditionTypes } from './istio-status.ts'
 export type { RouteStatus } from './gateway-api-status.ts'
+/** Objects of Istio's as they are read, for those who look at them before they count. */
+export { isVisibleIn } from './istio-object.ts'
+export { readDestinationRule } from './istio-destination-rule.ts'
+export { readVirtualService, type VirtualService } from './istio-virtual-service.ts'
 /** What the mesh's settings say where routes and DestinationRules do not. */
 export { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './mesh-defaults.ts'
 export type { RouteKind } from './gateway-api-object.ts'
