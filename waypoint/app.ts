@@ -85,6 +85,7 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   logMetrics(registry, logs)
   const stop = new AbortController()
   const leaving = new AbortController()
+  const closing = new AbortController()
   const state = new MeshState(config.nodeName)
   const metrics = identityMetrics(registry)
   const identityLog = log.child('identity')
@@ -104,11 +105,12 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
   const known = { state, routes: new Routes(), policies: new WaypointPolicies(config.gateway) }
-  const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, stop, leaving }
+  const ends = { stop, leaving, closing }
+  const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, ...ends }
   const ctx = contextOf({ ...known, ...own })
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
-  const ending = endingOf({ listener, readiness, leaving, config })
+  const ending = endingOf({ listener, readiness, leaving, closing, config })
   const { connections } = ctx
   const admin = { ...known, config, connections, certificates, logs, quit: ending.quit }
   const ports = await openServers(stack, config, registry, readiness, admin)
@@ -162,10 +164,11 @@ type ContextParts = Readonly<{
   trust: Trust
   stop: AbortController
   leaving: AbortController
+  closing: AbortController
 }>
 
 function contextOf(o: ContextParts): ProxyContext {
-  const { config, logs, state, certificates, trust, stop, leaving } = o
+  const { config, logs, state, certificates, trust, stop, leaving, closing } = o
   const { pod, identity, network } = config
   const address = ip(config.address)
   const local = () => state.localWorkload(pod)
@@ -231,6 +234,7 @@ function contextOf(o: ContextParts): ProxyContext {
     detectionMs: config.detectionMs,
     signal: stop.signal,
     draining: leaving.signal,
+    closing: closing.signal,
   }
 }
 
@@ -238,11 +242,13 @@ type EndingParts = Readonly<{
   listener: HboneListener
   readiness: Readiness
   leaving: AbortController
+  closing: AbortController
   config: Config
 }>
 
 /** The graceful end: whoever asks for it is answered when it is over. */
-function endingOf({ listener, readiness, leaving, config: { drainMs, lingerMs } }: EndingParts) {
+function endingOf({ listener, readiness, leaving, closing, config }: EndingParts) {
+  const { drainMs, lingerMs } = config
   const asked = Promise.withResolvers<void>()
   const drained = Promise.withResolvers<void>()
   return {
@@ -258,6 +264,7 @@ function endingOf({ listener, readiness, leaving, config: { drainMs, lingerMs } 
       const limit = AbortSignal.timeout(timerMs(drainMs))
       await lastToCome(listener, { lingerMs, mostMs: drainMs / 2, signal: limit })
       listener.close()
+      closing.abort(shuttingDown())
       await Promise.race([listener.idle(), new Promise((done) => limit.addEventListener('abort', done))])
       drained.resolve()
     },

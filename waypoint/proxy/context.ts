@@ -40,6 +40,8 @@ export type ProxyContext = Readonly<{
   signal: AbortSignal
   /** We are leaving: clients are told, nothing new is wanted. */
   draining: AbortSignal
+  /** Nobody comes any more. */
+  closing: AbortSignal
 }>
 
 /** A signal for the set-up of one connection, which its parents end too; disposing it ends the deadline, not the connection. */

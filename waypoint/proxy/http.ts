@@ -7,6 +7,7 @@ import { faultAnswer, recordFault } from '../phase/record-fault.ts'
 import type { Accepted } from '../target/index.ts'
 import { callerOf } from './caller.ts'
 import type { ProxyContext } from './context.ts'
+import { followLeaving, tellLater } from './leaving.ts'
 import { planOf } from './plan.ts'
 
 /** The requests of one connection. Resolves when it is over; never rejects. */
@@ -26,7 +27,7 @@ export async function proxyHttp(
     onExchange: (exchange) => {
       const now = facts()
       // Its client goes another way with the next connection.
-      if (now.target.reason === 'detached') leave.abort()
+      if (now.target.reason === 'detached' && target.reason !== 'detached') leave.abort()
       void handleRequest(exchange, now, ctx.http)
     },
     onFault: (fault, exchange) => {
@@ -38,7 +39,8 @@ export async function proxyHttp(
     },
   })
   using _detached = follow(leave.signal, () => connection.drain())
-  using _leaving = follow(ctx.draining, () => connection.drain())
+  using _late = target.reason === 'detached' ? tellLater(() => connection.drain()) : undefined
+  using _leaving = followLeaving(ctx, () => connection.drain())
   using _ending = follow(ctx.signal, () => connection.destroy())
   await connection.done
 }
