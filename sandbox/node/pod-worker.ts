@@ -2,9 +2,10 @@ import { rm } from 'node:fs/promises'
 import { coalesce, messageOf } from '#base'
 import { ContainerRun } from './container-run.ts'
 import { finalizePod } from './finalize-pod.ts'
+import { type After, afterExit, afterProbe, afterStart, begun } from './pod/after.ts'
 import { isOver, isSidecar, planPod, type Plan } from './pod/plan.ts'
 import { type NodePod, type PodContainer, podKey } from './pod/pod.ts'
-import { began, type ContainerRecord, creating, ended, newRecord } from './pod/records.ts'
+import { type ContainerRecord, creating, newRecord } from './pod/records.ts'
 import { statusOf } from './pod/status.ts'
 import { type SavedPod, savePod } from './pod-store.ts'
 import type { ProbeNews } from './probes/prober.ts'
@@ -21,8 +22,6 @@ const volumeRefreshMs = 3_000
 const retryMs = 1_000
 /** What a volume is made of is watched, so looking again soon costs nothing. */
 const volumeRetryMs = 250
-/** An image or a name that is not there may come later. */
-const missingRetryMs = 3_000
 /** A pod that was taken out of the API by force is not waited for. */
 const forcedGraceMs = 1_000
 /** A container that was being started when the agent before us ended. */
@@ -218,46 +217,18 @@ export class PodWorker {
       { pod: this.#pod, container, run, sandbox, volumes },
       this.#context,
     )
-    const now = Date.now()
-    const event = (type: 'Normal' | 'Warning', reason: string, message: string) =>
-      this.#context.tell(this.#pod, type, reason, message, name)
-    switch (result.kind) {
-      case 'started':
-        this.#began(container, run, now)
-        event('Normal', 'Started', `Started container ${name}`)
-        break
-      case 'waiting': {
-        const again =
-          record.state.kind === 'waiting' && /^(ErrImagePull|ImagePullBackOff)$/.test(record.state.reason)
-        const reason = again && result.reason === 'ErrImagePull' ? 'ImagePullBackOff' : result.reason
-        this.#records.set(name, {
-          ...record,
-          state: { kind: 'waiting', reason, message: result.message, retryAt: now + missingRetryMs },
-        })
-        event('Warning', 'Failed', result.message)
-        break
-      }
-      case 'failed': {
-        const times = { startedAt: now, finishedAt: now }
-        const failure = { exitCode: 128, reason: 'StartError', message: result.message, ...times }
-        this.#records.set(name, ended({ ...this.#recordOf(name), run }, failure))
-        event('Warning', 'Failed', `Error: ${result.message}`)
-        break
-      }
-    }
+    const attempt = { before: record, record: this.#recordOf(name), run }
+    this.#apply(name, afterStart(container, attempt, result, Date.now()))
+    if (result.kind === 'started') this.#follow(container, run, false)
+  }
+
+  #apply(name: string, { record, event }: After): void {
+    this.#records.set(name, record)
+    if (event) this.#context.tell(this.#pod, event.type, event.reason, event.message, name)
   }
 
   #recordOf(name: string): ContainerRecord {
     return this.#records.get(name) ?? newRecord(name)
-  }
-
-  #began(container: PodContainer, run: number, startedAt: number): void {
-    const probed = {
-      startup: container.startupProbe !== undefined,
-      readiness: container.readinessProbe !== undefined,
-    }
-    this.#records.set(container.name, began(this.#recordOf(container.name), run, startedAt, probed))
-    this.#follow(container, run, false)
   }
 
   #follow(container: PodContainer, run: number, started: boolean): void {
@@ -273,21 +244,11 @@ export class PodWorker {
     this.#runs.set(name, follower)
   }
 
-  #onExit({ name }: PodContainer, run: number, { code, finishedAt }: Exit): void {
-    const record = this.#recordOf(name)
-    if (record.run !== run || record.state.kind !== 'running') return
-    const { startedAt } = record.state
-    const reason = code === 0 ? 'Completed' : 'Error'
+  #onExit({ name }: PodContainer, run: number, exit: Exit): void {
+    const after = afterExit(this.#recordOf(name), run, exit)
+    if (!after) return
     this.#runs.delete(name)
-    this.#records.set(name, ended(record, { exitCode: code, reason, startedAt, finishedAt }))
-    if (code !== 0 && record.quickEnds > 0)
-      this.#context.tell(
-        this.#pod,
-        'Warning',
-        'BackOff',
-        `Back-off restarting failed container ${name}`,
-        name,
-      )
+    this.#apply(name, after)
     this.#publish()
     this.#wake()
   }
@@ -295,31 +256,11 @@ export class PodWorker {
   #onProbe(container: PodContainer, run: number, news: ProbeNews): void {
     const { name } = container
     const record = this.#recordOf(name)
-    if (record.run !== run || record.state.kind !== 'running') return
-    switch (news.kind) {
-      case 'started':
-        if (record.started) return
-        this.#records.set(name, { ...record, started: true, ready: container.readinessProbe === undefined })
-        break
-      case 'ready':
-        this.#records.set(name, { ...record, ready: news.ready })
-        break
-      case 'unhealthy':
-        this.#context.tell(
-          this.#pod,
-          'Warning',
-          'Unhealthy',
-          `${news.probe} probe failed: ${news.message}`,
-          name,
-        )
-        return
-      case 'dead': {
-        const why = `Container ${name} failed ${news.probe} probe, will be restarted`
-        this.#context.tell(this.#pod, 'Normal', 'Killing', why, name)
-        void this.#runs.get(name)?.stop(this.#graceMs())
-        return
-      }
-    }
+    const after = afterProbe(container, record, run, news)
+    if (!after) return
+    this.#apply(name, after)
+    if (after.stop) void this.#runs.get(name)?.stop(this.#graceMs())
+    if (after.record === record) return
     this.#publish()
     this.#wake()
   }
@@ -380,7 +321,9 @@ export class PodWorker {
     if (record.state.kind !== 'waiting' || record.state.reason !== 'ContainerCreating') return
     // The agent before us was starting it. If it did not come about, a next run will.
     const outcome = await waitForStart(dir, AbortSignal.timeout(adoptStartMs)).catch(() => undefined)
-    if (outcome?.kind === 'started') this.#began(container, record.run, Date.now())
+    if (outcome?.kind !== 'started') return
+    this.#records.set(record.name, begun(container, record, record.run, Date.now()))
+    this.#follow(container, record.run, false)
   }
 
   async #release(): Promise<void> {
