@@ -114,7 +114,7 @@ t.test(
   async (t) => {
     const heard: string[] = []
     const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
-      heard.push(`${request.method} ${request.headers['x-forwarded-client-cert'] ?? 'nobody'}`)
+      heard.push(`${request.method} ${String(request.headers['x-forwarded-client-cert'] ?? 'nobody')}`)
       response.end('ok')
     })
     const s = await scene(t, { a })

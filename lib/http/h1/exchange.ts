@@ -12,6 +12,7 @@ import type { HeaderList } from '../header-list.ts'
 import { type BodyOwner, H1BodyWriter } from './body-writer.ts'
 import { type Framing, noBody, rawBytes } from './framing.ts'
 import { type BodySource, IncomingBody } from '../incoming-body.ts'
+import { Interims } from '../interim.ts'
 import type { ParsedRequest } from './request-head.ts'
 import type { H1Server } from './server.ts'
 import { withAccept } from './websocket.ts'
@@ -36,6 +37,7 @@ export class H1Exchange implements Exchange, BodySource, BodyOwner {
   /** The connection ends with this exchange. */
   #closes = false
   #writer: H1BodyWriter | undefined
+  #interims: Interims | undefined
   raw = false
 
   constructor(server: H1Server, { head, framing, keepAlive }: ParsedRequest) {
@@ -129,15 +131,10 @@ export class H1Exchange implements Exchange, BodySource, BodyOwner {
   // ---- from whoever answers ----
 
   inform(head: ResponseHead): void {
-    if (
-      this.responded ||
-      this.#outcome.over ||
-      head.status < 100 ||
-      head.status >= 200 ||
-      head.status === 101
-    )
-      return
-    this.#server.stream.text(responseText(head, noBody, { close: false, upgrade: undefined, head: false }))
+    if (this.responded || this.#outcome.over) return
+    const { stream, options } = this.#server
+    const told = (this.#interims ??= new Interims()).admit(head, stream, options.limits)
+    if (told) stream.text(responseText(told, noBody, { close: false, upgrade: undefined, head: false }))
   }
 
   respond(head: ResponseHead, body: 'none' | 'follows'): BodyWriter {

@@ -11,6 +11,7 @@ import type {
 } from '../exchange.ts'
 import { ExchangeOutcome } from '../exchange-end.ts'
 import { HeaderList } from '../header-list.ts'
+import { Interims } from '../interim.ts'
 import { allowedTrailers } from '../h1/body-decoder.ts'
 import { type H2BodyOwner, H2BodyWriter } from './body-writer.ts'
 import { lengthOf, requestOf, responseFields } from './heads.ts'
@@ -33,6 +34,7 @@ export class H2Exchange implements Exchange, H2BodyOwner {
   #endedAt = 0
   #responseEnded = false
   #writer: H2BodyWriter | undefined
+  #interims: Interims | undefined
 
   constructor(link: H2Link, stream: H2Stream, message: Message, scheme: string) {
     this.#link = link
@@ -140,8 +142,11 @@ export class H2Exchange implements Exchange, H2BodyOwner {
   // ---- from whoever answers ----
 
   inform(head: ResponseHead): void {
-    if (this.responded || head.status < 100 || head.status >= 200 || head.status === 101) return
-    this.#link.connection.inform(this.#stream, responseFields(head))
+    if (this.responded) return
+    const { connection, stream, limits } = this.#link
+    const told = (this.#interims ??= new Interims()).admit(head, stream, limits)
+    if (!told) return
+    connection.inform(this.#stream, responseFields(told))
     this.#link.flush()
   }
 

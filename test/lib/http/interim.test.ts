@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import * as http from 'node:http'
 import * as http2 from 'node:http2'
 import t, { type Test } from 'tap'
-import type { HttpVersion } from '#http'
-import { listen, proxyTo, raw } from './support.ts'
+import { type Exchange, HeaderList, type HttpVersion, type ResponseHead } from '#http'
+import { until } from '../../fakes/until.ts'
+import { dial, listen, proxyTo, raw, serve } from './support.ts'
 
 /** An origin that says 103, waits for a body where one is announced, and answers with its length. */
 async function hinting(t: Test, version: HttpVersion): Promise<number> {
@@ -91,3 +92,52 @@ t.test('an upstream that says 103 without end is broken off', async (t) => {
   t.match(answer, /x-reason: protocol-error/)
   t.ok(answer.split('103 Early').length <= 17, 'no more than sixteen passed')
 })
+
+const hints = (bytes: number): ResponseHead => ({
+  status: 103,
+  headers: HeaderList.of({ link: 'x'.repeat(bytes) }),
+})
+
+t.test('a client that does not read hears of no more hints than it has room for', async (t) => {
+  const exchanges: Exchange[] = []
+  const { port } = await serve(t, 'HTTP/1.1', (exchange) => exchanges.push(exchange), { maxInterim: 1000 })
+  const socket = await dial(port)
+  socket.pause()
+  socket.write('POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n')
+  await until(() => exchanges.length === 1, 'the request is here')
+  for (let n = 0; n < 800; n++) {
+    exchanges[0]?.inform(hints(50_000))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  exchanges[0]?.inform({ status: 100, headers: HeaderList.of({ link: 'y'.repeat(50_000) }) })
+  exchanges[0]?.respond({ status: 204, headers: new HeaderList() }, 'none')
+  let got = ''
+  socket.on('data', (part: Buffer) => (got += part.toString('latin1')))
+  socket.resume()
+  await until(() => got.includes('204'), 'the answer')
+  t.ok(got.length < 20_000_000, `${got.length} bytes of 40,000,000`)
+  t.match(got, /HTTP\/1\.1 100 [^\r]*\r\n\r\n/, 'but the 100 that it waits for')
+  t.notMatch(got, /yyyy/)
+  socket.destroy()
+})
+
+for (const version of versions)
+  t.test(`of however many tries, only so many pass over ${version}`, async (t) => {
+    const said: number[] = []
+    const onExchange = (exchange: Exchange) => {
+      for (let n = 0; n < 100; n++) exchange.inform(hints(10))
+      exchange.respond({ status: 204, headers: new HeaderList() }, 'none')
+    }
+    const { port } = await serve(t, version, onExchange)
+    if (version === 'HTTP/1.1') {
+      const text = await raw(port, 'GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n')
+      t.equal(text.split('103 Early').length, 17)
+      return
+    }
+    const session = http2.connect(`http://127.0.0.1:${port}`)
+    t.teardown(() => session.destroy())
+    const stream = session.request({ ':path': '/' })
+    stream.on('headers', (headers) => said.push(Number(headers[':status'])))
+    await once(stream, 'response')
+    t.equal(said.length, 16)
+  })
