@@ -3,7 +3,14 @@ import { winnerFor } from './compile.ts'
 import { effectiveRules } from './istio-delegates.ts'
 import type { DestinationRule } from './istio-destination-rule.ts'
 import { byAge } from './istio-object.ts'
-import { gatewayNameLabel, isLookedAt, type IstioTables, virtualServicesOf } from './istio-tables.ts'
+import { missingPorts, standingInstead, unheardRules } from './istio-remarks.ts'
+import {
+  destinationRuleOf,
+  gatewayNameLabel,
+  isLookedAt,
+  type IstioTables,
+  virtualServicesOf,
+} from './istio-tables.ts'
 import type { VirtualService } from './istio-virtual-service.ts'
 import type { RoutedService } from './routed-service.ts'
 import type { ServiceRules } from './sources.ts'
@@ -29,6 +36,8 @@ export type StatusTables = IstioTables &
   Readonly<{
     /** Services by each pattern that covers them. */
     servicesByCover: Index<RoutedService>
+    /** By the namespaces of their waypoints. */
+    servicesByWaypointNamespace: Index<RoutedService>
     own: Collection<ServiceRules>
     gatewayApi: Collection<ServiceRules>
   }>
@@ -40,12 +49,13 @@ export const virtualServiceStatuses = (tables: StatusTables): Collection<readonl
     const followed = services.filter((service) =>
       virtualServicesOf(service, fetch, tables).some((o) => o.key === one.key),
     )
+    const unheard = unheardRules(one, effectiveRules(one, fetch, tables), followed)
     return [
       acceptance(one, services, followed, fetch, tables) ??
         (good === 0 && bad.length > 0
           ? condition('Accepted', 'False', 'UnsupportedValue', `every rule is refused: ${bad.join('; ')}`)
           : condition('Accepted', 'True', 'Accepted', followedBy(followed))),
-      ...partial(good > 0 ? bad : [], remarks),
+      ...partial(good > 0 ? bad : [], [...remarks, ...unheard]),
       ...resolution(one, followed, fetch, tables),
     ]
   })
@@ -142,20 +152,41 @@ function resolution(
 export const destinationRuleStatuses = (tables: StatusTables): Collection<readonly Condition[]> =>
   derive('DestinationRuleStatuses', tables.destinationRules, (one, fetch): readonly Condition[] => {
     const services = fetch.by(tables.servicesByCover, one.host)
-    const foreign = Object.keys(one.selector ?? {}).filter((key) => key !== gatewayNameLabel)
-    const refusal =
-      services.length === 0
-        ? condition('Accepted', 'False', 'NoMatchingService', `there is no ${one.host}`)
-        : foreign.length > 0
-          ? condition(
-              'Accepted',
-              'False',
-              'NotForWaypoints',
-              `spec.workloadSelector: of waypoints only ${gatewayNameLabel} can be asked, not ${foreign.join(', ')}`,
-            )
-          : condition('Accepted', 'True', 'Accepted', 'counts for waypoints that it is shown to')
-    return [refusal, ...partialRule(one, [...one.remarks, ...overridden(one, fetch, tables)])]
+    const { followed, remarks } = standingInstead(one, services, (service) =>
+      destinationRuleOf(service, service, fetch, tables),
+    )
+    const isCalledFrom =
+      followed > 0 || fetch.by(tables.servicesByWaypointNamespace, one.namespace).length > 0
+    const refusal = ruleRefusal(one, services, isCalledFrom, tables)
+    const told = [...one.remarks, ...missingPorts(one, services), ...overridden(one, fetch, tables)]
+    if (refusal) return [refusal, ...partialRule(one, told)]
+    const accepted = condition('Accepted', 'True', 'Accepted', 'counts for waypoints that it is shown to')
+    return [accepted, ...partialRule(one, [...told, ...remarks])]
   })
+
+/** Why no waypoint ever follows it. */
+function ruleRefusal(
+  { host, namespace, selector }: DestinationRule,
+  services: readonly RoutedService[],
+  isCalledFrom: boolean,
+  { rootNamespace }: StatusTables,
+): Condition | undefined {
+  const no = (reason: string, message: string) => condition('Accepted', 'False', reason, message)
+  if (services.length === 0) return no('NoMatchingService', `there is no ${host}`)
+  const foreign = Object.keys(selector ?? {}).filter((key) => key !== gatewayNameLabel)
+  if (foreign.length > 0)
+    return no(
+      'NotForWaypoints',
+      `spec.workloadSelector: of waypoints only ${gatewayNameLabel} can be asked, not ${foreign.join(', ')}`,
+    )
+  const isBeside = namespace === rootNamespace || services.some((service) => service.namespace === namespace)
+  if (!isBeside && !isCalledFrom)
+    return no(
+      'NotForWaypoints',
+      `waypoints look in their own namespace, in that of the service and in ${rootNamespace}, not in ${namespace}`,
+    )
+  return undefined
+}
 
 function partialRule({ problems }: DestinationRule, remarks: readonly string[]): readonly Condition[] {
   const all = [...problems, ...remarks]

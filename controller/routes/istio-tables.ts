@@ -18,7 +18,8 @@ export type IstioTables = Readonly<{
   rootNamespace: string
 }>
 
-const namespaceIn = (waypoint: string): string => waypoint.slice(0, waypoint.indexOf('/'))
+/** Of `namespace/name`. */
+export const namespaceIn = (waypoint: string): string => waypoint.slice(0, waypoint.indexOf('/'))
 
 /** Does a service's waypoint look at it: is it beside one of them, for the mesh, and shown to the waypoint? */
 export function isLookedAt(one: VirtualService, { namespace, waypoints }: RoutedService): boolean {
@@ -48,6 +49,8 @@ export function virtualServicesOf(
 export type MergedRule = Readonly<{
   /** `namespace/name` of the one whose policy counts. */
   name: string
+  /** Of all of them. */
+  keys: readonly string[]
   policy: ReadPolicy | undefined
   subsets: ReadonlyMap<string, Subset>
 }>
@@ -85,7 +88,7 @@ function merged(rules: readonly DestinationRule[]): MergedRule {
   for (const rule of rules)
     for (const subset of rule.subsets) if (!subsets.has(subset.name)) subsets.set(subset.name, subset)
   const first = rules.find(({ policy }) => policy !== undefined) ?? rules[0]
-  return { name: first?.key ?? '', policy: first?.policy, subsets }
+  return { name: first?.key ?? '', keys: rules.map(({ key }) => key), policy: first?.policy, subsets }
 }
 
 /** What is not there has no cluster: 503, NC. */

@@ -33,7 +33,9 @@ function tlsOf(field: Field, { remarks }: Notes): ReadTls {
   const text = (one: Field | undefined) => textOf(one) || undefined
   const [secret, file] = [text(parts?.credentialName), text(parts?.caCertificates)]
   if (secret !== undefined)
-    remarks.push(`${field.path}.credentialName: waypoints cannot read it yet, and refuse`)
+    remarks.push(
+      `${field.path}.credentialName: keys of Secrets do not reach waypoints, which refuse the connection; mount files instead`,
+    )
   const trust: TlsTrust =
     secret !== undefined
       ? { kind: 'secret', name: secret }

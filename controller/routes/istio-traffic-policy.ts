@@ -50,9 +50,8 @@ export function readTrafficPolicy(field: Field, notes: Notes): ReadPolicy {
   const version = isThere(parts?.proxyProtocol)
     ? (wordOf(partsOf(parts.proxyProtocol, ['version'])?.version, ['V1', 'V2']) ?? 'V1')
     : undefined
-  for (const one of [parts?.tunnel, parts?.proxyProtocol])
-    if (isThere(one))
-      notes.remarks.push(`${one.path}: waypoints cannot do it yet, and refuse what it is about`)
+  if (isThere(parts?.tunnel))
+    notes.remarks.push(`${parts.tunnel.path}: waypoints do not do it, and refuse what it is about`)
   return {
     groups: {
       ...(parts ? readGroups(parts, notes) : {}),
@@ -112,7 +111,7 @@ function readPool(field: Field): ReadPool {
   const followsClient = booleanOf(http?.useClientProtocol)
   return {
     limits: given({
-      connectTimeoutMs: msOf(tcp?.connectTimeout),
+      connectTimeoutMs: positiveMs(tcp?.connectTimeout),
       maxConnections: limit(tcp?.maxConnections),
       maxPending: limit(http?.http1MaxPendingRequests),
       maxRequests: limit(http?.http2MaxRequests),
@@ -120,13 +119,20 @@ function readPool(field: Field): ReadPool {
       maxRequestsPerConnection: limit(http?.maxRequestsPerConnection),
       maxConcurrentStreams: limit(http?.maxConcurrentStreams),
       tcpIdleTimeoutMs: msOf(tcp?.idleTimeout),
-      httpIdleTimeoutMs: msOf(http?.idleTimeout),
+      // Istio: what is said of connections counts for those of HTTP, too.
+      httpIdleTimeoutMs: msOf(isThere(http?.idleTimeout) ? http.idleTimeout : tcp?.idleTimeout),
       maxConnectionDurationMs: msOf(tcp?.maxConnectionDuration),
       tcpKeepAlive: isThere(tcp?.tcpKeepalive) ? readKeepAlive(tcp.tcpKeepalive) : undefined,
       http2KeepAlive: isThere(http?.http2KeepAlive) ? readPings(http.http2KeepAlive) : undefined,
     }),
     ...(followsClient === true ? { http: 'client' } : upgrade === 'UPGRADE' ? { http: 'http2' } : {}),
   }
+}
+
+/** Nobody waits for no time at all. */
+function positiveMs(field: Field | undefined): number | undefined {
+  const ms = msOf(field)
+  return field !== undefined && ms === 0 ? problem(field, 'is no time') : ms
 }
 
 /** What is not said is the operating system's. */
@@ -142,7 +148,7 @@ function readKeepAlive(field: Field): ConnectionLimits['tcpKeepAlive'] {
 function readPings(field: Field): ConnectionLimits['http2KeepAlive'] {
   const parts = partsOf(field, ['interval', 'timeout'])
   const [intervalMs, timeoutMs] = [msOf(parts?.interval), msOf(parts?.timeout)]
-  if (intervalMs === undefined || timeoutMs === undefined) return problem(field, 'needs interval and timeout')
+  if (!intervalMs || !timeoutMs) return problem(field, 'needs interval and timeout')
   return { intervalMs, timeoutMs }
 }
 

@@ -7,6 +7,7 @@ import { coveringHosts, type IstioObject } from './istio-object.ts'
 import { istioPolicies } from './istio-policies.ts'
 import { istioRules } from './istio-rules.ts'
 import { destinationRuleStatuses, virtualServiceStatuses } from './istio-status.ts'
+import { namespaceIn } from './istio-tables.ts'
 import { readVirtualService } from './istio-virtual-service.ts'
 import { type MeshDefaults, meshDefaultsOf } from './mesh-defaults.ts'
 import type { MeshTables, RoutedService } from './routed-service.ts'
@@ -81,6 +82,9 @@ export function istioFrom(
     own: rules,
     gatewayApi,
     servicesByCover: services.indexBy(({ hostname }) => [...new Set(coveringHosts(hostname))]),
+    servicesByWaypointNamespace: services.indexBy(({ waypoints }) => [
+      ...new Set(waypoints.map(namespaceIn)),
+    ]),
   }
   const statuses = {
     VirtualService: virtualServiceStatuses(told),

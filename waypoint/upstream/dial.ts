@@ -16,6 +16,9 @@ export type DialOptions = Readonly<{
   signal: AbortSignal
 }>
 
+/** The kernel knows no shorter times. */
+const wholeSeconds = (ms: number): number => Math.ceil(ms / 1_000) * 1_000
+
 /** Opens a TCP connection. Nothing has been sent when it fails, so another endpoint may be tried. */
 export async function dial(
   to: Readonly<{ host: string; port: number }>,
@@ -29,7 +32,10 @@ export async function dial(
   try {
     socket.connect(to)
     await once(socket, 'connect', { signal: AbortSignal.any([limit.signal, signal]) })
-    if (keepAlive) socket.setKeepAlive(true, keepAlive.timeMs, keepAlive.intervalMs, keepAlive.probes)
+    if (keepAlive) {
+      const { timeMs, intervalMs, probes } = keepAlive
+      socket.setKeepAlive(true, wholeSeconds(timeMs), wholeSeconds(intervalMs), probes)
+    }
     return socket.setNoDelay(true)
   } catch (cause) {
     socket.destroy()
