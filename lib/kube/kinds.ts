@@ -77,6 +77,7 @@ export const kinds = {
   WorkloadGroup: kind<Custom>('networking.istio.io/v1', 'WorkloadGroup', 'workloadgroups'),
   VirtualService: kind<Custom>('networking.istio.io/v1', 'VirtualService', 'virtualservices'),
   DestinationRule: kind<Custom>('networking.istio.io/v1', 'DestinationRule', 'destinationrules'),
+  Telemetry: kind<Custom>('telemetry.istio.io/v1', 'Telemetry', 'telemetries'),
   Gateway: kind<Custom>('gateway.networking.k8s.io/v1', 'Gateway', 'gateways'),
   GatewayClass: kind<Custom>('gateway.networking.k8s.io/v1', 'GatewayClass', 'gatewayclasses', false),
   HTTPRoute: kind<Custom>('gateway.networking.k8s.io/v1', 'HTTPRoute', 'httproutes'),

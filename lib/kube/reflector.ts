@@ -4,8 +4,9 @@ import type { Logger } from '#telemetry'
 import { type Change, type Collection, Table } from './collection.ts'
 import { keyOf, type Kind } from './kinds.ts'
 import type { KubeClient, Selection, WatchEvent } from './kube-client.ts'
-import { isStatus, KubeError } from './kube-error.ts'
+import { KubeError } from './kube-error.ts'
 import type { KubeObject } from './objects.ts'
+import { afterEnd, afterFailure, firstAttempt } from './reflect-attempts.ts'
 
 export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
   Readonly<{
@@ -35,12 +36,6 @@ export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
 const capMs = 10_000
 /** How long a server may keep one watch open; jittered so that watches do not all return together. */
 const watchSeconds = 300
-/** Refusals in a row to watch from one version before everything is listed again: the server may have lost its past. */
-const maxRefusalsOfVersion = 3
-/** Streams of what exists that broke off before their end; something in between may not let them through. */
-const maxUnfinished = 3
-/** A watch that lived this long before it failed was no failure to connect. */
-const healthyMs = 30_000
 /** Between questions for a kind that does not exist. */
 const absentMs = 15_000
 /**
@@ -70,72 +65,53 @@ async function run<T extends KubeObject>(
   table: Table<T>,
   options: ReflectOptions<T>,
 ): Promise<void> {
-  const { signal, log, baseMs = 500, random = Math.random, forgetMs = defaultForgetMs } = options
-  let version: string | undefined
-  let missingSinceMs = Infinity
-  let failures = 0
-  let refusals = 0
-  let streamed = options.streamed === true
-  let unfinished = 0
+  const { signal, log, baseMs = 500, random = Math.random } = options
+  const rules = { optional: options.optional === true, forgetMs: options.forgetMs ?? defaultForgetMs }
+  let attempts = firstAttempt(options.streamed === true)
   while (!signal.aborted) {
-    const heard: Heard<T> = { version, any: false }
+    const heard: Heard<T> = { version: attempts.version, any: false }
     const startedMs = performance.now()
     try {
-      if (version === undefined && streamed) heard.initial = new Map()
+      if (attempts.version === undefined && attempts.streamed) heard.initial = new Map()
       else heard.version ??= await relist(client, kind, table, options)
       await follow(client, kind, table, options, heard)
       if (heard.initial) throw new KubeError(0, '', `watch of ${kind.plural}: ended before all was told`)
       // A server that ends watches at once must not be asked in a tight loop.
       if (!heard.any) await sleep(backoffMs(1, { baseMs, random }), signal)
-      failures = 0
-      missingSinceMs = Infinity
-      version = heard.version
+      attempts = afterEnd(attempts, heard.version)
     } catch (error) {
       if (signal.aborted) return
-      missingSinceMs = isStatus(error, 404) ? Math.min(missingSinceMs, performance.now()) : Infinity
-      const isKnown = table.keys().length > 0 && performance.now() - missingSinceMs < forgetMs
-      if (options.optional === true && version === undefined && isStatus(error, 404) && !isKnown) {
+      const nowMs = performance.now()
+      const { version, any, initial } = heard
+      const holds = table.keys().length > 0
+      const facts = {
+        error,
+        version,
+        any,
+        unfinished: initial !== undefined,
+        lastedMs: nowMs - startedMs,
+        nowMs,
+        holds,
+      }
+      const next = afterFailure(attempts, facts, rules)
+      attempts = next.attempts
+      const said = { kind: kind.kind, error: messageOf(error) }
+      if (next.kind === 'list') log?.debug('is listed: the API server does not stream it', said)
+      else if (next.kind === 'absent') {
         log?.debug('kind does not exist', { kind: kind.kind })
         hold(table, new Map())
         await sleep(backoffMs(1, { baseMs: absentMs, capMs: absentMs, random }), signal)
-        continue
+      } else {
+        const { failures } = attempts
+        log?.[next.quiet ? 'debug' : 'warn']('watch interrupted', { ...said, failures })
+        if (next.wait) await sleep(backoffMs(failures, { baseMs, capMs, random }), signal)
       }
-      if (heard.initial && (isNotOffered(error) || ++unfinished >= maxUnfinished)) {
-        log?.debug('is listed: the API server does not stream it', {
-          kind: kind.kind,
-          error: messageOf(error),
-        })
-        streamed = false
-        continue
-      }
-      const fresh = heard.any || performance.now() - startedMs > healthyMs
-      failures = fresh ? 1 : failures + 1
-      // Silence and refused connections say nothing about what the server still knows.
-      const answered = error instanceof KubeError && error.status !== 0
-      refusals = answered ? (fresh ? 1 : refusals + 1) : refusals
-      const expired = isExpired(error)
-      version = expired || refusals >= maxRefusalsOfVersion ? undefined : heard.version
-      if (version === undefined) refusals = 0
-      // One line per outage and kind; the rest of it is the same line again.
-      log?.[expired || failures > 1 ? 'debug' : 'warn']('watch interrupted', {
-        kind: kind.kind,
-        error: messageOf(error),
-        failures,
-      })
-      if (!expired || failures > 1) await sleep(backoffMs(failures, { baseMs, capMs, random }), signal)
     }
   }
 }
 
 /** How far a watch got, also when it fails. `initial`: what exists, as far as it has been told; nothing is known before its end. */
 type Heard<T> = { version: string | undefined; any: boolean; initial?: Map<string, T> }
-
-/** What API servers without WatchList say to its parameters. */
-const isNotOffered = (error: unknown) => isStatus(error, 400) || isStatus(error, 422)
-
-const isExpired = (error: unknown) =>
-  isStatus(error, 410) ||
-  (error instanceof KubeError && (error.reason === 'Expired' || error.reason === 'Gone'))
 
 /** Lists everything and turns the difference to what is held into changes. No more than a page is held untrimmed. */
 async function relist<T extends KubeObject>(
