@@ -8,6 +8,6 @@ t.setTimeout(400_000)
 
 t.test('routes of the Gateway API', { skip, timeout: 390_000 }, async (t) => {
   const stage = await openStage(t, 'routes')
-  for (const file of ['mesh-http.yaml', 'mesh-grpc.yaml'])
+  for (const file of ['mesh-http.yaml', 'mesh-grpc.yaml', 'service-http.yaml', 'service-streams.yaml'])
     await t.test(file, { timeout: 300_000 }, (t) => play(t, stage, readCases(file, stage)))
 })

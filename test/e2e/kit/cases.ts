@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { parse, stringify } from 'yaml'
 import { setTimeout as delay } from 'node:timers/promises'
 import { apply, remove } from './cluster.ts'
-import { complaint, type Expected } from './expect.ts'
+import { complaint, type Expected, isCounted } from './expect.ts'
 import { statusComplaint } from './route-status.ts'
 import type { Stage } from './stage.ts'
 
@@ -21,6 +21,8 @@ type Step = Readonly<{
   /** What is deleted, as `Kind/name`. */
   gone?: readonly string[]
   asks?: readonly Expected[]
+  /** A second after what was made before: times of creation are in seconds. */
+  later?: boolean
   /** What `Kind/name` says of itself; a route says `Accepted ResolvedRefs` where nothing else is told. */
   status?: Readonly<Record<string, string | readonly string[]>>
 }>
@@ -62,6 +64,7 @@ export async function play(t: Test, stage: Stage, cases: readonly Case[]): Promi
 }
 
 async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Promise<readonly string[]> {
+  if (step.later === true) await delay(1_100)
   const objects = (step.given ?? []).map((given) => inFull(given, stage))
   for (const object of objects) made.set(`${object.kind}/${object.metadata.name}`, object)
   await removeAll((step.gone ?? []).map((key) => made.get(key) ?? fail(key)))
@@ -74,7 +77,7 @@ async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Pro
     const complaints = await complaintsOf(stage, step.asks ?? [], wanted, made)
     good = complaints.length === 0 ? good + 1 : 0
     // Who counts has asked often enough.
-    if (good >= consecutive || (good > 0 && step.asks?.every(([, expected]) => typeof expected === 'object')))
+    if (good >= consecutive || (good > 0 && step.asks?.every(([, expected]) => isCounted(expected))))
       return []
     if (Date.now() > end) return complaints
     if (good === 0) await delay(pollMs)
@@ -93,12 +96,21 @@ async function complaintsOf(
   status: Readonly<Record<string, string | readonly string[]>>,
   made: ReadonlyMap<string, Given>,
 ): Promise<readonly string[]> {
+  const quick = asks.filter(([, , more]) => !isSlow(more))
   const all = await Promise.all([
-    ...asks.map((expected) => complaint(stage, expected)),
+    ...quick.map((expected) => complaint(stage, expected)),
     ...Object.entries(status).map(([key, wanted]) => statusComplaint(made.get(key) ?? fail(key), wanted)),
   ])
-  return all.filter((one) => one !== undefined)
+  const complaints = all.filter((one) => one !== undefined)
+  // What would wait for long before the rules have arrived is asked when the rest is as it should be.
+  if (complaints.length > 0) return complaints
+  const slow = await Promise.all(
+    asks.filter(([, , more]) => isSlow(more)).map((one) => complaint(stage, one)),
+  )
+  return slow.filter((one) => one !== undefined)
 }
+
+const isSlow = (more: Expected[2]) => more?.afterMs !== undefined
 
 const removeAll = async (objects: readonly Given[]) => {
   await Promise.all(objects.map((object) => remove(stringify(object))))

@@ -99,10 +99,10 @@ export async function namespace(t: Test, base: string, labels: Record<string, st
   return name
 }
 
-/** Sets labels of a namespace; null removes one. */
-export const label = (name: string, labels: Record<string, string | null>) =>
+/** Sets labels of a namespace (or of what else has none); null removes one. */
+export const label = (name: string, labels: Record<string, string | null>, kind = 'Namespace') =>
   objects.patch(
-    { apiVersion: 'v1', kind: 'Namespace', metadata: { name, labels: labels as Record<string, string> } },
+    { apiVersion: 'v1', kind, metadata: { name, labels: labels as Record<string, string> } },
     undefined,
     undefined,
     'e2e',

@@ -6,6 +6,8 @@ import { apply, eventually, logs, nameOf, readyPods, remove } from './cluster.ts
 type Tally = Readonly<{
   made: number
   ok: number
+  /** Refused unseen, and sent again. */
+  again: number
   failed: number
   skipped: number
   underWay: number
@@ -101,7 +103,8 @@ export async function startLoad(wanted: Wanted): Promise<Load> {
       .map(([why, count]) => `${count - (before.reasons[why] ?? 0)} × ${why}`)
       .filter((text) => !text.startsWith('0 '))
     const seconds = (Date.now() - begun) / 1_000
-    t.comment(`${what}: ${made} calls in ${seconds} s, ${after.skipped - before.skipped} not made`)
+    const rest = `${after.again - before.again} refused unseen, ${after.skipped - before.skipped} not made`
+    t.comment(`${what}: ${made} calls in ${seconds} s, ${rest}`)
     t.ok(made > seconds * minPerSecond, `${what}: calls were made all the while`)
     t.equal(lost, 0, `${what}: no call was lost${lost > 0 ? ` (${reasons.join('; ')})` : ''}`)
   }

@@ -76,6 +76,8 @@ export type Stage = Readonly<{
   consumer: string
   /** A namespace that is not in the mesh, with `outside`. */
   outside: string
+  /** The waypoint's, and the other. */
+  nodes: Readonly<{ near: string; far: string }>
   callers: Readonly<{ client: Caller; consumer: Caller }>
   /** The text with `$NS`, `$CONSUMER`, `$OUTSIDE`, `$V1_IP`, `$ECHO_IP`, … filled in. */
   fill: (text: string) => string
@@ -129,22 +131,27 @@ export async function openStage(t: Test, base: string): Promise<Stage> {
     client: await openCaller(t, ns, nameOf(client)),
     consumer: await openCaller(t, consumer, nameOf(clientAway)),
   }
+  const [waypoint] = await pods(ns, 'gateway.networking.k8s.io/gateway-name=waypoint')
+  const isV1Near = waypoint?.spec?.nodeName === there
   const vip = async (name: string) => {
     const { spec } = (await read('v1', 'Service', ns, name)) as { spec: { clusterIP: string } }
     return spec.clusterIP
   }
   const words: Record<string, string> = {
+    ANY: '$ANY',
+    FRESH: '$FRESH',
     NS: ns,
     CONSUMER: consumer,
     OUTSIDE: outside,
-    HERE: here,
-    THERE: there,
+    NEAR: isV1Near ? 'v1' : 'v2',
+    FAR: isV1Near ? 'v2' : 'v1',
     V1_IP: v1.status?.podIP ?? '',
     V2_IP: v2.status?.podIP ?? '',
     OUTSIDE_IP: outsider.status?.podIP ?? '',
     ECHO_VIP: await vip('echo'),
   }
-  return { ns, consumer, outside, callers, fill: (text) => filled(text, words) }
+  const nodes = { near: isV1Near ? there : here, far: isV1Near ? here : there }
+  return { ns, consumer, outside, nodes, callers, fill: (text) => filled(text, words) }
 }
 
 const filled = (text: string, words: Readonly<Record<string, string>>) =>

@@ -35,8 +35,8 @@ async function heard({ host, port, send, serverName }: TcpAsk, signal: AbortSign
       body += part.toString()
       if (serverName === undefined ? body.endsWith('\n') : body.endsWith('}')) break
     }
-    const http = body.startsWith('HTTP/1.1 ') ? body.slice(body.indexOf('\r\n\r\n') + 4) : body
-    return { ...noAnswer, body: http.slice(Math.max(0, http.indexOf('{'))) }
+    // Of an answer over TLS what the app says, without the chunks around it.
+    return { ...noAnswer, body: /\{[^]*\}/.exec(body)?.[0] ?? body }
   } finally {
     stream.destroy()
     socket.destroy()
@@ -54,6 +54,7 @@ export async function askWebSocket(ask: WebSocketAsk, signal: AbortSignal): Prom
   socket.on('unexpected-response', (request, response) => {
     status = response.statusCode ?? 0
     request.destroy()
+    socket.terminate()
   })
   socket.on('message', (message: Buffer) => {
     messages.push(message.toString())

@@ -27,7 +27,8 @@ const maxSeen = 4_096
 const wish = (headers: http.IncomingHttpHeaders) => {
   const text = (name: string) => String(headers[`x-echo-${name}`] ?? '')
   return {
-    status: Number(text('status') || 200),
+    /** Of one app alone, if it is named. */
+    status: ['', app].includes(text('app')) ? Number(text('status') || 200) : 200,
     delayMs: Number(text('delay-ms') || 0),
     headers: JSON.parse(text('headers') || '{}') as Record<string, string>,
     key: text('key'),
