@@ -15,7 +15,7 @@ export type DestinationPolicy = Readonly<{
   outliers?: OutlierPolicy
   /** Share of healthy endpoints below which health is ignored; 0: never. */
   panicPercent: number
-  /** In place of `maxRetries`. */
+  /** In place of `maxRetries`: a share of the requests under way, or of those of the last while. */
   retryBudget?: Readonly<{ percent: number; minConcurrency: number; intervalMs: number }>
   /** To the application itself, inside or in place of the mesh's own. */
   tls?: UpstreamTls

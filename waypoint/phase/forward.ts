@@ -110,7 +110,7 @@ async function tries(sending: Sending): Promise<Answer> {
     const attempt = await attemptOn(sending, host)
     if (isOver(call)) return gone(attempt.outcome)
     const ending = tryOutcome(attempt)
-    const room = !cluster || retryRoom(policy, cluster)
+    const room = !cluster || retryRoom(policy, cluster.measure())
     const decision = shouldRetry(retry, ending, {
       tries: call.tries,
       replayable: body?.replayable !== false,
@@ -173,7 +173,7 @@ async function attemptOn(sending: Sending, host: Host, first = true): Promise<At
   const { call, cluster, policy, body, deadline, perTryMs } = sending
   const next: Body | undefined = body?.next()
   host.active++
-  if (cluster) cluster.requests++
+  cluster?.began()
   const attempt = await tryOnce({ call, host, cluster, policy, body: next, deadline, perTryMs })
   const over = () => {
     host.active--

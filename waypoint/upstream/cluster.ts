@@ -4,6 +4,7 @@ import { type Host, isEjected, leadsTheSameWay, newHost } from './host.ts'
 import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
 import { type Plan, planFor } from './plan.ts'
 import { levelFor, loadWithout } from './priorities.ts'
+import { RecentCount } from './recent-count.ts'
 
 /** Draws for one that has not been tried yet. */
 const maxDraws = 5
@@ -43,6 +44,7 @@ export class Cluster {
   requests = 0
   retries = 0
   connections = 0
+  readonly #recent = new RecentCount()
 
   constructor(service: Service, policy: DestinationPolicy, parts: ClusterParts) {
     this.#service = service
@@ -58,6 +60,21 @@ export class Cluster {
   }
   hosts(): Iterable<Host> {
     return this.#hosts.values()
+  }
+
+  /** A request, or a try of one, is on its way. */
+  began(): void {
+    this.requests++
+    const { retryBudget } = this.#policy
+    if (retryBudget && retryBudget.intervalMs > 0) this.#recent.add(retryBudget.intervalMs, this.#parts.now())
+  }
+
+  /** What retries are measured by: the requests that are under way, or those of the policy's last while. */
+  measure(): Readonly<{ retries: number; requests: number }> {
+    const { requests, retries } = this
+    const { intervalMs = 0 } = this.#policy.retryBudget ?? {}
+    if (intervalMs === 0) return { requests, retries }
+    return { retries, requests: Math.max(requests, this.#recent.count(intervalMs, this.#parts.now())) }
   }
 
   /** Another policy: what is known of the hosts stays, unless there are other hosts now. */

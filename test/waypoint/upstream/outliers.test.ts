@@ -1,70 +1,9 @@
 import t from 'tap'
-import { parseService, parseWorkload } from '#mesh'
 import type { OutlierPolicy } from '#routes'
-import { serviceWire, type WorkloadDraft, workloadWire } from '../../fakes/mesh.ts'
-import { Cluster } from '../../../waypoint/upstream/cluster.ts'
 import type { Outcome } from '../../../waypoint/upstream/index.ts'
 import { defaultPolicy } from '../../../waypoint/upstream/default-policy.ts'
 import { policyOf } from '../kit.ts'
-
-const key = 'demo/web.demo.svc.cluster.local'
-const service = parseService(serviceWire({ name: 'web', ports: { 80: 8080 } }))
-const outliers: OutlierPolicy = {
-  consecutive5xx: 3,
-  consecutiveGatewayErrors: 0,
-  splitLocalOrigin: false,
-  consecutiveLocalOriginFailures: 0,
-  intervalMs: 10_000,
-  baseEjectionMs: 30_000,
-  maxEjectionMs: 300_000,
-  maxEjectionPercent: 50,
-}
-
-const answers = (...statuses: number[]): Outcome[] => statuses.map((status) => ({ kind: 'response', status }))
-const grpc = (...statuses: number[]): Outcome[] =>
-  statuses.map((grpcStatus) => ({ kind: 'response', status: 200, grpcStatus }))
-const lost = (times: number): Outcome[] =>
-  Array.from({ length: times }, () => ({ kind: 'local-failure' }) as const)
-const connected: Outcome = { kind: 'connected' }
-
-const workload = (name: string, n: number, draft: Partial<WorkloadDraft> = {}) =>
-  parseWorkload(
-    workloadWire({ name, addresses: [`10.0.0.${n}`], services: { [key]: { 80: 8080 } }, ...draft }),
-  )
-
-/** A cluster under a clock of the test. */
-function clusterOf(
-  count: number,
-  given: Parameters<typeof policyOf>[0],
-  local?: ReturnType<typeof workload>,
-) {
-  const clock = { now: 1_000 }
-  let n = 0
-  const cluster = new Cluster(service, policyOf(given), {
-    local: () => local,
-    network: '',
-    random: () => (n = (n + 0.37) % 1),
-    now: () => clock.now,
-  })
-  cluster.reset(
-    service,
-    Array.from({ length: count }, (_, i) => workload(`h${i}`, i + 1)),
-  )
-  const names = () => {
-    const seen = new Set<string>()
-    for (let i = 0; i < 60; i++) seen.add(cluster.choose()?.workload.name ?? 'none')
-    return [...seen].map(String).sort()
-  }
-  const host = (name: string) => {
-    const found = [...cluster.hosts()].find((one) => one.workload.name === name)
-    if (!found) throw new Error(name)
-    return found
-  }
-  const fail = (name: string, times: number, status = 500) => {
-    for (let i = 0; i < times; i++) cluster.report(host(name), { kind: 'response', status })
-  }
-  return { cluster, clock, names, host, fail }
-}
+import { key, outliers, answers, grpc, lost, connected, clusterOf } from './cluster-kit.ts'
 
 t.test('the third failure in a row ejects at once, a success in between starts anew', async (t) => {
   const { names, fail } = clusterOf(4, { outliers })
@@ -206,196 +145,27 @@ t.test('in panic health is ignored', async (t) => {
   t.same(names(), ['h0', 'h1'])
 })
 
-t.test('nearest first, and others as far as those are ill', async (t) => {
-  const at = (region: string, zone = '') => ({ locality: { region, zone, subzone: '' } })
-  const local = workload('me', 99, at('r1', 'z1'))
-  const { cluster, names, fail } = clusterOf(
-    0,
-    { outliers: { ...outliers, maxEjectionPercent: 100 }, locality: { kind: 'failover', regions: [] } },
-    local,
-  )
-  cluster.reset(service, [
-    workload('same-zone', 1, at('r1', 'z1')),
-    workload('same-region', 2, at('r1', 'z2')),
-    workload('elsewhere', 3, at('r2')),
-  ])
-  t.same(names(), ['same-zone'])
-  fail('same-zone', 3)
-  t.same(names(), ['same-region'])
-  fail('same-region', 3)
-  t.same(names(), ['elsewhere'])
-  cluster.obey(policyOf({ locality: { kind: 'failover', regions: [] } }))
-  t.equal(names().length, 3, 'without outlier detection there is no failover')
-})
-
-t.test('shares by locality', async (t) => {
-  const at = (region: string) => ({ locality: { region, zone: 'z', subzone: '' } })
-  const local = workload('me', 99, at('r1'))
-  const shares = [
-    {
-      from: 'r1/*',
-      to: [
-        { locality: 'r1/*', percent: 80 },
-        { locality: 'r2/*', percent: 20 },
-      ],
-    },
-  ]
-  const { cluster } = clusterOf(
-    0,
-    { loadBalancer: { kind: 'round-robin' }, locality: { kind: 'distribute', shares } },
-    local,
-  )
-  cluster.reset(service, [
-    workload('a', 1, at('r1')),
-    workload('b', 2, at('r2')),
-    workload('c', 3, at('r2')),
-    workload('d', 4, at('r3')),
-  ])
-  const counts: Record<string, number> = {}
-  for (let i = 0; i < 1_000; i++) {
-    const name = cluster.choose()?.workload.name ?? ''
-    counts[name] = (counts[name] ?? 0) + 1
-  }
-  t.ok(Math.abs((counts['a'] ?? 0) - 800) < 10, JSON.stringify(counts))
-  t.ok(Math.abs((counts['b'] ?? 0) - 100) < 10)
-  t.notOk(counts['d'], 'who is not named gets nothing')
-})
-
-t.test(
-  'shares by locality hold for every balancer, and shrink with the health of the locality',
-  async (t) => {
-    const at = (region: string) => ({ locality: { region, zone: 'z', subzone: '' } })
-    const to = [
-      { locality: 'r1', percent: 75 },
-      { locality: 'r2', percent: 25 },
-    ]
-    const locality = { kind: 'distribute', shares: [{ from: 'r1', to }] } as const
-    const keys = [{ kind: 'source-ip' }] as const
-    const all = [workload('a', 1, at('r1')), workload('b', 2, at('r1')), workload('c', 3, at('r2'))]
-    for (const loadBalancer of [
-      { kind: 'random' },
-      { kind: 'least-request' },
-      { kind: 'maglev', tableSize: 65_537, keys },
-    ] as const) {
-      const given = { loadBalancer, locality, outliers: { ...outliers, maxEjectionPercent: 100 } }
-      const { cluster, fail, host } = clusterOf(0, given, workload('me', 99, at('r1')))
-      cluster.reset(service, all)
-      const shareOf = (name: string) => {
-        let count = 0
-        for (let i = 0; i < 2_000; i++) {
-          const hash = loadBalancer.kind === 'maglev' ? BigInt(i) * 7_919n : undefined
-          if (cluster.choose({ hash })?.workload.name === name) count++
-        }
-        return Math.round(count / 20)
-      }
-      t.ok(Math.abs(shareOf('c') - 25) <= 3, `${loadBalancer.kind}: ${shareOf('c')} %`)
-      host('a').active = 50
-      t.ok(Math.abs(shareOf('c') - 25) <= 3, `${loadBalancer.kind}: whoever is busy in the other locality`)
-      host('a').active = 0
-      if (loadBalancer.kind === 'maglev') continue
-      fail('a', 3)
-      // 75 * 1.4 * 1/2 = 52.5 to 25
-      t.ok(Math.abs(shareOf('c') - 32) <= 3, `${loadBalancer.kind}: ${shareOf('c')} % when half of it is ill`)
+t.test('a budget of retries may look at the last while', async (t) => {
+  const retryBudget = { percent: 20, minConcurrency: 0, intervalMs: 1_000 }
+  const { cluster, clock } = clusterOf(1, { retryBudget })
+  const ends = (count: number) => {
+    for (let i = 0; i < count; i++) {
+      cluster.began()
+      cluster.requests--
     }
-  },
-)
-
-t.test('a retry that may leave the localities it has tried does so after every second try', async (t) => {
-  const at = (region: string, zone = '') => ({ locality: { region, zone, subzone: '' } })
-  const { cluster, host } = clusterOf(
-    0,
-    { outliers, locality: { kind: 'failover', regions: [] } },
-    workload('me', 99, at('r1', 'z1')),
-  )
-  cluster.reset(service, [
-    workload('near', 1, at('r1', 'z1')),
-    workload('nearer-than-far', 2, at('r1', 'z2')),
-    workload('far', 3, at('r2')),
-  ])
-  const next = (...names: string[]) => cluster.choose({ leaving: names.map(host) })?.workload.name
-  t.equal(next('near'), 'near', 'after the first not yet')
-  t.equal(next('near', 'near'), 'nearer-than-far')
-  t.equal(next('near', 'near', 'nearer-than-far'), 'nearer-than-far')
-  t.equal(next('near', 'near', 'nearer-than-far', 'nearer-than-far'), 'far')
-  const everywhere = ['near', 'near', 'nearer-than-far', 'nearer-than-far', 'far', 'far']
-  t.equal(next(...everywhere), 'near', 'and begins anew when there is nobody left')
-  t.equal(cluster.choose()?.workload.name, 'near', 'no other request goes far')
-})
-
-t.test('who is found by a hash is always in the same level', async (t) => {
-  const at = (region: string) => ({ locality: { region, zone: '', subzone: '' } })
-  const loadBalancer = { kind: 'ring-hash', minimumRingSize: 64, keys: [{ kind: 'source-ip' }] } as const
-  const given = { loadBalancer, outliers, locality: { kind: 'failover', regions: [] } } as const
-  const { cluster, fail } = clusterOf(0, given, workload('me', 99, at('r1')))
-  cluster.reset(service, [
-    workload('near-1', 1, at('r1')),
-    workload('near-2', 2, at('r1')),
-    workload('far', 3, at('r2')),
-  ])
-  fail('near-1', 3) // the near ones get 70 % now
-  const seen = new Set<string | undefined>()
-  for (let user = 0n; user < 100n; user++) {
-    const names = new Set<string | undefined>()
-    for (let i = 0; i < 20; i++) names.add(cluster.choose({ hash: user })?.workload.name)
-    t.equal(names.size, 1)
-    for (const name of names) seen.add(name)
   }
-  t.same([...seen].map(String).sort(), ['far', 'near-2'])
-})
-
-t.test('who may be chosen', async (t) => {
-  const { cluster, names } = clusterOf(0, {})
-  cluster.reset(service, [
-    workload('well', 1),
-    workload('ill', 2, { status: 1 }),
-    workload('weightless', 3, { capacity: 0 }),
-    workload('elsewhere', 4, { network: 'other' }),
-    workload('nowhere', 5, { addresses: [] }),
-  ])
-  t.same(names(), ['well'])
-  cluster.update(workload('well', 1).uid, undefined)
-  t.equal(cluster.choose(), undefined)
-})
-
-t.test('a subset has the endpoints with its labels', async (t) => {
-  const { cluster, names } = clusterOf(0, { labels: { version: 'v2' } })
-  cluster.reset(service, [
-    workload('one', 1, { canonicalRevision: 'v1' }),
-    workload('two', 2, { canonicalRevision: 'v2' }),
-  ])
-  t.same(names(), ['two'])
-  cluster.obey(policyOf({ labels: { tier: 'gold' } }))
-  t.same(names(), ['none'], 'a label that nobody told us about is nobody’s')
-})
-
-t.test('a retry avoids those that failed', async (t) => {
-  const { cluster, host } = clusterOf(3, {})
-  let again = 0
-  for (let i = 0; i < 300; i++)
-    if (cluster.choose({ tried: new Set([host('h0')]) })?.workload.name === 'h0') again++
-  t.ok(again < 10, `${again} of 300`)
-  t.equal(
-    cluster.choose({ tried: new Set(cluster.hosts()) })?.uid !== undefined,
-    true,
-    'unless there is nobody else',
-  )
-})
-
-t.test('a new endpoint warms up', async (t) => {
-  const warmup = { durationMs: 10_000, minimumPercent: 10, aggression: 1 }
-  const { cluster, clock } = clusterOf(1, { warmup, loadBalancer: { kind: 'round-robin' } })
-  clock.now += 20_000
-  cluster.update(workload('new', 9).uid, workload('new', 9))
-  const share = () => {
-    let count = 0
-    for (let i = 0; i < 1_100; i++) if (cluster.choose()?.workload.name === 'new') count++
-    return count
-  }
-  t.ok(Math.abs(share() - 100) < 10, 'a tenth at first')
-  clock.now += 5_000
-  t.ok(Math.abs(share() - 367) < 20, 'half a turn half way')
-  clock.now += 6_000
-  t.ok(Math.abs(share() - 550) < 10, 'then as much as anybody')
+  ends(10)
+  t.equal(cluster.measure().requests, 10, 'though nothing is under way')
+  clock.now += 500
+  ends(5)
+  t.equal(cluster.measure().requests, 15)
+  clock.now += 600
+  t.equal(cluster.measure().requests, 5)
+  clock.now += 10_000
+  t.equal(cluster.measure().requests, 0)
+  cluster.obey(policyOf({ retryBudget: { ...retryBudget, intervalMs: 0 } }))
+  ends(10)
+  t.equal(cluster.measure().requests, 0, 'or only at what is under way')
 })
 
 t.test('what holds without a policy', async (t) => {
