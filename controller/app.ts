@@ -15,6 +15,7 @@ import { followMesh } from './follow-mesh.ts'
 import type { RenewableCredentials } from './grpc.ts'
 import { inboundMetrics } from './inbound-metrics.ts'
 import { quietAboutPeers } from './quiet-log.ts'
+import { rejectedRoutes } from './rejected-routes.ts'
 import { serveGrpc } from './serve-grpc.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { settingsOf } from './settings-of.ts'
@@ -80,6 +81,7 @@ export async function startController(config: Config, client: KubeClient, log: L
     ...followed,
     authority,
     rejectedPolicies: served.rejectedPolicies,
+    rejectedRoutes: rejectedRoutes(followed.routes.routes, served.rejectedRoutes),
     vipRanges: config.vipRanges,
     gateway: gatewayOptions(config, settings),
     signal,

@@ -2,7 +2,7 @@ import { ServerCredentials, type UntypedServiceImplementation } from '@grpc/grpc
 import type { Collection, KubeClient, Pod } from '#kube'
 import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
-import type { Logger, Registry, Route } from '#telemetry'
+import { type Logger, type Registry, type Route, waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl, ca } from '#wire'
 import { tokenAuthenticator } from './auth/index.ts'
 import { type CaMetrics, callersFirst, certificateService, type LiveAuthority } from './ca/index.ts'
@@ -12,7 +12,9 @@ import { debugRoutes, debugStream } from './debug/index.ts'
 import { debugging } from './debugging.ts'
 import { fleetMetrics } from './fleet-metrics.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
+import type { FollowedTelemetry } from './follow-telemetry.ts'
 import { closeServer, listen, newGrpcServer, type RenewableCredentials } from './grpc.ts'
+import { isProxy } from './proxies.ts'
 import { quietAboutPeers } from './quiet-log.ts'
 import { podsRechecked } from './recheck-pods.ts'
 import { version } from './version.ts'
@@ -28,6 +30,7 @@ type GrpcOptions = Readonly<{
   caMetrics: CaMetrics
   mesh: Mesh
   routes: FollowedRoutes
+  telemetry: FollowedTelemetry
   pods: Collection<Pod>
   registry: Registry
   log: Logger
@@ -39,6 +42,7 @@ type Served = AsyncDisposable &
     ports: Readonly<{ xds: number; plaintextXds?: number }>
     debugRoutes: Record<string, Route>
     rejectedPolicies: Collection<Rejection>
+    rejectedRoutes: Collection<Rejection>
   }>
 /** xDS, certificates and what is shown of both, on 15012. */
 export async function serveGrpc(o: GrpcOptions): Promise<Served> {
@@ -53,12 +57,12 @@ export async function serveGrpc(o: GrpcOptions): Promise<Served> {
       [authorizationTypeUrl]: mesh.authorizations,
       [serviceRoutesTypeUrl]: o.routes.resources,
       [targetedPolicyTypeUrl]: mesh.targetedPolicies,
+      [waypointTelemetryTypeUrl]: o.telemetry.resources,
     },
     // A workload that names a policy which is not there yet, or no more, is a workload that refuses everybody.
     referredTo: [authorizationTypeUrl, targetedPolicyTypeUrl],
     authenticate,
-    isProxy: ({ namespace, serviceAccount }) =>
-      config.trustedAccounts.includes(`${namespace}/${serviceAccount}`),
+    isProxy: isProxy(config, o.pods, mesh),
     nodeKey,
     debounceMs: config.debounceMs,
     debounceMaxMs: config.debounceMaxMs,
@@ -99,6 +103,7 @@ export async function serveGrpc(o: GrpcOptions): Promise<Served> {
     ports: { xds, ...(plaintext ? { plaintextXds: plaintext.port } : {}) },
     debugRoutes: debugRoutes(debug),
     rejectedPolicies: deltas.rejections(authorizationTypeUrl),
+    rejectedRoutes: deltas.rejections(serviceRoutesTypeUrl),
     [Symbol.asyncDispose]: async () => {
       deltas[Symbol.dispose]()
       await Promise.all([closeServer(server), plaintext?.[Symbol.asyncDispose]()])

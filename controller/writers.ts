@@ -2,6 +2,7 @@ import {
   type Collection,
   type KubeClient,
   type KubeObject,
+  keyOf,
   kinds,
   lease,
   type LeaseOptions,
@@ -16,6 +17,9 @@ import { classWriters, type GatewayOptions, gatewayWriters } from './gateway-wri
 import { leasesOf } from './leases.ts'
 import { routeWriters } from './route-writers.ts'
 import type { FollowedRoutes } from './follow-routes.ts'
+import type { RejectedRoutes } from './rejected-routes.ts'
+import type { FollowedTelemetry } from './follow-telemetry.ts'
+import { telemetryConditionTypes } from './telemetry/index.ts'
 import { withRejections } from './rejected-policies.ts'
 import type { Rejection } from './xds/index.ts'
 import {
@@ -34,9 +38,11 @@ export type WriterOptions = Readonly<{
   inputs: Inputs
   mesh: Mesh
   routes: FollowedRoutes
+  telemetry: FollowedTelemetry
   authority: LiveAuthority
   /** Policies that a ztunnel does not take, by name. */
   rejectedPolicies: Collection<Rejection>
+  rejectedRoutes: RejectedRoutes
   vipRanges: VipRanges
   gateway: GatewayOptions
   signal: AbortSignal
@@ -79,8 +85,12 @@ export function jobsOf(options: WriterOptions): readonly Job[] {
     job(leases.gateways, gatewayWriters),
     job(leases.status, (o) => [...statusWriters(o, everybodys), serviceWriter(o), eventWriter(o)]),
     job(leases.ownStatus, (o) => statusWriters(o, ours)),
-    job(leases.routes, (o) => [...classWriters(o), ...routeWriters(o, everybodys)]),
-    job(leases.ownRoutes, (o) => routeWriters(o, ours)),
+    job(leases.routes, (o) => [
+      ...classWriters(o),
+      ...routeWriters(o, everybodys),
+      telemetryWriter(o, everybodys),
+    ]),
+    job(leases.ownRoutes, (o) => [...routeWriters(o, ours), telemetryWriter(o, ours)]),
     job(leases.addresses, (o) => entryWriters(o, everybodys)),
     job(leases.ownAddresses, (o) => entryWriters(o, ours)),
   ]
@@ -117,6 +127,22 @@ function bundleJob({ client, namespace, inputs, authority, gateway, signal, log 
     await lead([...ofCa.writers, webhooks], leading)
   }
 }
+
+/** Conditions of Telemetry objects. */
+const telemetryWriter = (
+  { client, telemetry: { objects, conditions }, log }: WriterOptions,
+  scope: Scope,
+): Writer =>
+  conditionWriter({
+    client,
+    kind: kinds.Telemetry,
+    objects,
+    also: conditions,
+    wanted: (_, key) => ({ types: telemetryConditionTypes, conditions: conditions.get(key) ?? [] }),
+    scope: (object) => scope(object) && conditions.get(keyOf(object)) !== undefined,
+    fieldManager: 'istio-telemetry-conditions',
+    log,
+  })
 
 /** Conditions of policies. */
 const statusWriters = (

@@ -17,7 +17,7 @@ export type RouteStatusWriterOptions = Readonly<{
   client: KubeClient
   kind: Kind<Custom>
   objects: Collection<Custom>
-  statuses: Collection<RouteStatus>
+  statuses: Pick<Collection<RouteStatus>, 'get' | 'subscribe'>
   /** Which of them are ours to write to. */
   scope: (object: KubeObject) => boolean
   log: Logger

@@ -24,7 +24,7 @@ export type ServeOptions = PublisherOptions &
     /** The key by which a client on a node is given that node's workloads without asking. */
     nodeKey: (node: string) => string
     /** Whose word that a resource cannot be read counts for the resource: proxies of the mesh, not any workload. */
-    isProxy?: (caller: Caller) => boolean
+    isProxy?: (caller: Caller, typeUrl: string) => boolean
     version: string
     /** For tests; see `sendBudgetBytes` and `sendTimeoutMs`. */
     limits?: Readonly<{ budgetBytes: number; timeoutMs: number }>
@@ -79,7 +79,7 @@ export function serveDeltas(options: ServeOptions): DeltaServer {
     const { nodeKey, referredTo } = options
     const shared = { views, referredTo, nodeKey, budget, sendTimeoutMs: limits.timeoutMs, log, metrics }
     const rejected = (url: string, error: string) => {
-      if (options.isProxy?.(caller) === true) held.note(call, url, error)
+      if (options.isProxy?.(caller, url) === true) held.note(call, url, error)
     }
     const stream = new AdsStream(
       outletOf(call, () => letGo(pod)),

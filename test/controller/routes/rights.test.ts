@@ -6,6 +6,7 @@ import { silent } from '#telemetry'
 import { followRoutes, labelAskers } from '../../../controller/follow-routes.ts'
 import { meshFrom } from '../../../controller/collections/index.ts'
 import { lead } from '../../../controller/reconcile/index.ts'
+import { rejectedRoutes } from '../../../controller/rejected-routes.ts'
 import { routeWriters } from '../../../controller/route-writers.ts'
 import { inputsOf, settings } from '../collections/world.ts'
 import { cluster, find, group, ok } from '../gateways/cluster.ts'
@@ -46,7 +47,10 @@ async function start(c: Client) {
     meshDefaults: fixed('MeshDefaults', {}),
   })
   const done = lead(
-    routeWriters({ ...all, routes }, () => true),
+    routeWriters(
+      { ...all, routes, rejectedRoutes: rejectedRoutes(routes.routes, fixed('Rejections', {})) },
+      () => true,
+    ),
     stop.signal,
   )
   return {
