@@ -4,6 +4,7 @@ import { type Inputs, labelKeys, type Mesh, meshFrom, type Settings } from './co
 import { trimNode, trimPod } from './collections/trims.ts'
 import type { Config } from './config.ts'
 import { type FollowedRoutes, followRoutes, labelAskers } from './follow-routes.ts'
+import { type FollowedTelemetry, followTelemetry } from './follow-telemetry.ts'
 import { logFindings } from './findings.ts'
 import { tellUnheeded } from './mesh-config-told.ts'
 import { liveSettings, meshConfigMap, meshDefaults, warnOfRestart } from './mesh-config.ts'
@@ -19,7 +20,9 @@ type FollowOptions = Readonly<{
 /** The objects and what is derived from them, once all of it is there. */
 export async function followMesh(
   o: FollowOptions,
-): Promise<Disposable & Readonly<{ inputs: Inputs; mesh: Mesh; routes: FollowedRoutes }>> {
+): Promise<
+  Disposable & Readonly<{ inputs: Inputs; mesh: Mesh; routes: FollowedRoutes; telemetry: FollowedTelemetry }>
+> {
   using stack = new DisposableStack()
   const { client, config, settings, signal, log } = o
   const maps = meshConfigMaps(client, config, signal, log)
@@ -41,8 +44,9 @@ export async function followMesh(
     log,
   })
   stack.use(logFindings(inputs, mesh, settings, log.child('collections')))
+  const telemetry = await followTelemetry({ client, maps, mesh, routes, settings, signal, log })
   const open = stack.move()
-  return { inputs, mesh, routes, [Symbol.dispose]: () => open.dispose() }
+  return { inputs, mesh, routes, telemetry, [Symbol.dispose]: () => open.dispose() }
 }
 
 const meshConfigMaps = (

@@ -29,7 +29,7 @@ import {
   listenHbone,
   type ProxyContext,
 } from './proxy/index.ts'
-import { accessLog, requestMetrics, tcpMetrics } from './telemetry/index.ts'
+import { fixedLog, requestMetrics, tcpMetrics, ToldTelemetry } from './telemetry/index.ts'
 import { HttpPool } from '#http'
 import { Permits } from './permits.ts'
 import { WaypointPolicies } from './policy.ts'
@@ -104,7 +104,7 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   renewOnNewRoots({ config, certificates, log: identityLog, signal: stop.signal })
   const trust = trustOf(config, certificates, metrics, identityLog, stop.signal)
   const { sockets = ordinary } = parts
-  const known = { state, routes: new Routes(), policies: new WaypointPolicies(config.gateway) }
+  const known = knownOf(config, state, logs)
   const ends = { stop, leaving, closing }
   const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, ...ends }
   const ctx = contextOf({ ...known, ...own })
@@ -134,6 +134,17 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   }
 }
 
+/** What is held of what the control plane tells. */
+const knownOf = (config: Config, state: MeshState, logs: LogControl) => ({
+  state,
+  routes: new Routes(),
+  policies: new WaypointPolicies(config.gateway),
+  told: new ToldTelemetry(logs.lines('access')),
+})
+
+const logOf = ({ config, logs, told }: ContextParts) =>
+  config.accessLog === undefined ? told.log : fixedLog(config.accessLog, logs.lines('access'))
+
 const handler = (ctx: ProxyContext) => (tunnel: InboundTunnel) => void handleTunnel(tunnel, ctx)
 
 const trustOf = (
@@ -158,6 +169,7 @@ type ContextParts = Readonly<{
   state: MeshState
   routes: Routes
   policies: WaypointPolicies
+  told: ToldTelemetry
   certificates: Certificates
   /** Told of each new certificate of ours. */
   renewals: Set<() => void>
@@ -222,7 +234,8 @@ function contextOf(o: ContextParts): ProxyContext {
       permits,
       leaving: leavingBy,
       metrics: requestMetrics(o.registry),
-      accessLog: accessLog(config.accessLog, logs.lines('access')),
+      accessLog: logOf(o),
+      identity,
       log,
       random,
     },

@@ -51,7 +51,8 @@ const Env = z.object({
   TERMINATION_GRACE_PERIOD_SECONDS: count(2, 86_400).default(30),
   /** Ours: how long connections of those who have not heard that we leave are still taken. */
   TERMINATION_LINGER: duration.refine((ms) => ms <= 60_000, 'expected at most 60s').default(2_000),
-  ACCESS_LOG_FORMAT: z.enum(['text', 'json', 'off']).default('text'),
+  /** Ours: in place of what the control plane says of access logs. */
+  ACCESS_LOG_FORMAT: z.enum(['text', 'json', 'off']).optional(),
   RUST_LOG: z.string().default('info'),
   LOG_FORMAT: z.enum(['plain', 'json']).default('plain'),
   HBONE_PORT: port.default(15008),

@@ -2,12 +2,13 @@ import { createCaClient, meshTls, rootsOf, tokenOf } from '#identity'
 import { addressHandler, authorizationHandler, type MeshState } from '#mesh'
 import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl, waypointKey } from '#routes'
-import type { Registry } from '#telemetry'
+import { type Registry, waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { xdsMetrics } from '#xds'
 import type { Config } from './config.ts'
 import type { WaypointPolicies } from './policy.ts'
 import type { Routes } from './route/index.ts'
+import type { ToldTelemetry } from './telemetry/index.ts'
 
 /** The CA, as the configuration names it. It gives us our own identity and no other. */
 export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }: Config) =>
@@ -21,10 +22,13 @@ export const caClient = ({ ca, token, clusterId, certificateTtlMs, keyExchange }
     impersonate: false,
   })
 
+/** What is held of what the control plane tells. */
+type Known = Readonly<{ state: MeshState; routes: Routes; policies: WaypointPolicies; told: ToldTelemetry }>
+
 /** The xDS subscription: the mesh, and what waypoints alone are told. */
 export const xdsOptions = (
   { xds, ca, token, clusterId, node, keyExchange, gateway }: Config,
-  { state, routes, policies }: Readonly<{ state: MeshState; routes: Routes; policies: WaypointPolicies }>,
+  { state, routes, policies, told }: Known,
   registry: Registry,
 ) => ({
   address: xds.address,
@@ -41,6 +45,10 @@ export const xdsOptions = (
     [targetedPolicyTypeUrl]: policies.handler,
     [serviceRoutesTypeUrl]: {
       ...routes.handler,
+      names: [waypointKey(gateway.namespace, gateway.name)],
+    },
+    [waypointTelemetryTypeUrl]: {
+      ...told.handler,
       names: [waypointKey(gateway.namespace, gateway.name)],
     },
   },

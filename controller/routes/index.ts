@@ -25,6 +25,7 @@ export { readDestinationRule } from './istio-destination-rule.ts'
 export { readVirtualService, type VirtualService } from './istio-virtual-service.ts'
 /** What the mesh's settings say where routes and DestinationRules do not. */
 export { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './mesh-defaults.ts'
+export type { RoutedService } from './routed-service.ts'
 export type { RouteKind } from './gateway-api-object.ts'
 
 /** The Kubernetes objects that routes are made of. */

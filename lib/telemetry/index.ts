@@ -18,3 +18,4 @@ export { type Answer, type AdminRoutes, type Asked as AdminAsked, post, serveAdm
 export { answerLogging } from './answer-logging.ts'
 export { surviveBugs } from './survive-bugs.ts'
 export { processMetrics } from './process-metrics.ts'
+export * from './access/index.ts'

@@ -73,6 +73,7 @@ export async function waypointIn({
     STATS_PORT: '0',
     READINESS_PORT: '0',
     TERMINATION_LINGER: '0ms',
+    ACCESS_LOG_FORMAT: 'text',
     LOG_FORMAT: 'json',
     ...env,
   })

@@ -4,6 +4,7 @@ import type { Server } from 'node:net'
 import t, { type Test } from 'tap'
 import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
+import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { completed, eventually, MeshWorld, type WorldNode } from '../fakes/mesh-world.ts'
@@ -34,7 +35,13 @@ async function scene(t: Test, prefix: string): Promise<Scene> {
   const server = world.network.pod('server', 2)
   const pod = world.network.pod('waypoint', 4)
   const [n1, n2] = [await world.node('n1'), await world.node('n2')]
-  const types = [addressTypeUrl, authorizationTypeUrl, targetedPolicyTypeUrl, serviceRoutesTypeUrl]
+  const types = [
+    addressTypeUrl,
+    authorizationTypeUrl,
+    targetedPolicyTypeUrl,
+    serviceRoutesTypeUrl,
+    waypointTelemetryTypeUrl,
+  ]
   const waypoint = await waypointIn({ ca: world.ca, types, pod })
   t.teardown(() => waypoint[Symbol.asyncDispose]())
   const resources = {

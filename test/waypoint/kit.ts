@@ -15,6 +15,7 @@ import {
   type ServiceRoutes,
   serviceRoutesTypeUrl,
 } from '#routes'
+import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { policyResource, serviceResource, type WorkloadDraft, workloadResource } from '../fakes/mesh.ts'
 import { createTestCa, type TestCa } from '../fakes/test-ca.ts'
@@ -122,6 +123,7 @@ export async function scene(
     authorizationTypeUrl,
     targetedPolicyTypeUrl,
     serviceRoutesTypeUrl,
+    waypointTelemetryTypeUrl,
   ],
 ): Promise<Scene> {
   const ca = createTestCa()

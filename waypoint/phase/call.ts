@@ -8,7 +8,7 @@ import type { Permit, Permits } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import type { Cluster, Clusters, Host, Leaving } from '../upstream/index.ts'
-import type { AccessLog, RequestMetrics } from '../telemetry/index.ts'
+import type { RequestLog, RequestMetrics } from '../telemetry/index.ts'
 import type { GrpcMessages } from './grpc-messages.ts'
 
 /** What all requests of the process share. */
@@ -18,8 +18,10 @@ export type HttpParts = Readonly<{
   permits: Permits
   leaving: Leaving
   metrics: RequestMetrics
-  accessLog: AccessLog
+  accessLog: RequestLog
   log: Logger
+  /** Ours. */
+  identity: SpiffeId
   random: () => number
 }>
 

@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { formatAddress } from '#base'
 import { type FaultAnswer, HeaderList, type HttpFault } from '#http'
+import type { AccessFacts } from '../telemetry/index.ts'
 import type { HttpFacts, HttpParts } from './call.ts'
 
 /** Envoy's words for some faults; the others are its `codec_error` (facts: l7.md §3.3). */
@@ -42,20 +43,28 @@ export function recordFault(fault: HttpFault, facts: HttpFacts, parts: HttpParts
     requestBytes: 0,
     responseBytes: bytesSent,
   })
-  parts.accessLog({
+  const line: AccessFacts = {
     startTime: new Date(),
     method: '',
+    scheme: '',
     path: '',
+    header: () => undefined,
     protocol: 'HTTP/1.1',
     responseCode: status,
-    responseFlags: flags,
+    responseFlags: flags === '-' ? '' : flags,
     responseCodeDetails: faultDetails(fault),
     bytesReceived: 0,
     bytesSent,
+    requestHeaderBytes: 0,
+    responseHeaderBytes: 0,
     durationMs: 0,
+    tries: 0,
     authority: '',
     downstreamLocalAddress: formatAddress(facts.local),
     downstreamRemoteAddress: formatAddress(facts.client),
+    downstreamPeer: facts.peer,
+    downstreamSelf: parts.identity,
     routeName: '',
-  })
+  }
+  parts.accessLog(line, facts.service?.key)
 }

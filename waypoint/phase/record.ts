@@ -1,5 +1,6 @@
 import { formatAddress } from '#base'
 import type { ExchangeEnd, HeaderList } from '#http'
+import type { HeaderMap } from '#telemetry'
 import type { AccessFacts } from '../telemetry/index.ts'
 import type { Answer, Call, Phase } from './call.ts'
 import { deniedBy } from './authorise.ts'
@@ -15,7 +16,9 @@ export const record: Phase = async (call, next) => {
   call.permit?.close()
   noteEnd(call, answer, end)
   count(call, answer)
-  call.parts.accessLog(lineOf(call, startTime))
+  const { target } = call.facts
+  const service = target.kind === 'service' ? target.service.key : undefined
+  call.parts.accessLog(factsOf(call, startTime, answer), service)
   return answer
 }
 
@@ -76,34 +79,54 @@ const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '-' : [...new Set(fla
 const durationOf = ({ exchange: { marks } }: Call) =>
   Math.round(Math.max(0, (marks.endedAt || performance.now()) - marks.startedAt))
 
-function lineOf(call: Call, startTime: Date): AccessFacts {
-  const { exchange, facts, request, sent, route } = call
-  const { headers } = exchange.request
+function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
+  const { exchange, facts, request, sent, route, status } = call
+  const { marks } = exchange
+  const since = (at: number) => (at === 0 ? undefined : Math.round(at - marks.startedAt))
   const rule = route && 'rule' in route ? route.rule : undefined
+  const workload = sent?.host.workload
   return {
     startTime,
-    method: exchange.request.method,
+    method: request.method,
+    scheme: request.scheme,
     // As it was judged, before a rule rewrote it (Envoy).
     path: request.headers.get('x-envoy-original-path') ?? request.path,
+    authority: request.authority,
     protocol: exchange.version,
-    responseCode: call.status,
-    responseFlags: flagsOf(call),
+    upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,
+    header: (of, name) => fieldOf(call, answer, of, name),
+    responseCode: status,
+    responseFlags: flagsOf(call) === '-' ? '' : flagsOf(call),
     responseCodeDetails: call.details,
+    grpcStatus: isGrpc(call) && call.grpcStatus !== undefined ? Number(call.grpcStatus) : undefined,
     upstreamTransportFailureReason: call.transportFailure,
     bytesReceived: exchange.receivedBytes,
     bytesSent: exchange.sentBytes,
+    requestHeaderBytes: headerBytes(exchange.request.headers),
+    responseHeaderBytes: answer.kind === 'gone' ? 0 : headerBytes(answer.headers),
     durationMs: durationOf(call),
-    upstreamServiceTime: call.serviceMs,
-    xForwardedFor: headers.joined('x-forwarded-for'),
-    userAgent: headers.get('user-agent'),
-    requestId: request.headers.get('x-request-id'),
-    authority: request.authority,
+    requestMs: since(marks.requestEndedAt),
+    responseMs: since(marks.respondedAt),
+    responseTxMs: marks.respondedAt === 0 ? undefined : Math.round(marks.endedAt - marks.respondedAt),
+    tries: call.tries,
     upstreamHost: sent?.to && formatAddress(sent.to),
+    upstreamName: workload && (workload.hostname || workload.name),
     upstreamCluster: clusterName(call),
+    upstreamPeer: workload?.protocol === 'HBONE' ? workload.identity : undefined,
     downstreamLocalAddress: formatAddress(facts.local),
     downstreamRemoteAddress: formatAddress(facts.client),
+    downstreamPeer: facts.peer,
+    downstreamSelf: call.parts.identity,
     routeName: rule?.name ?? '',
   }
+}
+
+/** Of the request as it went upstream (Envoy), and of what was answered. */
+function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): string | undefined {
+  if (of === 'request.headers') return call.request.headers.joined(name)
+  if (of === 'response.headers') return answer.kind === 'gone' ? undefined : answer.headers.joined(name)
+  // Of trailers only the outcome of gRPC is kept.
+  return name === 'grpc-status' && call.grpc?.response ? call.grpcStatus : undefined
 }
 
 /** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */

@@ -1,32 +1,17 @@
-/** What a line of the access log says; what is not there is printed as `-` (facts: l7.md §3.9). */
-export type AccessFacts = Readonly<{
-  startTime: Date
-  method: string
-  path: string
-  protocol: string
-  responseCode: number
-  responseFlags: string
-  responseCodeDetails: string
-  connectionTerminationDetails?: string | undefined
-  upstreamTransportFailureReason?: string | undefined
-  bytesReceived: number
-  bytesSent: number
-  durationMs: number
-  upstreamServiceTime?: number | undefined
-  xForwardedFor?: string | undefined
-  userAgent?: string | undefined
-  requestId?: string | undefined
-  authority: string
-  upstreamHost?: string | undefined
-  upstreamCluster?: string | undefined
-  upstreamLocalAddress?: string | undefined
-  downstreamLocalAddress: string
-  downstreamRemoteAddress: string
-  requestedServerName?: string | undefined
-  routeName: string
-}>
+import {
+  type AccessLogSpec,
+  type FormatPart,
+  type JsonFormat,
+  type Operator,
+  parseCel,
+  parseFormat,
+  evaluateCel,
+} from '#telemetry'
+import type { AccessFacts } from './access-facts.ts'
+import { celFactsOf } from './cel-facts.ts'
+import { operators, type OperatorValue } from './operators.ts'
 
-/** Writes one line per request. */
+/** Writes a line per request, or none. */
 export type AccessLog = (facts: AccessFacts) => void
 
 /** Longest text of a client that a line repeats. */
@@ -36,77 +21,88 @@ const maxText = 1_024
 // oxlint-disable-next-line no-control-regex
 const unsafe = /["\\\u0000-\u001f\u007f-\u009f]/g
 const safe = (text: string): string =>
-  text.slice(0, maxText).replaceAll(unsafe, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  text.replaceAll(unsafe, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
-const quoted = (text: string | undefined): string =>
-  `"${text === undefined || text === '' ? '-' : safe(text)}"`
-const plain = (value: string | number | undefined): string =>
-  value === undefined || value === '' ? '-' : safe(`${value}`)
-
-/** Envoy's default line, as Istio has it. */
-export function textLine(f: AccessFacts): string {
-  return [
-    `[${f.startTime.toISOString()}]`,
-    `"${plain(f.method)} ${plain(f.path)} ${f.protocol}"`,
-    f.responseCode,
-    plain(f.responseFlags),
-    plain(f.responseCodeDetails),
-    plain(f.connectionTerminationDetails),
-    quoted(f.upstreamTransportFailureReason),
-    f.bytesReceived,
-    f.bytesSent,
-    f.durationMs,
-    plain(f.upstreamServiceTime),
-    quoted(f.xForwardedFor),
-    quoted(f.userAgent),
-    quoted(f.requestId),
-    quoted(f.authority),
-    quoted(f.upstreamHost),
-    plain(f.upstreamCluster),
-    plain(f.upstreamLocalAddress),
-    plain(f.downstreamLocalAddress),
-    plain(f.downstreamRemoteAddress),
-    plain(f.requestedServerName),
-    plain(f.routeName),
-  ].join(' ')
+function valueOf({ name, argument, maxLength }: Operator, facts: AccessFacts): OperatorValue {
+  const value = operators[name]?.(facts, argument)
+  if (typeof value === 'number') return value
+  return value === undefined || value === ''
+    ? undefined
+    : value.slice(0, Math.min(maxLength ?? maxText, maxText))
 }
 
-const orDash = (text: string | undefined) =>
-  text === undefined || text === '' ? '-' : text.slice(0, maxText)
+type Render<T> = (facts: AccessFacts) => T
 
-/** The same as an object, under Istio's keys. */
-export function jsonLine(f: AccessFacts): string {
-  return JSON.stringify({
-    start_time: f.startTime.toISOString(),
-    method: orDash(f.method),
-    path: orDash(f.path),
-    protocol: f.protocol,
-    response_code: f.responseCode,
-    response_flags: orDash(f.responseFlags),
-    response_code_details: orDash(f.responseCodeDetails),
-    connection_termination_details: orDash(f.connectionTerminationDetails),
-    upstream_transport_failure_reason: orDash(f.upstreamTransportFailureReason),
-    bytes_received: f.bytesReceived,
-    bytes_sent: f.bytesSent,
-    duration: f.durationMs,
-    upstream_service_time: f.upstreamServiceTime === undefined ? '-' : `${f.upstreamServiceTime}`,
-    x_forwarded_for: orDash(f.xForwardedFor),
-    user_agent: orDash(f.userAgent),
-    request_id: orDash(f.requestId),
-    authority: orDash(f.authority),
-    upstream_host: orDash(f.upstreamHost),
-    upstream_cluster: orDash(f.upstreamCluster),
-    upstream_local_address: orDash(f.upstreamLocalAddress),
-    downstream_local_address: f.downstreamLocalAddress,
-    downstream_remote_address: f.downstreamRemoteAddress,
-    requested_server_name: orDash(f.requestedServerName),
-    route_name: orDash(f.routeName),
-  })
+/** The parts were judged when the format came. */
+function partsOf(text: string): readonly FormatPart[] {
+  const read = parseFormat(text)
+  return read.kind === 'format' ? read.parts : []
 }
 
-/** The log that the configuration asks for. */
-export function accessLog(format: 'text' | 'json' | 'off', write: (line: string) => void): AccessLog {
-  if (format === 'off') return () => undefined
-  const lineOf = format === 'json' ? jsonLine : textLine
-  return (facts) => write(lineOf(facts))
+function textOf(text: string, omitsEmpty: boolean): Render<string> {
+  const parts = partsOf(text)
+  const empty = omitsEmpty ? '' : '-'
+  return (facts) => {
+    let line = ''
+    for (const part of parts)
+      if (typeof part === 'string') line += part
+      else {
+        const value = valueOf(part, facts)
+        line += value === undefined ? empty : typeof value === 'number' ? value : safe(value)
+      }
+    return line
+  }
+}
+
+type JsonValue = string | number | null | { [name: string]: JsonValue }
+
+/** One operator alone keeps its kind, and is null where it has no value (Envoy). */
+function jsonValueOf(text: string, omitsEmpty: boolean): Render<JsonValue> {
+  const [first, ...others] = partsOf(text)
+  if (first !== undefined && typeof first !== 'string' && others.length === 0)
+    return (facts) => valueOf(first, facts) ?? null
+  const parts = partsOf(text)
+  const empty = omitsEmpty ? '' : '-'
+  return (facts) =>
+    parts.map((part) => (typeof part === 'string' ? part : `${valueOf(part, facts) ?? empty}`)).join('')
+}
+
+function objectOf(fields: JsonFormat, omitsEmpty: boolean): Render<JsonValue> {
+  const entries = Object.entries(fields).map(
+    ([name, value]) =>
+      [
+        name,
+        typeof value === 'string' ? jsonValueOf(value, omitsEmpty) : objectOf(value, omitsEmpty),
+      ] as const,
+  )
+  return (facts) => {
+    const made: { [name: string]: JsonValue } = {}
+    for (const [name, render] of entries) {
+      const value = render(facts)
+      if (value !== null || !omitsEmpty) made[name] = value
+    }
+    return made
+  }
+}
+
+const lineOf = ({ format, omitsEmpty }: AccessLogSpec): Render<string> => {
+  if (format.kind === 'text') return textOf(format.text.replace(/\n$/, ''), omitsEmpty)
+  const render = objectOf(format.fields, omitsEmpty)
+  return (facts) => JSON.stringify(render(facts))
+}
+
+/** Whether a request is to be logged; an expression that has no value for it says no (Envoy). */
+function filterOf(expression: string | undefined): (facts: AccessFacts) => boolean {
+  if (expression === undefined) return () => true
+  const read = parseCel(expression)
+  if (read.kind === 'unreadable') return () => false
+  return (facts) => evaluateCel(read.root, celFactsOf(facts)) === true
+}
+
+/** The logs of one scope. Each line is one, whatever is in a value. */
+export function accessLog(specs: readonly AccessLogSpec[], write: (line: string) => void): AccessLog {
+  const logs = specs.map((spec) => ({ line: lineOf(spec), wants: filterOf(spec.filter) }))
+  return (facts) => {
+    for (const { line, wants } of logs) if (wants(facts)) write(line(facts))
+  }
 }

@@ -101,7 +101,7 @@ t.test('who was not asked is unknown, of what could not be read nothing is made 
 /** A gRPC server that answers each message with two, and says 5 in the end. */
 async function grpcOrigin(t: Parameters<typeof listen>[0]) {
   const server = http2.createServer()
-  server.on('stream', (stream) => {
+  server.on('stream', (stream: http2.ServerHttp2Stream) => {
     stream.on('error', () => undefined)
     stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '5' }))

@@ -1,0 +1,80 @@
+import type { ServiceKey } from '#mesh'
+import {
+  type AccessLogSpec,
+  defaultAccessFields,
+  defaultAccessText,
+  parseWaypointTelemetry,
+  type WaypointTelemetry,
+} from '#telemetry'
+import type { Handler } from '#xds'
+import type { AccessFacts } from './access-facts.ts'
+import { type AccessLog, accessLog } from './access-log.ts'
+
+/** Logs a request to a service, as is to be logged of it now. */
+export type RequestLog = (facts: AccessFacts, service: ServiceKey | undefined) => void
+
+type Known = Readonly<{ own: AccessLog; services: ReadonlyMap<string, AccessLog> }>
+
+const silent: Known = { own: () => undefined, services: new Map() }
+
+/** What the control plane tells of logs and series. Before it has told anything nothing is logged (Istio). */
+export class ToldTelemetry {
+  readonly #write: (line: string) => void
+  #name: string | undefined
+  #known = silent
+  #telemetry: WaypointTelemetry | undefined
+
+  constructor(write: (line: string) => void) {
+    this.#write = write
+  }
+
+  readonly log: RequestLog = (facts, service) => {
+    const { own, services } = this.#known
+    const log = service === undefined ? own : (services.get(service) ?? own)
+    log(facts)
+  }
+
+  get told(): WaypointTelemetry | undefined {
+    return this.#telemetry
+  }
+
+  /** xDS → telemetry. What cannot be read is rejected, and what counted before goes on counting. */
+  get handler(): Handler {
+    return {
+      apply: (upserts, removed) => {
+        if (this.#name !== undefined && removed.includes(this.#name)) this.#take(undefined, undefined)
+        return upserts.flatMap(({ name, bytes }) => {
+          const read = parseWaypointTelemetry(bytes)
+          if (read.kind === 'unreadable') return [{ name, reason: read.problem }]
+          this.#take(name, read.telemetry)
+          return []
+        })
+      },
+    }
+  }
+
+  #take(name: string | undefined, telemetry: WaypointTelemetry | undefined): void {
+    this.#name = name
+    this.#telemetry = telemetry
+    if (!telemetry) {
+      this.#known = silent
+      return
+    }
+    const services = Object.entries(telemetry.services).map(
+      ([service, { logs }]) => [service, accessLog(logs, this.#write)] as const,
+    )
+    this.#known = { own: accessLog(telemetry.logs, this.#write), services: new Map(services) }
+  }
+}
+
+const specs: Readonly<Record<'text' | 'json', AccessLogSpec['format']>> = {
+  text: { kind: 'text', text: defaultAccessText },
+  json: { kind: 'json', fields: defaultAccessFields },
+}
+
+/** The one log of a waypoint whose environment says what it is, whatever the control plane says. */
+export function fixedLog(format: 'text' | 'json' | 'off', write: (line: string) => void): RequestLog {
+  if (format === 'off') return () => undefined
+  const log = accessLog([{ format: specs[format], omitsEmpty: false }], write)
+  return (facts) => log(facts)
+}
