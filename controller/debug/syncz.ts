@@ -1,5 +1,6 @@
 import { clientStatus } from '#wire'
 import type { ClientStatus, TypeStatus } from '../xds/index.ts'
+import { asEnvoy, fieldsOf } from './envoy-types.ts'
 
 /** As Istio judges a type of a client: by its last error, then by the last nonces. */
 export function configStatus({ sent, acked, lastError }: TypeStatus): clientStatus.ConfigStatus {
@@ -15,7 +16,10 @@ export function proxyOf(nodeId: string): Readonly<{ kind: string; name: string }
   return name === undefined ? { kind: '', name: nodeId } : { kind, name }
 }
 
-/** For `istioctl proxy-status`. A client is listed under the types that it asked for. */
+const shownTypes = ({ nodeId, types }: ClientStatus): ReadonlyMap<string, TypeStatus> =>
+  proxyOf(nodeId).kind === 'waypoint' ? asEnvoy(types) : types
+
+/** For `istioctl proxy-status`. A client is listed under the types that it asked for, a waypoint under those that its Envoy peer asks for. */
 export const clientConfig = (client: ClientStatus): clientStatus.ClientConfig => ({
   node: {
     id: proxyOf(client.nodeId).name,
@@ -23,7 +27,7 @@ export const clientConfig = (client: ClientStatus): clientStatus.ClientConfig =>
     metadata: { CLUSTER_ID: client.cluster, NAMESPACE: client.namespace, ISTIO_VERSION: client.version },
     buildVersion: '',
   },
-  genericXdsConfigs: [...client.types].map(([typeUrl, type]) => ({
+  genericXdsConfigs: [...shownTypes(client)].map(([typeUrl, type]) => ({
     typeUrl,
     lastUpdated: type.sentAt,
     configStatus: configStatus(type),
@@ -41,6 +45,7 @@ export function syncStatus(client: ClientStatus): Readonly<Record<string, unknow
     proxy_type: kind,
     proxy_version: client.version,
     istio_version: client.version,
+    ...envoyFields(client),
     resources: Object.fromEntries(
       [...client.types].map(([typeUrl, { sent, acked, sentAt, lastError }]) => [
         typeUrl,
@@ -49,6 +54,20 @@ export function syncStatus(client: ClientStatus): Readonly<Record<string, unknow
     ),
   })
 }
+
+/** `route_sent` and `route_acked`, and the like. */
+const envoyFields = (client: ClientStatus): Readonly<Record<string, string>> =>
+  Object.fromEntries(
+    [...shownTypes(client)].flatMap(([typeUrl, { sent, acked }]) => {
+      const field = fieldsOf.get(typeUrl)
+      return field === undefined
+        ? []
+        : [
+            [`${field}_sent`, sent],
+            [`${field}_acked`, acked],
+          ]
+    }),
+  )
 
 const withoutEmpty = (fields: Readonly<Record<string, unknown>>) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== ''))

@@ -2,10 +2,12 @@ import { once } from 'node:events'
 import { ChannelCredentials, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js'
 import t from 'tap'
 import { fixed } from '#kube'
-import { type Asked, silent } from '#telemetry'
+import { targetedPolicyTypeUrl } from '#policy'
+import { serviceRoutesTypeUrl } from '#routes'
+import { type Asked, silent, waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, ads, authorizationTypeUrl, clientStatus } from '#wire'
 import { debugRoutes, debugStream, endpointsOf } from '../../../controller/debug/index.ts'
-import { configStatus } from '../../../controller/debug/syncz.ts'
+import { clientConfig, configStatus, syncStatus } from '../../../controller/debug/syncz.ts'
 import type { ClientStatus } from '../../../controller/xds/index.ts'
 
 const sentAt = new Date('2026-01-02T03:04:05.678Z')
@@ -135,6 +137,83 @@ t.test('istioctl proxy-status is told each client, its types, and which controll
     ],
   })
 })
+
+/** What `istioctl proxy-status` calls types in its last column. */
+const shortNames: Readonly<Record<string, string>> = {
+  'envoy.config.cluster.v3.Cluster': 'CDS',
+  'envoy.config.listener.v3.Listener': 'LDS',
+  'envoy.config.endpoint.v3.ClusterLoadAssignment': 'EDS',
+  'envoy.config.route.v3.RouteConfiguration': 'RDS',
+  'istio.workload.Address': 'WDS',
+  'istio.security.Authorization': 'WADS',
+}
+const synced = { sent: '7', acked: '7', sentAt, lastError: '' }
+const waypoint = (statuses: Readonly<Record<string, typeof synced>> = {}): ClientStatus => ({
+  ...ztunnel,
+  nodeId: 'waypoint~10.244.1.9~waypoint-1.shop~shop.svc.cluster.local',
+  namespace: 'shop',
+  types: new Map(
+    [
+      addressTypeUrl,
+      authorizationTypeUrl,
+      targetedPolicyTypeUrl,
+      serviceRoutesTypeUrl,
+      waypointTelemetryTypeUrl,
+    ].map((url) => [url, statuses[url] ?? synced]),
+  ),
+})
+const columns = (client: ClientStatus) =>
+  Object.fromEntries(
+    clientConfig(client).genericXdsConfigs.map(({ typeUrl, configStatus: code }) => [
+      shortNames[typeUrl.replace('type.googleapis.com/', '')] ?? typeUrl,
+      Object.entries(clientStatus.ConfigStatus).find(([, value]) => value === code)?.[0],
+    ]),
+  )
+
+t.test('a waypoint shows as its Envoy peer does, every type of which has a short name', async (t) => {
+  t.same(columns(waypoint()), {
+    CDS: 'SYNCED',
+    LDS: 'SYNCED',
+    EDS: 'SYNCED',
+    RDS: 'SYNCED',
+    WDS: 'SYNCED',
+    WADS: 'SYNCED',
+  })
+  const failed = { ...synced, acked: '6', lastError: 'shop/order: no' }
+  const rejecting = waypoint({ [serviceRoutesTypeUrl]: failed })
+  t.match(columns(rejecting), { CDS: 'ERROR', RDS: 'ERROR', LDS: 'SYNCED', EDS: 'SYNCED', WDS: 'SYNCED' })
+  t.match(
+    clientConfig(rejecting).genericXdsConfigs.filter(({ errorState }) => errorState !== undefined),
+    [{ errorState: { details: 'shop/order: no' } }, { errorState: { details: 'shop/order: no' } }],
+  )
+  for (const url of [targetedPolicyTypeUrl, waypointTelemetryTypeUrl])
+    t.match(columns(waypoint({ [url]: { ...synced, acked: '' } })), { LDS: 'STALE', RDS: 'SYNCED' }, url)
+  t.match(columns(waypoint({ [addressTypeUrl]: { ...synced, acked: '' } })), { EDS: 'STALE', WDS: 'STALE' })
+  const waiting = { ...synced, sent: '', acked: '' }
+  t.match(columns(waypoint({ [serviceRoutesTypeUrl]: waiting })), { CDS: 'NOT_SENT', RDS: 'NOT_SENT' })
+})
+
+t.test(
+  'Kiali finds the fields of an Envoy peer in /debug/syncz, and ours under their own names',
+  async (t) => {
+    const behind = { ...synced, sent: '9' }
+    const shown = syncStatus(waypoint({ [serviceRoutesTypeUrl]: behind }))
+    t.match(shown, {
+      proxy: 'waypoint-1.shop',
+      proxy_type: 'waypoint',
+      cluster_sent: '9',
+      cluster_acked: '7',
+      listener_sent: '7',
+      listener_acked: '7',
+      route_sent: '9',
+      route_acked: '7',
+      endpoint_sent: '7',
+      endpoint_acked: '7',
+      resources: { [serviceRoutesTypeUrl]: { sent: '9', acked: '7' }, [addressTypeUrl]: { sent: '7' } },
+    })
+    t.notOk('route_sent' in syncStatus(ztunnel))
+  },
+)
 
 t.test('istioctl x internal-debug is told the text of an endpoint, or that there is none', async (t) => {
   const text = async (name: string) =>
