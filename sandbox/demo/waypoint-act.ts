@@ -81,7 +81,7 @@ async function arrive(context: Context): Promise<Arrival> {
   await applyAll(client, await scripted('waypoint.yaml'), signal)
   await until('the waypoint is programmed', () => isProgrammed(context), { signal })
   await label(context, useWaypoint, 'waypoint')
-  const through = async () => total(await requestSeries(context, { response_code: '200' })) > 0
+  const through = async () => (await accessLines(context, ' 200 - via_upstream ')).length > 0
   await until('requests come through the waypoint', through, { signal })
   const waypointMs = Date.now() - started
   const [pod] = await waypointPods(context)
