@@ -1,4 +1,5 @@
 import type { Exchange } from '#http'
+import { admit } from './phase/admit.ts'
 import { authenticate } from './phase/authenticate.ts'
 import { authorise } from './phase/authorise.ts'
 import type { Answer, Call, HttpFacts, HttpParts, Phase } from './phase/call.ts'
@@ -18,6 +19,7 @@ import { upstream } from './phase/upstream.ts'
 const phases: readonly Phase[] = [
   record,
   respond,
+  admit,
   normalise,
   authenticate,
   authorise,

@@ -12,11 +12,16 @@ import { proxyTcp } from './tcp.ts'
 /** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
 const maxLoggedAuthority = 260
 
+/** Tunnels at once: connections of clients, each of some kilobytes where nothing moves. */
+const maxTunnels = 20_000
+
 /** One CONNECT: what is it for, and what is spoken in it? Never rejects. */
 export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Promise<void> {
   try {
     if (tunnel.method !== 'CONNECT')
       throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
+    if (ctx.connections.size >= maxTunnels)
+      throw new MeshError('over-limit', { message: `${maxTunnels} connections are open` })
     const target = await ctx.attachments.resolve(tunnel.authority, () =>
       AbortSignal.any([tunnel.lost, ctx.signal]),
     )

@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import http2 from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { eventually } from '../fakes/mesh-world.ts'
+import { processLoad } from '../../waypoint/phase/admit.ts'
+import { policyOf, rule, scene, upstreamOf } from './kit.ts'
+
+const usual = processLoad.limit
+t.teardown(() => {
+  processLoad.limit = usual
+})
+
+/** Requests of HTTP/2 through one connection, each with its status, and gRPC's where it has one. */
+function client(t: Test, port: number) {
+  const session = http2.connect(`http://127.0.0.1:${port}`)
+  session.on('error', () => undefined)
+  t.teardown(() => session.destroy())
+  return async (headers: http2.OutgoingHttpHeaders = {}) => {
+    const stream = session.request({ ':path': '/', ':authority': 'web.demo', ...headers })
+    const [answer] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders]
+    let body = ''
+    for await (const part of stream) body += String(part)
+    return {
+      status: Number(answer[':status']),
+      overloaded: answer['x-envoy-overloaded'],
+      grpc: answer['grpc-status'],
+      body,
+    }
+  }
+}
+
+t.test('requests beyond what fits are refused at once, and nothing of them is sent', async (t) => {
+  const waiting: (() => void)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void waiting.push(() => response.end('ok')))
+  const s = await scene(t, { a })
+  await s.route({ http: [rule()] }, [policyOf({ http: 'http1' })])
+  processLoad.limit = 20
+  const ask = client(t, await s.front())
+  const taken = Array.from({ length: 20 }, () => ask())
+  await eventually(() => waiting.length === 20, 'all that fit are at the endpoint')
+  t.equal(processLoad.active, 20)
+  const refused = await Promise.all(Array.from({ length: 60 }, () => ask()))
+  for (const one of refused)
+    t.same(one, { status: 503, overloaded: 'true', grpc: undefined, body: 'overloaded' })
+  t.match(await ask({ 'content-type': 'application/grpc', te: 'trailers' }), { status: 200, grpc: '14' })
+  t.equal(waiting.length, 20, 'the endpoint has not heard of them')
+  t.equal(processLoad.active, 20)
+  for (const answer of waiting.splice(0)) answer()
+  for (const one of await Promise.all(taken)) t.match(one, { status: 200, body: 'ok' })
+  await eventually(() => processLoad.active === 0, 'and there is room again')
+  const next = ask()
+  await eventually(() => waiting.length === 1, 'for another one')
+  waiting[0]?.()
+  t.match(await next, { status: 200 })
+  await eventually(() => s.lines().length === 82, 'each has its line')
+  t.equal(s.lines().filter((line) => line.includes(' 503 UO overload ')).length, 60)
+})
+
+t.test(
+  'twice what can be served, for a while: what is under way and what is kept stay bounded',
+  async (t) => {
+    // Twenty at once, each for 20 ms: 1,000 a second at most, and twice as many come.
+    let served = 0
+    const a = await upstreamOf(t, '127.0.0.2', (_, response) => {
+      served++
+      setTimeout(() => response.end('ok'), 20)
+    })
+    const s = await scene(t, { a }, { ACCESS_LOG_FORMAT: 'off' })
+    await s.route({ http: [rule()] }, [policyOf({ http: 'http1' })])
+    processLoad.limit = 20
+    const clients = await Promise.all(Array.from({ length: 4 }, async () => client(t, await s.front())))
+    const counts: Record<number, number> = {}
+    let most = 0
+    let made = 0
+    const round = () => {
+      for (const ask of clients)
+        for (let n = 0; n < 10; n++) {
+          made++
+          void ask().then(({ status }) => (counts[status] = (counts[status] ?? 0) + 1))
+        }
+    }
+    for (let n = 0; n < 40; n++) {
+      round()
+      most = Math.max(most, processLoad.active)
+      await delay(20)
+    }
+    const total = () => Object.values(counts).reduce((sum, count) => sum + count, 0)
+    await eventually(() => total() === made, 'every request has an answer')
+    t.ok(most <= 20, `${most} at once`)
+    t.same(Object.keys(counts).sort(), ['200', '503'])
+    t.equal(counts[200], served, 'what was sent was answered')
+    await eventually(() => processLoad.active === 0, 'nothing is left')
+  },
+)
