@@ -7,6 +7,7 @@ import {
   serviceRoutesTypeUrl,
 } from '#routes'
 import { targetedPolicyTypeUrl } from '#policy'
+import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../../test/fakes/mesh.ts'
 import type { Mesh } from './control.ts'
@@ -132,5 +133,6 @@ export function meshOf({ waypoint, app, bystanders, manyRoutes: hasMany }: Place
     [authorizationTypeUrl]: {},
     [targetedPolicyTypeUrl]: {},
     [serviceRoutesTypeUrl]: { ...routesOf('web', ['/']), ...(hasMany ? routesOf('many', many) : {}) },
+    [waypointTelemetryTypeUrl]: {},
   }
 }

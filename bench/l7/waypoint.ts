@@ -59,6 +59,8 @@ export async function startWaypoint(world: World, o: WaypointOptions = {}): Prom
       ROOT_CA: join(folder, 'root.pem'),
       AUTH_TOKEN: join(folder, 'token'),
       TERMINATION_LINGER: '0ms',
+      // The peers write a line per request, too.
+      ACCESS_LOG_FORMAT: 'text',
       HBONE_PORT: `${hbone}`,
       STATS_PORT: `${stats}`,
       ADMIN_PORT: `${admin}`,
