@@ -29,7 +29,6 @@ function tlsOf(field: Field, { remarks }: Notes): ReadTls {
   ])
   const mode = wordOf(parts?.mode, ['DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL']) ?? 'DISABLE'
   if (mode === 'DISABLE' || mode === 'ISTIO_MUTUAL') return { mode: 'mesh' }
-  if (isThere(parts?.caCrl)) problem(parts.caCrl, 'revocation lists are not looked at here')
   const text = (one: Field | undefined) => textOf(one) || undefined
   const [secret, file] = [text(parts?.credentialName), text(parts?.caCertificates)]
   if (secret !== undefined)
@@ -49,6 +48,7 @@ function tlsOf(field: Field, { remarks }: Notes): ReadTls {
     insecureSkipVerify: booleanOf(parts?.insecureSkipVerify) ?? false,
     ...given({
       sni: text(parts?.sni),
+      revocations: text(parts?.caCrl),
       client:
         mode === 'MUTUAL'
           ? clientOf(field, secret, text(parts?.clientCertificate), text(parts?.privateKey))

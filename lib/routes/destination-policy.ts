@@ -99,6 +99,8 @@ export type UpstreamTls = Readonly<{
   /** One of them must be in the certificate (DNS names or URIs). None: the SNI must. */
   subjectAltNames: readonly string[]
   trust: TlsTrust
+  /** A file of revocation lists, in the waypoint's container: one for each authority of a chain. */
+  revocations?: string
   /** Mutual only. */
   client?: TlsClient
   insecureSkipVerify: boolean

@@ -93,6 +93,7 @@ const tls: z.ZodType<UpstreamTls> = z.strictObject({
     z.strictObject({ kind: z.literal('file'), path: name }),
     z.strictObject({ kind: z.literal('secret'), name }),
   ]),
+  revocations: name.exactOptional(),
   client: z
     .discriminatedUnion('kind', [
       z.strictObject({ kind: z.literal('files'), certificate: name, key: name }),

@@ -80,6 +80,7 @@ async function secure(
       ...(isIP(servername) === 0 ? { servername } : {}),
       ...trustOf(tls),
       ...clientOf(tls),
+      ...(tls.revocations === undefined ? {} : { crl: readFileSync(tls.revocations) }),
       ...(o.alpn === undefined ? {} : { ALPNProtocols: [o.alpn] }),
       minVersion: 'TLSv1.2',
       rejectUnauthorized: !tls.insecureSkipVerify,
