@@ -12,7 +12,7 @@ const sidecars = 'is for sidecars and gateways, of which there are none here'
 const ofEnvoy = 'is for Envoy, which nothing here is'
 const oneCluster = 'is for meshes of several clusters; this is one'
 const providers =
-  'providers are not used yet: policies of action CUSTOM deny, nothing is traced, and logs go to standard output'
+  'nothing asks or tells such a provider yet: policies of action CUSTOM deny, nothing is traced, metrics are for Prometheus'
 
 type Judge = string | Readonly<{ reason: string; fine: readonly unknown[] }>
 /** Field → why it is not heeded, unless it says what is so anyway. Parts of a map have a path of their own. */
@@ -39,15 +39,8 @@ const judges: Readonly<Record<string, Judge>> = {
   },
   'defaultConfig.tracing': 'nothing is traced yet',
   'defaultConfig.*': 'waypoints have no ProxyConfig; their Gateway’s parameters (a ConfigMap) shape them',
-  extensionProviders: { reason: providers, fine: [[]] },
   'defaultProviders.metrics': { reason: providers, fine: [['prometheus']] },
   'defaultProviders.*': providers,
-  accessLogFile: { reason: 'waypoints log every request to standard output', fine: ['/dev/stdout'] },
-  accessLogFormat: { reason: 'waypoints log in Istio’s default format', fine: [''] },
-  accessLogEncoding: {
-    reason: 'waypoints log text, or JSON by their variable ACCESS_LOG_FORMAT',
-    fine: ['TEXT'],
-  },
   configSources: 'configuration comes from the Kubernetes API only',
   enableAutoMtls: { reason: 'between workloads of the mesh there is always mTLS', fine: [true] },
   trustDomainAliases: {
@@ -87,7 +80,7 @@ const judges: Readonly<Record<string, Judge>> = {
   zoneAwareLbSetting: 'localities are for localityLbSetting and trafficDistribution',
 }
 
-/** Read elsewhere: mesh-config.ts, routes/mesh-defaults.ts, and ztunnel (outboundTrafficPolicy.mode, at its start). */
+/** Read elsewhere: mesh-config.ts, routes/mesh-defaults.ts, telemetry/ (which says itself what it leaves), and ztunnel (outboundTrafficPolicy.mode, at its start). */
 const heeded: ReadonlySet<string> = new Set([
   'trustDomain',
   'rootNamespace',
@@ -103,17 +96,30 @@ const heeded: ReadonlySet<string> = new Set([
   'localityLbSetting',
   'outboundTrafficPolicy.mode',
   'defaultConfig.discoveryAddress',
+  'defaultProviders.accessLogging',
+  'accessLogFile',
+  'accessLogEncoding',
+  'accessLogFormat',
 ])
 const parted = new Set([...Object.keys(judges), ...heeded].flatMap((path) => path.split('.').slice(0, -1)))
 
 /** What `mesh` says that is not heeded. What cannot be read at all is told elsewhere. */
 export function unheededFields(mesh: unknown): readonly Told[] {
   if (!isRecord(mesh)) return []
-  return Object.entries(mesh).flatMap(([field, value]) =>
-    parted.has(field) && isRecord(value)
+  return Object.entries(mesh).flatMap(([field, value]) => {
+    if (field === 'extensionProviders' && Array.isArray(value)) return value.flatMap(toldOfProvider)
+    return parted.has(field) && isRecord(value)
       ? Object.entries(value).flatMap(([part, one]) => toldOf(`${field}.${part}`, one, judges[`${field}.*`]))
-      : toldOf(field, value),
-  )
+      : toldOf(field, value)
+  })
+}
+
+/** Those for files are read by telemetry/; Prometheus needs nobody's word. */
+function toldOfProvider(value: unknown, nth: number): readonly Told[] {
+  const kinds = isRecord(value) ? Object.keys(value).filter((key) => key !== 'name') : []
+  return kinds
+    .filter((kind) => kind !== 'envoyFileAccessLog' && kind !== 'prometheus')
+    .map((kind) => ({ field: `extensionProviders[${nth}].${kind}`, reason: providers }))
 }
 
 function toldOf(field: string, value: unknown, otherwise?: Judge): readonly Told[] {

@@ -13,13 +13,14 @@ const missing: ReadonlySet<string> = new Set([
 ])
 
 /** What the status of each object says that somebody should know: by the code that writes it, not as it was written last. */
-export function conditionMessages({ mesh, routes, objects }: World): readonly Message[] {
+export function conditionMessages({ mesh, routes, telemetry, objects }: World): readonly Message[] {
   const own: readonly (readonly [string, Collection<readonly Condition[]>])[] = [
     ['AuthorizationPolicy', mesh.policies.policyConditions],
     ['PeerAuthentication', mesh.policies.peerConditions],
     ['ServiceEntry', mesh.entryConditions],
     ['WorkloadEntry', mesh.machineConditions],
     ...Object.entries(routes.conditions),
+    ['Telemetry', telemetry.conditions],
   ]
   const ofServices = mesh.waypointReferences
     .keys()

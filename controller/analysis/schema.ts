@@ -15,6 +15,7 @@ const withoutEffect: ReadonlyMap<string, string> = new Map([
     'networking.istio.io/Gateway',
     'there are no gateways of this kind here; see Gateway of gateway.networking.k8s.io',
   ],
+  ['security.istio.io/RequestAuthentication', 'nobody checks tokens yet'],
   ['extensions.istio.io/WasmPlugin', 'waypoints load no extensions yet'],
   ['extensions.istio.io/TrafficExtension', 'waypoints load no extensions yet'],
 ])

@@ -24,6 +24,7 @@ import {
 } from '../collections/index.ts'
 import { trimNode, trimPod } from '../collections/trims.ts'
 import { liveSettingsFrom, meshConfigMap } from '../mesh-config.ts'
+import { silent } from '#telemetry'
 import {
   type MeshDefaults,
   meshDefaultsKey,
@@ -32,6 +33,7 @@ import {
   type Routes,
   routesFrom,
 } from '../routes/index.ts'
+import { type Telemetry, telemetryFrom } from '../telemetry/index.ts'
 
 /** What the objects come to, by the very code that serves them. */
 export type World = Readonly<{
@@ -40,6 +42,7 @@ export type World = Readonly<{
   inputs: Inputs
   mesh: Mesh
   routes: Routes
+  telemetry: Telemetry
   /** Of a kind, as they are. */
   of: (kind: string) => readonly KubeObject[]
   /** What is wrong with the ConfigMap of the mesh, if it cannot be read. */
@@ -83,15 +86,11 @@ export function worldOf(objects: readonly KubeObject[], settings: Settings): Wor
       meshConfig.defaults === undefined ? {} : { [meshDefaultsKey]: meshConfig.defaults },
     ),
   }
-  return {
-    objects,
-    settings,
-    inputs,
-    mesh,
-    routes: routesFrom(routeInputs, inputs, mesh, settings),
-    of,
-    meshConfig,
-  }
+  const routes = routesFrom(routeInputs, inputs, mesh, settings)
+  const maps = fixed('ConfigMap', rowsOf(meshConfig.map === undefined ? [] : [meshConfig.map]))
+  const ofTelemetry = { telemetries: rows<Custom>('Telemetry'), maps }
+  const telemetry = telemetryFrom(ofTelemetry, mesh, routes.services, settings, silent)
+  return { objects, settings, inputs, mesh, routes, telemetry, of, meshConfig }
 }
 
 const rowsOf = <T extends KubeObject>(list: readonly T[]) =>

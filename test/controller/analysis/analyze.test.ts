@@ -24,6 +24,8 @@ const groups: Readonly<Record<string, string>> = {
   Sidecar: 'networking.istio.io/v1',
   EnvoyFilter: 'networking.istio.io/v1alpha3',
   AuthorizationPolicy: 'security.istio.io/v1',
+  RequestAuthentication: 'security.istio.io/v1',
+  Telemetry: 'telemetry.istio.io/v1',
   HTTPRoute: 'gateway.networking.k8s.io/v1',
   Gateway: 'gateway.networking.k8s.io/v1',
   GatewayClass: 'gateway.networking.k8s.io/v1',
