@@ -21,8 +21,7 @@ import { origin, startLoad } from './kit/load.ts'
 
 t.setTimeout(400_000)
 
-/** Lowered where a machine cannot make as many calls. */
-const perSecond = Number(process.env['LATEEN_E2E_RATE'] ?? 500)
+const perSecond = 500
 /** Certificates of the waypoint live so long: they are renewed all the while. */
 const certificateTtl = '40s'
 
@@ -100,7 +99,7 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
   const ns = await namespace(t, 'lifecycle', { 'istio.io/dataplane-mode': 'ambient' })
   await apply(origin(ns))
   await readyPods(ns, 'app=origin', 2)
-  const before = await startLoad({ namespace: ns, name: 'before', node: nodes[0], perSecond })
+  const before = await startLoad(t, { namespace: ns, name: 'before', node: nodes[0], perSecond })
   await eventually('every pod is captured', async () => (await pods(ns, '')).every(isCaptured))
 
   await before.phase(t, 'as it is', () => delay(2_000))
@@ -119,7 +118,7 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
   await before.stop()
 
   // Connections that were open stay at L4; from here on all lead through the waypoint.
-  const load = await startLoad({ namespace: ns, name: 'load', node: nodes[0], perSecond })
+  const load = await startLoad(t, { namespace: ns, name: 'load', node: nodes[0], perSecond })
   await load.phase(t, 'it is there', () => delay(2_000))
   const [only = ''] = await namesOf(ns, waypointPods)
   t.ok(

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { apply, eventually, logs, nameOf, readyPods, remove } from './cluster.ts'
+import { apply, eventually, logs, nameOf, pods, readyPods, remove } from './cluster.ts'
 
 /** What tools/load.ts prints. */
 type Tally = Readonly<{
@@ -80,18 +80,44 @@ export type Load = Readonly<{
   stop(): Promise<void>
 }>
 
+/** Where a machine cannot make or answer all that is wanted, these parts of it are tried. */
+const easings = [1, 0.4, 0.1]
+/** Calls of so many seconds may be under way where it can. */
+const keepsUpSeconds = 0.5
+
 /** Calls the origin from a pod of that node; its connections are the ways of the moment, and stay. */
-export async function startLoad(wanted: Wanted): Promise<Load> {
+export async function startLoad(t: Test, wanted: Wanted): Promise<Load> {
   const { namespace } = wanted
-  await apply(caller(wanted))
-  const [pod] = await readyPods(namespace, `app=${wanted.name}`, 1)
-  const name = pod ? nameOf(pod) : ''
-  const tally = async (): Promise<Tally> => {
-    const lines = await logs(namespace, name, 200)
-    return JSON.parse(lines.findLast((line) => line.startsWith('{')) ?? '{}') as Tally
+  for (const [n, easing] of easings.entries()) {
+    const perSecond = Math.ceil(wanted.perSecond * easing)
+    const yaml = caller({ ...wanted, perSecond })
+    await apply(yaml)
+    const [pod] = await readyPods(namespace, `app=${wanted.name}`, 1)
+    const name = pod ? nameOf(pod) : ''
+    const tally = () => tallyOf(namespace, name)
+    await eventually('calls are answered', async () => (await tally()).ok > 100)
+    await delay(settleMs)
+    const { underWay } = await tally()
+    if (underWay <= perSecond * keepsUpSeconds || n === easings.length - 1)
+      return { pod: name, phase: phaseOf(tally), stop: () => remove(yaml) }
+    t.comment(`${underWay} calls are under way: ${perSecond} a second are too many for this machine`)
+    await remove(yaml)
+    await eventually(
+      'they have ended',
+      async () => (await pods(namespace, `app=${wanted.name}`)).length === 0,
+    )
   }
-  await eventually('calls are answered', async () => (await tally()).ok > 100)
-  const phase: Load['phase'] = async (t, what, task) => {
+  throw new Error('no rate is left')
+}
+
+async function tallyOf(namespace: string, pod: string): Promise<Tally> {
+  const lines = await logs(namespace, pod, 200)
+  return JSON.parse(lines.findLast((line) => line.startsWith('{')) ?? '{}') as Tally
+}
+
+const phaseOf =
+  (tally: () => Promise<Tally>): Load['phase'] =>
+  async (t, what, task) => {
     const before = await tally()
     const begun = Date.now()
     await task()
@@ -108,8 +134,6 @@ export async function startLoad(wanted: Wanted): Promise<Load> {
     t.ok(made > seconds * minPerSecond, `${what}: calls were made all the while`)
     t.equal(lost, 0, `${what}: no call was lost${lost > 0 ? ` (${reasons.join('; ')})` : ''}`)
   }
-  return { pod: name, phase, stop: () => remove(caller(wanted)) }
-}
 
 /** However slow the machine is, fewer than these would prove nothing. */
 const minPerSecond = 20
