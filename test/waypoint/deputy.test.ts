@@ -1,11 +1,12 @@
 import { once } from 'node:events'
 import http from 'node:http'
+import http2 from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { addressTypeUrl, authorizationTypeUrl, security } from '#wire'
 import { policyResource, serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
-import { meshProxy, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
+import { meshProxy, policyOf, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
 
 t.setTimeout(60_000)
 
@@ -162,6 +163,43 @@ t.test('a request that waits for its answer ends too', async (t) => {
   await failed
   await eventually(() => left === 1, 'the application is told')
   t.equal(heard, 1, 'and it is not tried again')
+})
+
+t.test('a WebSocket ends, and so does a stream of HTTP/2 that is open both ways', async (t) => {
+  const a = await upstreamOf(t, '127.0.8.2', (request, response) => {
+    request.resume()
+    response.write('first')
+  })
+  a.server.on('upgrade', (_, socket: Socket) => {
+    socket.on('error', () => undefined)
+    socket.write('HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n')
+    socket.on('data', (bytes: Buffer) => socket.write(bytes))
+  })
+  const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } })
+  await meshProxy(t, s.ca, 'a', a)
+  await s.route({}, [policyOf({ http: 'http1' })])
+  const socket = connect({ host: '127.0.0.1', port: await s.front() }).on('error', () => undefined)
+  const key = 'dGhlIHNhbXBsZSBub25jZQ=='
+  socket.write(
+    `GET / HTTP/1.1\r\nhost: web\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ${key}\r\n\r\n`,
+  )
+  t.match(String((await once(socket, 'data'))[0]), / 101 /)
+  socket.write('hello')
+  t.equal(String((await once(socket, 'data'))[0]), 'hello')
+  const tunnel = await s.tunnel()
+  const session = http2.connect('http://web', { createConnection: () => tunnel.duplex() })
+  session.on('error', () => undefined)
+  t.teardown(() => session.destroy())
+  const stream = session.request({ ':path': '/', ':method': 'POST' }, { endStream: false })
+  stream.on('error', () => undefined)
+  t.equal(String((await once(stream, 'data'))[0]), 'first')
+  const ended = [gone(socket), new Promise((resolve) => stream.once('close', resolve))]
+  await s.policy('not-client', 'deny', [client])
+  await Promise.all(ended)
+  t.not(stream.rstCode, 0)
+  const again = session.request({ ':path': '/' })
+  const [headers] = (await once(again, 'response')) as [http2.IncomingHttpHeaders]
+  t.equal(headers[':status'], 403, 'what comes next on the same connection is told why')
 })
 
 t.test('what others may still have goes on', async (t) => {
