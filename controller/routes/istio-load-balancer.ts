@@ -50,6 +50,10 @@ export function readLoadBalancer(field: Field, notes: Notes): ReadLoadBalancer {
     : older === undefined
       ? undefined
       : { durationMs: older, minimumPercent: 10, aggression: 1 }
+  if (word === 'PASSTHROUGH')
+    notes.remarks.push(
+      `${field.path}.simple: waypoints are asked for services, and choose an endpoint at random`,
+    )
   const balancer = hash ?? (word === undefined ? undefined : balancers[word])
   const isSlow =
     balancer === undefined || balancer.kind === 'least-request' || balancer.kind === 'round-robin'

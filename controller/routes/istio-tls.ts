@@ -1,6 +1,6 @@
 import type { TlsClient, TlsTrust, UpstreamTls } from '#routes'
 import { booleanOf, type Field, itemsOf, partsOf, problem, textOf, wordOf } from './gateway-api-fields.ts'
-import { given, isThere, type Notes } from './istio-fields.ts'
+import { given, type Notes } from './istio-fields.ts'
 
 /** `mesh`: as the mesh has it anyway. */
 export type ReadTls = UpstreamTls | Readonly<{ mode: 'mesh' }>

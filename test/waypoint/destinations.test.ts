@@ -170,6 +170,31 @@ t.test('who is hashed to a host is sent to it again by retries', async (t) => {
   t.equal(asked.size, 2, 'others try the other host')
 })
 
+t.test('a client without a cookie is given one, and stays with the host that it leads to', async (t) => {
+  const [a, b] = [await counting(t, '127.0.0.2'), await counting(t, '127.0.0.3')]
+  let asked = new Set<string>()
+  for (const one of [a, b]) one.server.prependListener('request', () => void asked.add(one.address))
+  const s = await scene(t, { a, b })
+  const attributes = [{ name: 'SameSite', value: 'Lax' }]
+  const keys = [{ kind: 'cookie', name: 'stay', path: '/shop', ttlMs: 90_000, attributes }] as const
+  const loadBalancer = { kind: 'ring-hash', minimumRingSize: 64, keys } as const
+  await s.route({ http: [rule()] }, [policyOf({ loadBalancer })])
+  const hosts = new Set<string>()
+  for (let client = 0; client < 10; client++) {
+    asked = new Set()
+    const [given = ''] = (await s.get('/')).headers['set-cookie'] ?? []
+    t.match(given, /^stay="[0-9a-f]{16}"; Max-Age=90; Path=\/shop; HttpOnly; SameSite=Lax$/)
+    const [cookie] = given.split(';')
+    for (let i = 0; i < 4; i++) {
+      const { headers } = await s.get('/', { headers: { cookie: `other=1; ${cookie}` } })
+      t.notOk(headers['set-cookie'], 'it is given once')
+    }
+    t.equal(asked.size, 1)
+    for (const host of asked) hosts.add(host)
+  }
+  t.equal(hosts.size, 2, 'not all of them lead to one host')
+})
+
 t.test('a route that takes too long counts against its host', async (t) => {
   const slow = await upstreamOf(t, '127.0.0.2', () => undefined)
   const quick = await counting(t, '127.0.0.3')

@@ -101,6 +101,39 @@ t.test('a hash stays with its host, and when one goes only what it had moves', a
   }
 })
 
+t.test('what was asked for is a service, so PASSTHROUGH is anybody of it', async (t) => {
+  const pick = pickerOf({ kind: 'passthrough' }, hosts(3), same, dice())
+  t.equal(tally(200, () => pick(undefined)).size, 3)
+})
+
+t.test('a ring is as large as it must be: the larger, the more even', async (t) => {
+  const spread = (size: number) => {
+    const find = ring(hosts(10), same, size)
+    const counts = new Map<string, number>()
+    for (let i = 0; i < 5_000; i++) {
+      const name = find(xxhash64(`user-${i}`))?.workload.name ?? ''
+      counts.set(name, (counts.get(name) ?? 0) + 1)
+    }
+    return Math.max(...counts.values()) / Math.min(...counts.values())
+  }
+  const [small, large] = [spread(20), spread(20_000)]
+  t.ok(large < 1.4 && small > large, `${small} and ${large} times as many for one as for another`)
+})
+
+t.test('a table has as many places as it says', async (t) => {
+  const find = maglevTable(hosts(3), same, 11)
+  const places = Array.from({ length: 11 }, (_, i) => find(BigInt(i))?.workload.name)
+  t.same(
+    places,
+    Array.from({ length: 11 }, (_, i) => find(BigInt(i + 11 * 1_000))?.workload.name),
+  )
+  const counts = ['h0', 'h1', 'h2'].map((name) => places.filter((one) => one === name).length)
+  t.same(
+    counts.sort((x, y) => x - y),
+    [3, 4, 4],
+  )
+})
+
 t.test('what is hashed', async (t) => {
   const made: string[] = []
   const of = {

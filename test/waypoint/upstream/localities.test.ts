@@ -1,4 +1,7 @@
 import t from 'tap'
+import { parseService, type Service } from '#mesh'
+import { workload as wire } from '#wire'
+import { serviceWire } from '../../fakes/mesh.ts'
 import { warming } from '../../../waypoint/upstream/warm-up.ts'
 import { policyOf } from '../kit.ts'
 import { service, outliers, workload, clusterOf } from './cluster-kit.ts'
@@ -258,3 +261,33 @@ for (const [minimumPercent, aggression, ageMs, percent] of warmths)
     const weigh = warming({ durationMs: 10_000, minimumPercent, aggression }, host('h0').since + ageMs)
     t.equal(Math.round(weigh(host('h0')) * 100), percent)
   })
+
+const { LoadBalancing_Mode: Mode, LoadBalancing_Scope: Scope } = wire
+type Preferring = (mode: wire.LoadBalancing_Mode, ...scopes: wire.LoadBalancing_Scope[]) => Service
+const preferring: Preferring = (mode, ...routingPreference) =>
+  parseService(
+    serviceWire({
+      name: 'web',
+      ports: { 80: 8080 },
+      loadBalancing: { mode, routingPreference, healthPolicy: 0 },
+    }),
+  )
+
+t.test('as the service says, where no policy does', async (t) => {
+  const given = { outliers: { ...outliers, maxEjectionPercent: 100 } }
+  const { cluster, names, fail } = clusterOf(0, given, workload('me', 99, places('r1', 'z1', '')))
+  const all = [
+    workload('zone', 1, places('r1', 'z1', '')),
+    workload('region', 2, places('r1', 'z2', '')),
+    workload('elsewhere', 3, places('r2', 'z1', '')),
+  ]
+  cluster.reset(service, all)
+  t.same(names(), ['elsewhere', 'region', 'zone'], 'nothing: all alike')
+  cluster.reset(preferring(Mode.STRICT, Scope.REGION), all)
+  t.same(names(), ['region', 'zone'], 'nobody else')
+  cluster.reset(preferring(Mode.FAILOVER, Scope.REGION, Scope.ZONE), all)
+  for (const nearest of ['zone', 'region', 'elsewhere']) {
+    t.same(names(), [nearest])
+    fail(nearest, 3)
+  }
+})
