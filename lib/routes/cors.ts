@@ -52,6 +52,7 @@ function preflightFields(cors: Cors, origin: string, method: string, request: Ro
     cors.wildcards === 'echo' && values.includes('*') && asked !== undefined ? [asked] : values
   return [
     ...originFields(cors, origin),
+    ...listField('access-control-expose-headers', cors.exposeHeaders),
     ...listField('access-control-allow-methods', echo(cors.allowMethods, method)),
     ...listField('access-control-allow-headers', echo(cors.allowHeaders, wanted)),
     ...listField(

@@ -69,7 +69,7 @@ function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: Ret
     case 'reset':
       return !isAnswer
     case 'reset-before-request':
-      return outcome.kind === 'reset' && !outcome.sent
+      return outcome.kind === 'connect-failure' || (outcome.kind === 'reset' && !outcome.sent)
     case 'connect-failure':
       return outcome.kind === 'connect-failure'
     case 'refused-stream':

@@ -132,7 +132,7 @@ t.test('CORS answers preflights and marks answers', async (t) => {
   t.equal(ask(cors, { origin: 'https://evil' }), 'none')
   t.equal(
     ask(cors, preflight, 'OPTIONS'),
-    `answer allow-origin=${origin} allow-credentials=true allow-methods=GET,PUT allow-headers=x-a,x-b max-age=60`,
+    `answer allow-origin=${origin} allow-credentials=true expose-headers=x-c allow-methods=GET,PUT allow-headers=x-a,x-b max-age=60`,
   )
   t.equal(
     ask(cors, { origin }, 'OPTIONS'),
@@ -146,7 +146,7 @@ t.test('CORS answers preflights and marks answers', async (t) => {
   t.match(ask(all, preflight, 'OPTIONS'), 'allow-methods=* allow-headers=*')
   t.match(
     ask({ ...all, wildcards: 'echo' }, preflight, 'OPTIONS'),
-    `allow-origin=${origin} allow-credentials=true allow-methods=PUT allow-headers=x-z`,
+    `allow-origin=${origin} allow-credentials=true expose-headers=x-c allow-methods=PUT allow-headers=x-z`,
   )
 })
 

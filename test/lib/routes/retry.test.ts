@@ -46,7 +46,7 @@ const table: readonly [RetryPolicy['on'][number], string][] = [
   ['5xx', '500 503 connect unsent reset refused slow'],
   ['gateway-error', '503 connect unsent reset refused slow'],
   ['reset', 'connect unsent reset refused slow'],
-  ['reset-before-request', 'unsent'],
+  ['reset-before-request', 'connect unsent'],
   ['connect-failure', 'connect'],
   ['refused-stream', 'refused'],
   ['envoy-ratelimited', '429'],
