@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { eventually } from '../fakes/mesh-world.ts'
 import { rule, scene, tcpUpstream, upstreamOf } from './kit.ts'
@@ -79,6 +79,7 @@ t.test('what only proxies say is taken from clients, however it is written', asy
     'x-envoy-is-timeout-retry',
     'x-envoy-decorator-operation',
     'x-envoy-peer-metadata',
+    'x-envoy-original-dst-host',
     'x-istio-source',
     'X-Istio-Attributes',
     'x_istio_source',
@@ -132,3 +133,23 @@ t.test(
     t.notOk(heard.some((one) => one.includes('root')))
   },
 )
+
+t.test('one address does not take all connections', async (t) => {
+  const s = await scene(t, {})
+  const { hbone } = s.running.waypoint.ports
+  const sockets: Socket[] = []
+  t.teardown(() => sockets.forEach((socket) => socket.destroy()))
+  const open = async (localAddress: string) => {
+    const socket = connect({ host: '127.0.0.1', port: hbone, localAddress })
+    sockets.push(socket)
+    socket.on('error', () => undefined)
+    await once(socket, 'connect')
+    return socket
+  }
+  for (let n = 0; n < 1_000; n += 50) await Promise.all(Array.from({ length: 50 }, () => open('127.0.0.7')))
+  const last = await open('127.0.0.7').catch(() => undefined)
+  if (last && !last.destroyed) await new Promise((resolve) => last.once('close', resolve))
+  t.equal(sockets.slice(0, 1_000).filter(({ destroyed }) => destroyed).length, 0)
+  await s.tunnel()
+  t.pass('another address is served')
+})

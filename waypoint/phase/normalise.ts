@@ -11,6 +11,7 @@ const stripped: ReadonlySet<string> = new Set([
   'x-envoy-expected-rq-timeout-ms',
   'x-envoy-internal',
   'x-envoy-is-timeout-retry',
+  'x-envoy-original-dst-host',
   'x-envoy-original-host',
   'x-envoy-original-path',
   'x-envoy-peer-metadata',
@@ -40,7 +41,7 @@ export const normalise: Phase = async (call, next) => {
     return localReply(call, { status: 403, details: 'upgrade_failed' })
   // No route is for the server as a whole either (Envoy).
   if (request.path === '*') return localReply(call, { status: 404, details: 'absolute_path_rejected' })
-  const path = normalPath(request.path)
+  const path = normalPath(request.path, call.plan?.routes.paths)
   if (path === undefined) return localReply(call, { status: 400, details: 'path_normalization_failed' })
   call.request = { ...request, path }
   if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', request.scheme)

@@ -6,6 +6,8 @@ import { type ProxyContext } from './context.ts'
 
 /** Connections of peers' proxies: a node has one or a few, whatever its pods do. */
 const maxConnections = 10_000
+/** Of one address, so that nobody takes all of them: 100,000 tunnels of a pod, whose proxy puts 100 on a connection. */
+const maxPerSource = 1_000
 /** For the certificate that a handshake needs. */
 const certificateMs = 10_000
 
@@ -35,8 +37,10 @@ export async function listenHbone(
 ): Promise<HboneListener> {
   const open = new Set<HboneServerConnection>()
   const waiting = new Set<() => void>()
+  const sources = new Sources()
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on('error', () => undefined)
+    if (!sources.admit(socket)) return void socket.resetAndDestroy()
     cameLast = performance.now()
     void serve(socket, ctx, onTunnel, (connection) => {
       open.add(connection)
@@ -82,6 +86,24 @@ export async function listenHbone(
       close()
       await Promise.all([...open].map(({ closed }) => closed))
     },
+  }
+}
+
+/** How many connections there are of each address. */
+class Sources {
+  readonly #counts = new Map<string, number>()
+
+  admit(socket: Socket): boolean {
+    const source = socket.remoteAddress ?? ''
+    const count = this.#counts.get(source) ?? 0
+    if (count >= maxPerSource) return false
+    this.#counts.set(source, count + 1)
+    socket.once('close', () => {
+      const left = (this.#counts.get(source) ?? 1) - 1
+      if (left > 0) this.#counts.set(source, left)
+      else this.#counts.delete(source)
+    })
+    return true
   }
 }
 

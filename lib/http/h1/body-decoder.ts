@@ -16,7 +16,7 @@ const semicolon = 0x3b
 
 /** Fields that a trailer must not bring (RFC 9110 §6.5.1): they frame, route or authorise what has been judged already. */
 const notInTrailers =
-  /^(?:content-length|content-encoding|content-type|content-range|trailer|host|authorization|proxy-auth.*|cookie|set-cookie|cache-control|expect|max-forwards|pragma|range|if-.*|age|date|expires|location|retry-after|vary|x-forwarded-.*|forwarded|x-envoy-.*|te)$/
+  /^(?:content-length|content-encoding|content-type|content-range|trailer|host|authorization|proxy-auth.*|cookie|set-cookie|cache-control|expect|max-forwards|pragma|range|if-.*|age|date|expires|location|retry-after|vary|x-forwarded-.*|forwarded|x-envoy-.*|x-istio-.*|te)$/
 
 const hexValue = (byte: number): number =>
   byte >= 0x30 && byte <= 0x39
@@ -165,7 +165,9 @@ export function allowedTrailers(flat: readonly string[]): string[] {
   const out: string[] = []
   for (let i = 0; i < flat.length; i += 2) {
     const name = flat[i] ?? ''
-    if (!notInTrailers.test(name)) out.push(name, flat[i + 1] ?? '')
+    // Many applications read `_` in a name as `-`.
+    if (!notInTrailers.test(name.includes('_') ? name.replaceAll('_', '-') : name))
+      out.push(name, flat[i + 1] ?? '')
   }
   return out
 }
