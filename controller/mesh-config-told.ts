@@ -62,9 +62,8 @@ const judges: Readonly<Record<string, Judge>> = {
     fine: [true],
   },
   'pathNormalization.normalization': {
-    reason:
-      'waypoints know BASE only: policies and routes that rely on another spelling of paths do not hold',
-    fine: ['BASE', 'DEFAULT'],
+    reason: 'paths are spelled at least as BASE has it',
+    fine: ['BASE', 'DEFAULT', 'MERGE_SLASHES', 'DECODE_AND_MERGE_SLASHES'],
   },
   'meshMTLS.minProtocolVersion': {
     reason: 'it is TLS 1.3 always',

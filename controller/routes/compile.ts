@@ -31,12 +31,13 @@ export const serviceRoutes = (sources: Sources): Collection<ServiceRoutes> =>
 
 function compile(service: RoutedService, fetch: Fetch, sources: Sources): ServiceRoutes {
   const rules = winnerFor(service.name, fetch, sources.rules)
-  const { retry } = meshDefaultsOf(fetch, sources.meshDefaults)
+  const { retry, paths } = meshDefaultsOf(fetch, sources.meshDefaults)
   const ports = service.ports.map(({ port, protocol }): PortRoutes => {
     const own: Partial<PortRules> = rules?.ports.find((other) => other.port === port) ?? {}
     return {
       port,
       protocol,
+      ...(paths === undefined ? {} : { paths }),
       http: withMeshRetries(own.http ?? [usualHttp(service, port)], retry),
       l4: own.l4 ?? [usualL4(service, port)],
     }

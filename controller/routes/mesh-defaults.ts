@@ -1,8 +1,8 @@
 import { isRecord } from '#base'
 import type { Fetch, Collection } from '#kube'
-import type { ConnectionLimits, HttpRule, LocalityPolicy, RetryPolicy } from '#routes'
+import type { ConnectionLimits, HttpRule, LocalityPolicy, PathSpelling, RetryPolicy } from '#routes'
 import { isUnsaid, usualRetry } from './defaults.ts'
-import { type Field, itemsOf, partsOf, problem, textOf } from './gateway-api-fields.ts'
+import { type Field, itemsOf, partsOf, problem, textOf, wordOf } from './gateway-api-fields.ts'
 import { readRetries } from './istio-actions.ts'
 import { given, type Given } from './istio-fields.ts'
 import { type Groups, readTrafficPolicy } from './istio-traffic-policy.ts'
@@ -17,6 +17,8 @@ export type MeshDefaults = Readonly<{
   groups: Given<Pick<Required<Groups>, 'connectionPool' | 'outliers'>>
   /** localityLbSetting */
   locality: Readonly<{ enabled: boolean; policy?: LocalityPolicy }>
+  /** pathNormalization */
+  paths?: PathSpelling
   /** Empty: everybody. */
   exportTo: Readonly<{ virtualService: readonly string[]; destinationRule: readonly string[] }>
 }>
@@ -70,6 +72,7 @@ export function readMeshDefaults(
       enabled: locality?.localityEnabled !== false,
       ...given({ policy: locality?.locality }),
     },
+    ...given({ paths: isSaid('pathNormalization') ? pathsOf(field('pathNormalization')) : undefined }),
     exportTo: {
       virtualService: exportOf(field('defaultVirtualServiceExportTo')),
       destinationRule: exportOf(field('defaultDestinationRuleExportTo')),
@@ -77,6 +80,23 @@ export function readMeshDefaults(
   }
   if (notes.problems.length > 0) throw new TypeError(notes.problems.join('; '))
   return { defaults, remarks: notes.remarks }
+}
+
+const spellings: Readonly<Record<string, PathSpelling | undefined>> = {
+  MERGE_SLASHES: 'merge-slashes',
+  DECODE_AND_MERGE_SLASHES: 'decode-and-merge-slashes',
+}
+
+/** What asks for less than BASE has BASE; mesh-config-told.ts says so. */
+function pathsOf(field: Field): PathSpelling | undefined {
+  const word = wordOf(partsOf(field, ['normalization'])?.normalization, [
+    'DEFAULT',
+    'NONE',
+    'BASE',
+    'MERGE_SLASHES',
+    'DECODE_AND_MERGE_SLASHES',
+  ])
+  return word && spellings[word]
 }
 
 const namespace = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/

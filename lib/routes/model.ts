@@ -28,11 +28,16 @@ export type ServiceRoutes = Readonly<{
 /** What is spoken on a port, as its owner declared it; `auto` is to be found out. `http` is HTTP of any version. */
 export type Protocol = 'http' | 'tls' | 'tcp' | 'auto'
 
+/** What more than BASE is done to paths before anybody looks at them: `//` is `/`; first, what is escaped as one is a slash. */
+export type PathSpelling = 'merge-slashes' | 'decode-and-merge-slashes'
+
 /** A port without routes has one rule that matches everything and forwards to the service itself. */
 export type PortRoutes = Readonly<{
   /** Of the service. */
   port: number
   protocol: Protocol
+  /** Not there: as Istio's BASE has it. */
+  paths?: PathSpelling
   /** For HTTP requests. No rule matches: 404, NR. */
   http: readonly HttpRule[]
   /** For connections that are not HTTP, those with an SNI first. No rule matches: closed. */

@@ -10,6 +10,7 @@ import {
   type L4Rule,
   modelVersion,
   type Origin,
+  type PathSpelling,
   policyKey,
   type PortRoutes,
   type Protocol,
@@ -27,6 +28,7 @@ export type ParsedRoutes =
 
 /** Of one service: more is an attack or a bug. */
 const maxRules = 20_000
+const spellings: readonly PathSpelling[] = ['merge-slashes', 'decode-and-merge-slashes']
 const protocols: readonly Protocol[] = ['http', 'tls', 'tcp', 'auto']
 
 /** Reads a resource of this name. A rule that is not understood in every part answers 500 to whatever it may be about. */
@@ -75,11 +77,19 @@ function policiesOf(list: readonly unknown[], problems: string[]): ReadonlyMap<s
 
 /** Undefined without a number. What is unreadable besides closes the port. */
 function portOf(item: unknown, path: string, problems: string[]): PortRoutes | undefined {
-  const { port, protocol, http, l4, ...unknown } = isRecord(item) ? item : {}
+  const { port, protocol, paths, http, l4, ...unknown } = isRecord(item) ? item : {}
   const number = portNumber.safeParse(port)
   if (!number.success) return undefined
   const spoken = protocols.find((one) => one === protocol)
-  if (spoken === undefined || !Array.isArray(http) || !Array.isArray(l4) || Object.keys(unknown).length > 0) {
+  const spelling = spellings.find((one) => one === paths)
+  const isSpelled = paths === undefined || spelling !== undefined
+  if (
+    !isSpelled ||
+    spoken === undefined ||
+    !Array.isArray(http) ||
+    !Array.isArray(l4) ||
+    Object.keys(unknown).length > 0
+  ) {
     const problem = `${path}: its protocol, its rules or a part of it is not understood`
     problems.push(problem)
     return { port: number.data, protocol: 'auto', http: [closedRule({}, problem)], l4: [] }
@@ -87,6 +97,7 @@ function portOf(item: unknown, path: string, problems: string[]): PortRoutes | u
   return {
     port: number.data,
     protocol: spoken,
+    ...(spelling === undefined ? {} : { paths: spelling }),
     http: http.map((rule, i) => httpRuleOf(rule, `${path}.http[${i}]`, problems)),
     l4: l4.map((rule, i) => l4RuleOf(rule, `${path}.l4[${i}]`, problems)),
   }

@@ -80,6 +80,8 @@ t.test('what is for routes is followed too; what cannot be read leaves what was'
     'defaultHttpRetryPolicy: {attempts: -1}',
     'defaultHttpRetryPolicy: {atempts: 1}',
     'connectTimeout: soon',
+    'pathNormalization: {normalization: ALL}',
+    'pathNormalization: 5',
     'tcpKeepalive: {probes: few}',
     'defaultTrafficPolicy: {tls: {mode: DISABLE}}',
     'defaultTrafficPolicy: {outlierDetection: {interval: x}}',

@@ -54,6 +54,21 @@ t.test('headers and paths are changed as the rule says', async (t) => {
   t.notHas(seen, 'x-gone')
 })
 
+t.test('slashes are merged and decoded before a rule is chosen, where the mesh says so', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', hello)
+  const s = await scene(t, { a })
+  const http = [rule({ match: { path: { kind: 'segments', value: '/a/b' } } })]
+  await s.route({ http })
+  t.equal((await s.get('/a%2fb/c')).status, 404, 'not as usual')
+  await s.route({ http, paths: 'decode-and-merge-slashes' })
+  const got = await s.get('//a%2fb//c?d=//e')
+  t.equal(got.status, 200)
+  t.equal(saw(got.headers)[':path'], '/a/b/c?d=//e', 'what is judged is what is sent')
+  await s.route({ http, paths: 'merge-slashes' })
+  t.equal((await s.get('//a//b')).status, 200)
+  t.equal((await s.get('/a%2fb')).status, 404)
+})
+
 t.test('answers of the waypoint itself', async (t) => {
   const s = await scene(t, {})
   const at = (path: string) => ({ path: { kind: 'exact', value: path } }) as const

@@ -1,25 +1,29 @@
+import type { PathSpelling } from '#routes'
+
 const unreserved = /^[A-Za-z0-9\-._~]$/
 
 /**
  * Path and query with the path in its one spelling, as Istio's BASE has it (facts: l7.md §3.7): `\` is a slash, escapes
  * of plain characters are those characters, other escapes are in capitals, dot segments are walked, a fragment is cut
- * off. Slashes that are escaped stay so. Undefined for what is no path.
+ * off. Slashes that are escaped stay so, and several in a row, unless `spelling` says otherwise. Undefined for what is no path.
  */
-export function normalPath(target: string): string | undefined {
+export function normalPath(target: string, spelling?: PathSpelling): string | undefined {
   const whole = cutAt(target, '#')
   const path = cutAt(whole, '?')
   const query = whole.slice(path.length)
-  if (isPlain(path)) return path + query
+  if (isPlain(path) && (spelling === undefined || !path.includes('//'))) return path + query
   if (!path.startsWith('/') && !path.startsWith('\\')) return undefined
   // Judged as it came: of an escape of nothing another one could become below (`%2%45`).
   if (/%(?![0-9A-Fa-f]{2})/.test(path)) return undefined
-  const spelled = path.replaceAll('\\', '/').replaceAll(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
+  const slashed = spelling === 'decode-and-merge-slashes' ? path.replaceAll(/%2[Ff]|%5[Cc]/g, '/') : path
+  const spelled = slashed.replaceAll('\\', '/').replaceAll(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
     const char = String.fromCharCode(Number.parseInt(hex, 16))
     return unreserved.test(char) ? char : escape.toUpperCase()
   })
   // The byte that ends strings elsewhere.
   if (spelled.includes('%00')) return undefined
-  return withoutDots(spelled) + query
+  const walked = withoutDots(spelled)
+  return (spelling === undefined ? walked : walked.replaceAll(/\/{2,}/g, '/')) + query
 }
 
 /**

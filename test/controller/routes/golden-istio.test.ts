@@ -27,6 +27,8 @@ t.setTimeout(300_000) // more than a hundred meshes, on a machine that may be sl
 type IstioCase = Case &
   Readonly<{
     policies?: Readonly<Record<string, unknown>>
+    /** By service, how paths are spelled on each port. */
+    paths?: Readonly<Record<string, readonly unknown[]>>
     /** By service, of each rule that forwards. */
     retries?: Readonly<Record<string, readonly unknown[]>>
     conditions?: Readonly<Record<string, string>>
@@ -69,6 +71,12 @@ for (const file of readdirSync(`${import.meta.dirname}/golden-istio`)) {
       if (one.http || !(one.policies || one.l4 || one.retries))
         t.strictSame(rulesText(all, 'http'), one.http ?? {}, 'rules for HTTP')
       if (one.l4) t.strictSame(rulesText(all, 'l4'), one.l4, 'rules for connections')
+      for (const [name, want] of Object.entries(one.paths ?? {}))
+        t.strictSame(
+          (all.routes.get(name)?.ports ?? []).map(({ paths = null }) => paths),
+          want,
+          `paths of ${name}`,
+        )
       for (const [name, want] of Object.entries(one.retries ?? {}))
         t.strictSame(retriesOf(all, name), want, `retries of ${name}`)
       for (const [key, want] of Object.entries(one.policies ?? {}))

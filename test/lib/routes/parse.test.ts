@@ -119,6 +119,7 @@ const closed: readonly [string, readonly (string | number)[], unknown, string | 
   ['and a policy that is missing', ['policies'], [], 500, 500],
   ['an unknown protocol closes the port', ['ports', 0, 'protocol'], 'quic', 500, 500],
   ['an unknown part of a port too', ['ports', 0, 'tls'], {}, 500, 500],
+  ['an unknown spelling of paths closes the port', ['ports', 0, 'paths'], 'any', 500, 500],
 ]
 t.test('whatever is not understood is refused, never ignored, and told', async (t) => {
   for (const [title, path, value, a, other] of closed) {

@@ -39,6 +39,32 @@ for (const [given, normal] of cases)
     if (normal !== undefined) t.equal(normalPath(normal), normal, 'and it stays so')
   })
 
+const merged: [given: string, merged: string | undefined, decoded: string | undefined][] = [
+  ['/a//b', '/a/b', '/a/b'],
+  ['//a///b//', '/a/b/', '/a/b/'],
+  ['/a?b=//c', '/a?b=//c', '/a?b=//c'],
+  ['/a%2fb', '/a%2Fb', '/a/b'],
+  ['/a%2F%2fb', '/a%2F%2Fb', '/a/b'],
+  ['/a%5Cb%5c', '/a%5Cb%5C', '/a/b/'],
+  ['/a%2f..%2Fadmin', '/a%2F..%2Fadmin', '/admin'],
+  ['/a/%2e%2e%2fadmin', '/a/..%2Fadmin', '/admin'],
+  ['/a//../b', '/a/b', '/a/b'],
+  ['/a%252fb', '/a%252fb', '/a%252fb'],
+  ['/%2f%00', undefined, undefined],
+  ['%2fa', undefined, undefined],
+  ['/plain', '/plain', '/plain'],
+]
+for (const [given, one, other] of merged)
+  t.test(`the path ${given} where slashes are merged, and where they are decoded first`, async (t) => {
+    for (const [spelling, want] of [
+      ['merge-slashes', one],
+      ['decode-and-merge-slashes', other],
+    ] as const) {
+      t.equal(normalPath(given, spelling), want, spelling)
+      if (want !== undefined) t.equal(normalPath(want, spelling), want, 'and it stays so')
+    }
+  })
+
 t.test('whatever is let through has one spelling: no step of it makes another escape', async (t) => {
   const parts = ['%', '2', 'e', 'E', '5', 'c', '4', '0', '/', '.', '\\', 'a']
   let random = 7
@@ -47,6 +73,12 @@ t.test('whatever is let through has one spelling: no step of it makes another es
     const path = `/${Array.from({ length: 1 + (n % 12) }, () => parts[draw()]).join('')}`
     const normal = normalPath(path)
     if (normal !== undefined && normalPath(normal) !== normal) t.fail(`${path} became ${normal}`)
+    for (const spelling of ['merge-slashes', 'decode-and-merge-slashes'] as const) {
+      const more = normalPath(path, spelling)
+      if (more === undefined) continue
+      if (normalPath(more, spelling) !== more) t.fail(`${path} became ${more} by ${spelling}`)
+      if (more.includes('//')) t.fail(`${path} kept slashes by ${spelling}`)
+    }
   }
 })
 
