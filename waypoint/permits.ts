@@ -41,12 +41,15 @@ export class Permit {
     return this.#reached
   }
 
-  /** It goes to this workload now; why it may not, undefined if it may. Noted first, so that no change falls in between. */
+  /**
+   * It goes to this workload, as that is now; why the workload's policies refuse that, undefined if they do not. Noted
+   * first, so that no change falls in between.
+   */
   reach(workload: Workload, to: SocketAddress): string | undefined {
     this.#permits.left(this)
     this.#reached = { workload, to }
     if (!this.#over) this.#permits.arrived(this)
-    return this.#permits.refusal(this)
+    return this.#permits.refusalAt(workload, to, this.what.asker)
   }
 
   close(): void {
@@ -103,13 +106,13 @@ export class Permits {
   refusal({ what: { target, asker }, reached }: Permit): string | undefined {
     return (
       this.#policies.refusal(target, asker) ??
-      (reached && this.refusalAt(reached.workload, reached.to, asker))
+      (reached && this.refusalAt(this.#now(reached.workload), reached.to, asker))
     )
   }
 
   /** Why nothing may be sent to a workload for who asks. */
   refusalAt(workload: Workload, to: SocketAddress, asker: Asker): string | undefined {
-    return this.#workloadPolicies.refusal(this.#now(workload), to, asker)
+    return this.#workloadPolicies.refusal(workload, to, asker)
   }
 
   closed(permit: Permit): void {
