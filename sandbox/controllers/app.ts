@@ -73,69 +73,73 @@ const ownerKey = (kind: string) => (row: KubeObject) => {
   return owner?.kind === kind ? [`${row.metadata.namespace}/${owner.name}`] : []
 }
 
-function workloadControllers(v: Views): readonly Controller[] {
+const workloadControllers = (v: Views): readonly Controller[] => [
+  ofDeployments(v),
+  ofReplicaSets(v),
+  ofDaemonSets(v),
+  ofJobs(v),
+  ...v.notRun.map(ofRowsNotRun),
+]
+
+function ofDeployments(v: Views): Controller {
   const deploymentOfPod = (pod: KubeObject) =>
     ownerKey('ReplicaSet')(pod).flatMap((key) => {
       const set = v.sets.get(key)
       return set ? ownerKey('Deployment')(set) : []
     })
-  return [
-    {
-      name: 'deployment',
-      sources: [on(v.deployments, own), on(v.sets, ownerKey('Deployment')), on(v.pods, deploymentOfPod)],
-      plan: (key, now) => {
-        const deployment = v.deployments.get(key)
-        if (!deployment) return []
-        const sets = v.setsByOwner.lookup(deployment.metadata.uid ?? '')
-        const running = sets.flatMap(({ metadata }) => v.podsByOwner.lookup(metadata.uid ?? ''))
-        return deploymentPlan({ deployment, sets, pods: running }, now)
-      },
+  return {
+    name: 'deployment',
+    sources: [on(v.deployments, own), on(v.sets, ownerKey('Deployment')), on(v.pods, deploymentOfPod)],
+    plan: (key, now) => {
+      const deployment = v.deployments.get(key)
+      if (!deployment) return []
+      const sets = v.setsByOwner.lookup(deployment.metadata.uid ?? '')
+      const running = sets.flatMap(({ metadata }) => v.podsByOwner.lookup(metadata.uid ?? ''))
+      return deploymentPlan({ deployment, sets, pods: running }, now)
     },
-    {
-      name: 'replicaset',
-      sources: [on(v.sets, own), on(v.pods, ownerKey('ReplicaSet'))],
-      plan: (key, now) => {
-        const set = v.sets.get(key)
-        return set ? replicaSetPlan(set, v.podsByOwner.lookup(set.metadata.uid ?? ''), now) : []
-      },
-    },
-    {
-      name: 'daemonset',
-      sources: [
-        on(v.daemons, own),
-        on(v.pods, ownerKey('DaemonSet')),
-        on(v.nodes, () => v.daemons.list().map(keyOf)),
-      ],
-      plan: (key, now) => {
-        const set = v.daemons.get(key)
-        return set
-          ? daemonSetPlan(set, v.nodes.list(), v.podsByOwner.lookup(set.metadata.uid ?? ''), now)
-          : []
-      },
-    },
-    {
-      name: 'job',
-      sources: [on(v.jobs, own), on(v.pods, ownerKey('Job'))],
-      plan: (key, now) => {
-        const job = v.jobs.get(key)
-        return job ? jobPlan(job, v.podsByOwner.lookup(job.metadata.uid ?? ''), now) : []
-      },
-    },
-    ...v.notRun.map(
-      (rows): Controller => ({
-        name: `${rows.name} (not run)`,
-        sources: [on(rows, own)],
-        plan: (key) => {
-          const row = rows.get(key)
-          if (!row || row.metadata.deletionTimestamp !== undefined) return []
-          return [
-            warning(row, 'NotRun', `The sandbox has no controller for ${row.kind}: no pods will be made`),
-          ]
-        },
-      }),
-    ),
-  ]
+  }
 }
+
+const ofReplicaSets = (v: Views): Controller => ({
+  name: 'replicaset',
+  sources: [on(v.sets, own), on(v.pods, ownerKey('ReplicaSet'))],
+  plan: (key, now) => {
+    const set = v.sets.get(key)
+    return set ? replicaSetPlan(set, v.podsByOwner.lookup(set.metadata.uid ?? ''), now) : []
+  },
+})
+
+const ofDaemonSets = (v: Views): Controller => ({
+  name: 'daemonset',
+  sources: [
+    on(v.daemons, own),
+    on(v.pods, ownerKey('DaemonSet')),
+    on(v.nodes, () => v.daemons.list().map(keyOf)),
+  ],
+  plan: (key, now) => {
+    const set = v.daemons.get(key)
+    return set ? daemonSetPlan(set, v.nodes.list(), v.podsByOwner.lookup(set.metadata.uid ?? ''), now) : []
+  },
+})
+
+const ofJobs = (v: Views): Controller => ({
+  name: 'job',
+  sources: [on(v.jobs, own), on(v.pods, ownerKey('Job'))],
+  plan: (key, now) => {
+    const job = v.jobs.get(key)
+    return job ? jobPlan(job, v.podsByOwner.lookup(job.metadata.uid ?? ''), now) : []
+  },
+})
+
+const ofRowsNotRun = (rows: Views['notRun'][number]): Controller => ({
+  name: `${rows.name} (not run)`,
+  sources: [on(rows, own)],
+  plan: (key) => {
+    const row = rows.get(key)
+    if (!row || row.metadata.deletionTimestamp !== undefined) return []
+    return [warning(row, 'NotRun', `The sandbox has no controller for ${row.kind}: no pods will be made`)]
+  },
+})
 
 function placementControllers(v: Views, reachableSince: () => Date): readonly Controller[] {
   const waiting = () => v.podsByNode.lookup('').filter(isWaiting).map(keyOf)
