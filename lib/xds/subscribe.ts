@@ -33,7 +33,7 @@ const firstCapMs = 2_000
 /** A stream that lived this long was a good one: the next attempt comes at once. */
 const settledMs = 5_000
 
-/** Keeps a wildcard delta subscription alive for as long as `signal` allows; state is kept over reconnects. */
+/** Keeps a delta subscription alive for as long as `signal` allows; state is kept over reconnects. */
 export function subscribe(options: SubscribeOptions): Subscription {
   const { log, metrics, node } = options
   const types = new Map(
