@@ -18,7 +18,7 @@ export type TestCa = Readonly<{
   /** With its key, for revocation lists. */
   root: Issuer
   /** What a CA service answers: leaf, then root. */
-  sign(csrPem: string, id: SpiffeId): string[]
+  sign(csrPem: string, id: SpiffeId, lifeMs?: number): string[]
   workload(id: SpiffeId, options?: { lifeMs?: number }): WorkloadCertificate
   /** A certificate for 127.0.0.1, ::1 and localhost. */
   server(): { keyPem: string; certPem: string }
@@ -32,7 +32,7 @@ export function createTestCa({ backdateMs = 60_000 }: { backdateMs?: number } = 
     notBefore: new Date(Date.now() - backdateMs),
     notAfter: new Date(Date.now() + lifeMs),
   })
-  const sign = (csrPem: string, id: SpiffeId) => {
+  const sign = (csrPem: string, id: SpiffeId, lifeMs?: number) => {
     const csr = parseCsr(csrPem)
     if ('reject' in csr) throw new Error(csr.reject)
     const { publicKey } = csr
@@ -41,7 +41,7 @@ export function createTestCa({ backdateMs = 60_000 }: { backdateMs?: number } = 
         issuer: root,
         publicKey,
         uris: [id],
-        ...validity(),
+        ...validity(lifeMs),
         usages: ['serverAuth', 'clientAuth'],
       }),
       root.certPem,

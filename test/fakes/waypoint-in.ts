@@ -31,6 +31,8 @@ type Options = Readonly<{
   pod?: PodNet
   env?: Readonly<Record<string, string>>
   random?: () => number
+  /** Of its own certificates. */
+  lifeMs?: number
   /** Told of what is no log line of ours: requests. */
   onLine?: (line: string) => void
 }>
@@ -52,6 +54,7 @@ export async function waypointIn({
   pod,
   env = {},
   random,
+  lifeMs,
   onLine,
 }: Options): Promise<RunningWaypoint> {
   const directory = mkdtempSync(join(tmpdir(), 'lateen-waypoint-'))
@@ -82,7 +85,7 @@ export async function waypointIn({
     format: 'json',
     write: (line) => (line.startsWith('{') ? lines.push(JSON.parse(line)) : onLine?.(line.trimEnd())),
   })
-  const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => ca.sign(csr, id)
+  const sign = async (csr: string, id: Parameters<TestCa['sign']>[1]) => ca.sign(csr, id, lifeMs)
   const waypoint = await startWaypoint(config, {
     logs,
     sign,

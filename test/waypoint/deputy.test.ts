@@ -279,3 +279,23 @@ t.test('a pod that has another address owner now is not sent what its tunnel was
   await eventually(() => s.lines().length === 2, 'both are logged')
   t.match(s.lines()[1], / 503 NC not-attached /)
 })
+
+t.test('who we are is shown by the certificate of now, also to who is called all the time', async (t) => {
+  const a = await upstreamOf(t, '127.0.8.4', (_, response) => void response.end('a'))
+  // Renewed after four seconds, good for twenty.
+  const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } }, {}, undefined, { lifeMs: 20_000 })
+  const proxy = await meshProxy(t, s.ca, 'a', a)
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  let requests = 0
+  await eventually(
+    async () => {
+      t.equal((await s.get('/', { agent })).status, 200)
+      requests++
+      return proxy.connections === 2
+    },
+    'a new connection',
+    15_000,
+  )
+  t.ok(requests > 1, 'after others on the old one')
+})

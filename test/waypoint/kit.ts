@@ -125,10 +125,12 @@ export async function scene(
     serviceRoutesTypeUrl,
     waypointTelemetryTypeUrl,
   ],
+  /** Of the waypoint's certificates. */
+  lives: Readonly<{ lifeMs?: number }> = {},
 ): Promise<Scene> {
   const ca = createTestCa()
   const written: string[] = []
-  const running = await waypointIn({ ca, types, env, onLine: (line) => written.push(line) })
+  const running = await waypointIn({ ca, types, env, ...lives, onLine: (line) => written.push(line) })
   t.teardown(() => running[Symbol.asyncDispose]())
   const workloads = Object.entries(endpoints).map(([name, { address, port, ...draft }]) =>
     workloadResource({
@@ -290,10 +292,12 @@ export async function meshProxy(
   ca: TestCa,
   name: string,
   to: Readonly<{ address: string; port: number }>,
-): Promise<void> {
+): Promise<{ readonly connections: number }> {
   const certificate = ca.workload(idOf(name))
   const stop = new AbortController()
+  let connections = 0
   const server = createServer({ allowHalfOpen: true }, (socket) => {
+    connections++
     serveHbone(socket, {
       certificate,
       signal: stop.signal,
@@ -311,4 +315,9 @@ export async function meshProxy(
     stop.abort()
     server.close()
   })
+  return {
+    get connections() {
+      return connections
+    },
+  }
 }
