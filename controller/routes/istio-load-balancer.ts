@@ -57,7 +57,8 @@ export function readLoadBalancer(field: Field, notes: Notes): ReadLoadBalancer {
   const balancer = hash ?? (word === undefined ? undefined : balancers[word])
   const isSlow =
     balancer === undefined || balancer.kind === 'least-request' || balancer.kind === 'round-robin'
-  if (warmup && !isSlow) notes.remarks.push(`${field.path}: nothing is warmed up with ${balancer.kind}`)
+  if (warmup && !isSlow)
+    notes.remarks.push(`${field.path}.warmup: nothing is warmed up with ${balancer.kind}`)
   return {
     ...given({ balancer, warmup: isSlow ? warmup : undefined }),
     ...(isThere(parts?.localityLbSetting) ? readLocality(parts.localityLbSetting) : {}),

@@ -74,8 +74,11 @@ function readGroups(parts: Readonly<Record<(typeof fourGroups)[number], Field>>,
     tls: isThere(parts.tls) ? readTls(parts.tls, notes) : undefined,
   })
   const { locality } = groups.loadBalancer ?? {}
-  if (locality !== undefined && locality.kind !== 'distribute' && groups.outliers === undefined)
-    notes.remarks.push(`${parts.loadBalancer.path}: without outlierDetection nothing fails over`)
+  if (locality !== undefined && locality.kind !== 'distribute' && groups.outliers === undefined) {
+    const which = locality.kind === 'failover' ? 'failover' : 'failoverPriority'
+    const path = `${parts.loadBalancer.path}.localityLbSetting.${which}`
+    notes.remarks.push(`${path}: without outlierDetection nothing fails over`)
+  }
   return groups
 }
 
