@@ -5,9 +5,14 @@ import { until } from './wait.ts'
 
 const Tallies = z.record(
   z.string(),
-  z.object({ requests: z.number(), failed: z.number(), lastError: z.string().optional() }),
+  z.object({
+    requests: z.number(),
+    underWay: z.number(),
+    failed: z.number(),
+    lastError: z.string().optional(),
+  }),
 )
-/** Requests and failures, of all pods of a caller; why the last ones failed, ever since the shop opened. */
+/** Requests that have ended and failures, of all pods of a caller; why the last ones failed, ever since the shop opened. */
 export type Tally = Readonly<{ requests: number; failed: number; lastErrors: readonly string[] }>
 
 /** Pods of an application of the shop that are not being deleted. */
@@ -33,7 +38,7 @@ export async function tally(
   for (const { metadata } of await podsOf(client, namespace, app, signal)) {
     const text = await client.logs({ namespace, name: metadata.name ?? '' }, { tailLines: 1 }, signal)
     const seen = Tallies.parse(JSON.parse(text.trim() || '{}'))[to]
-    requests += seen?.requests ?? 0
+    requests += seen ? seen.requests - seen.underWay : 0
     failed += seen?.failed ?? 0
     if (seen?.lastError !== undefined) lastErrors.push(`${app} → ${to}: ${seen.lastError}`)
   }
@@ -56,8 +61,10 @@ export const sum = (a: Tally, b: Tally): Tally => ({
 const windowMs = 1_200
 /** A window may begin at any of these steps. */
 const stepMs = 200
+/** So many requests tell apart whether all, some or none fail, also where half of them would. */
+const enough = 16
 
-/** Waits for a window with requests in which `holds`; returns it. */
+/** Waits for a window with enough requests in which `holds`; returns it. */
 export async function window(
   client: KubeClient,
   what: string,
@@ -70,14 +77,13 @@ export async function window(
     what,
     async () => {
       await sleep(stepMs, signal)
-      const at = Date.now()
-      const now = await tally(client, of, signal)
-      const [first] = begun
-      begun.push({ at, tally: now })
-      if (!first || at - first.at < windowMs) return false
-      begun.shift()
-      const seen = difference(first.tally, now)
-      return seen.requests > 0 && holds(seen) && seen
+      const now = { at: Date.now(), tally: await tally(client, of, signal) }
+      const seen = begun
+        .filter(({ at }) => now.at - at >= windowMs)
+        .map((start) => difference(start.tally, now.tally))
+        .findLast(({ requests }) => requests >= enough)
+      begun.push(now)
+      return seen !== undefined && holds(seen) && seen
     },
     { signal },
   )

@@ -33,12 +33,14 @@ const tallyOf = (name: string): Tally => {
   return fresh
 }
 
-/** The tallies by destination, each with how long the oldest of its requests has waited: 0 where none is under way. */
+/** The tallies by destination, each with how many of its requests are under way and how long the oldest has waited. */
 const told = () =>
   Object.fromEntries(
     [...tallies].map(([to, tally]) => {
-      const [oldest] = waiting.get(tally) ?? []
-      return [to, { ...tally, oldestMs: oldest ? Math.round(performance.now() - oldest.since) : 0 }]
+      const underWay = waiting.get(tally) ?? new Set()
+      const [oldest] = underWay
+      const oldestMs = oldest ? Math.round(performance.now() - oldest.since) : 0
+      return [to, { ...tally, underWay: underWay.size, oldestMs }]
     }),
   )
 
