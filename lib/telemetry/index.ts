@@ -8,6 +8,7 @@ export {
   silent,
   startLogging,
 } from './log.ts'
+export { visible } from './line.ts'
 export { parseFilter } from './log-filter.ts'
 export { logMetrics } from './log-metrics.ts'
 export { type MetricSource, metricsRoute } from './metrics-route.ts'

@@ -13,7 +13,8 @@ const socketAddress = /^(?:[\d.]{7,15}|\[[\da-f:.]{2,45}\]):\d{1,5}$/
 const deceptive = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g
 const control = /[\u0000-\u001f]/g // oxlint-disable-line no-control-regex
 const escaped = (c: string) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`
-const visible = (json: string): string => json.replace(deceptive, escaped)
+/** JSON that no terminal or reader of lines is fooled by. */
+export const visible = (json: string): string => json.replace(deceptive, escaped)
 
 const shortened = (text: string) =>
   text.length <= maxValueChars ? text : `${text.slice(0, maxValueChars)}… (${text.length} characters)`

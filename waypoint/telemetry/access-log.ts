@@ -6,6 +6,7 @@ import {
   parseCel,
   parseFormat,
   evaluateCel,
+  visible,
 } from '#telemetry'
 import type { AccessFacts } from './access-facts.ts'
 import { celFactsOf } from './cel-facts.ts'
@@ -88,7 +89,7 @@ function objectOf(fields: JsonFormat, omitsEmpty: boolean): Render<JsonValue> {
 const lineOf = ({ format, omitsEmpty }: AccessLogSpec): Render<string> => {
   if (format.kind === 'text') return textOf(format.text.replace(/\n$/, ''), omitsEmpty)
   const render = objectOf(format.fields, omitsEmpty)
-  return (facts) => JSON.stringify(render(facts))
+  return (facts) => visible(JSON.stringify(render(facts)))
 }
 
 /** Whether a request is to be logged; an expression that has no value for it says no (Envoy). */

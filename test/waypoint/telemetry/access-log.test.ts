@@ -68,6 +68,12 @@ t.test('a client’s text can end neither its quotes nor the line', async (t) =>
   t.ok((of('x'.repeat(5_000))?.length ?? 0) < 1_100)
 })
 
+t.test('nor can it as JSON', async (t) => {
+  const format = { kind: 'json', fields: { agent: '%REQ(User-Agent)%' } } as const
+  const [line = ''] = linesOf({ format }, { header: () => 'a"\r\n\u0085b\u009b2Jc\u007f' })
+  t.equal(line, '{"agent":"a\\"\\r\\n\\u0085b\\u009b2Jc\\u007f"}')
+})
+
 t.test('the same as JSON: numbers stay numbers, and nothing is null', async (t) => {
   t.strictSame(json(defaultAccessFields), {
     start_time: '2026-01-02T03:04:05.678Z',
