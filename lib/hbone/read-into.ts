@@ -35,8 +35,8 @@ const hasUserBuffer = (handle: unknown): handle is Handle =>
  */
 export function readInto(socket: Socket, first: Buffer, onRead: OnRead, next?: () => Buffer): void {
   const fast = fastPath(socket)
-  const early: unknown = socket.read()
-  const going = Buffer.isBuffer(early) ? deliver(socket, early, onRead) : true
+  const early = alreadyRead(socket)
+  const going = early === undefined || deliver(socket, early, onRead)
   if (fast === undefined) {
     readEvents(socket, onRead)
   } else {
@@ -48,6 +48,13 @@ export function readInto(socket: Socket, first: Buffer, onRead: OnRead, next?: (
   }
   if (going) socket.resume()
   else pauseReading(socket)
+}
+
+/** All of it: one `read` may give only the first of several pieces, and what stays behind would be nobody's from now on. */
+function alreadyRead(socket: Socket): Buffer | undefined {
+  const pieces: Buffer[] = []
+  for (let piece: unknown = socket.read(); Buffer.isBuffer(piece); piece = socket.read()) pieces.push(piece)
+  return pieces.length > 1 ? Buffer.concat(pieces) : pieces[0]
 }
 
 /** `resume()` starts the handle again, as it does after a read that returned false. */
