@@ -13,7 +13,7 @@ import {
   scripted,
   watchLink,
 } from './scene.ts'
-import { difference, window } from './traffic.ts'
+import { difference, tally, window } from './traffic.ts'
 import { until } from './wait.ts'
 import { accessLines, requestSeries, total, waypointPods } from './waypoint-record.ts'
 
@@ -157,8 +157,10 @@ async function chaos(context: Context): Promise<Chaos> {
   const { client, tell, signal } = context
   tell.step('kubectl apply -f sandbox/demo/chaos.yaml: a VirtualService, payment fails and times out')
   const objects = await scripted('chaos.yaml')
+  const before = await tally(client, inventoryPays, signal)
   await applyAll(client, objects, signal)
-  await window(client, 'the fault hits the shop', inventoryPays, (seen) => seen.failed > 0, signal)
+  const hit = async () => difference(before, await tally(client, inventoryPays, signal)).failed > 0
+  await until('the fault hits the shop', hit, { signal })
   const [prices, receipts] = await Promise.all([
     ask(context, { times: priceAsked, url: price }),
     ask(context, { times: receiptsAsked, url: receipt }),
@@ -198,10 +200,12 @@ async function leave(context: Context): Promise<Leaving> {
   await until('the waypoint has gone', async () => (await waypointPods(context)).length === 0, { signal })
   tell.detail(`it has gone after ${Date.now() - started} ms, the route stands and nobody obeys it:`)
   // On a connection each: at L4 it is connections that are balanced.
-  const plain = await ask(context, { times: plainAsked, url: espresso, header: 'connection: close' })
+  const [plain] = await Promise.all([
+    ask(context, { times: plainAsked, url: espresso, header: 'connection: close' }),
+    everybodyServed(context),
+  ])
   tell.detail(`${plainAsked} requests: ${told(plain)}`)
   await deleteAll(client, await scripted('canary.yaml'), signal)
   await label(context, useWaypoint, null)
-  await everybodyServed(context)
   return { plainAsked, plainV1: plain.answers['200 v1'] ?? 0, plainV2: plain.answers['200 v2'] ?? 0 }
 }
