@@ -70,8 +70,11 @@ async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Pro
   await removeAll((step.gone ?? []).map((key) => made.get(key) ?? fail(key)))
   for (const key of step.gone ?? []) made.delete(key)
   for (const object of objects) await apply(stringify(object))
-  const routes = [...made.values()].filter(({ kind }) => routeKinds.includes(kind))
-  const wanted = { ...Object.fromEntries(routes.map((route) => [keyOf(route), accepted])), ...step.status }
+  const telling = [...made.values()].filter(({ kind }) => kind in usually)
+  const wanted = {
+    ...Object.fromEntries(telling.map((one) => [keyOf(one), usually[one.kind] ?? ''])),
+    ...step.status,
+  }
   const end = Date.now() + patienceMs
   for (let good = 0; ; ) {
     const complaints = await complaintsOf(stage, step.asks ?? [], wanted, made)
@@ -84,7 +87,12 @@ async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Pro
   }
 }
 
-const accepted = 'Accepted ResolvedRefs'
+/** What each kind says where all is well. */
+const usually: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(routeKinds.map((kind) => [kind, 'Accepted ResolvedRefs'])),
+  VirtualService: 'Accepted ResolvedRefs',
+  DestinationRule: 'Accepted',
+}
 const keyOf = ({ kind, metadata }: Given) => `${kind}/${metadata.name}`
 const fail = (key: string): never => {
   throw new RangeError(`no ${key} was given`)

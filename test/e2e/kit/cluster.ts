@@ -32,11 +32,12 @@ const objects = skip
   ? (undefined as unknown as KubernetesObjectApi)
   : KubernetesObjectApi.makeApiClient(config)
 
-/** Server-side applies every object of a YAML text. */
-export async function apply(yaml: string): Promise<void> {
+/** Server-side applies every object of a YAML text, by force unless it is told not to. */
+export async function apply(yaml: string, manager = 'e2e', force = true): Promise<void> {
   for (const document of parseAllDocuments(yaml)) {
     const object = document.toJS() as KubernetesObject | null
-    if (object) await objects.patch(object, undefined, undefined, 'e2e', true, PatchStrategy.ServerSideApply)
+    if (object)
+      await objects.patch(object, undefined, undefined, manager, force, PatchStrategy.ServerSideApply)
   }
 }
 

@@ -90,8 +90,8 @@ export const isProgrammed = async (ns: string): Promise<boolean> => {
   return status?.conditions?.some((one) => one.type === 'Programmed' && one.status === 'True') === true
 }
 
-/** Opens namespaces, apps, a waypoint and callers; all go with the test. */
-export async function openStage(t: Test, base: string): Promise<Stage> {
+/** Opens namespaces, apps, a waypoint (if there shall be one) and callers; all go with the test. */
+export async function openStage(t: Test, base: string, hasWaypoint = true): Promise<Stage> {
   const [here, there] = await twoNodes()
   const ambient = { 'istio.io/dataplane-mode': 'ambient' }
   const ns = await namespace(t, base, ambient)
@@ -100,7 +100,7 @@ export async function openStage(t: Test, base: string): Promise<Stage> {
   const all = { app: 'echo' }
   await apply(
     [
-      waypointYaml(ns),
+      ...(hasWaypoint ? [waypointYaml(ns)] : []),
       echo(ns, 'v1', there, { ...all, version: 'v1' }),
       echo(ns, 'v2', here, { ...all, version: 'v2' }),
       echo(ns, 'client', here, { app: 'client' }),
@@ -114,12 +114,12 @@ export async function openStage(t: Test, base: string): Promise<Stage> {
       service(outside, 'outside', { app: 'outside' }),
     ].join('---'),
   )
-  await label(ns, { 'istio.io/use-waypoint': 'waypoint' })
+  if (hasWaypoint) await label(ns, { 'istio.io/use-waypoint': 'waypoint' })
   const [apps, [clientAway], [outsider]] = await Promise.all([
     readyPods(ns, 'pod', 3),
     readyPods(consumer, 'pod', 1),
     readyPods(outside, 'pod', 1),
-    eventually('the waypoint is programmed', () => isProgrammed(ns)),
+    hasWaypoint && eventually('the waypoint is programmed', () => isProgrammed(ns)),
   ])
   await eventually('the pods are captured', async () =>
     [...(await pods(ns, 'pod')), ...(await pods(consumer, 'pod'))].every(isCaptured),

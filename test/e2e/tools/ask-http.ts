@@ -38,7 +38,9 @@ async function overHttp1(ask: HttpAsk, agent: http.Agent | false, signal: AbortS
   const { url, method = 'GET', headers, expectContinue } = ask
   const interim: { status: number; headers: Record<string, string> }[] = []
   const bytes = typeof ask.body === 'number' ? ask.body : Buffer.byteLength(ask.body ?? '')
-  const request = http.request(url, {
+  const { origin, path } = parts(url)
+  const request = http.request(origin, {
+    path,
     method,
     agent,
     signal,
@@ -72,14 +74,14 @@ async function overHttp1(ask: HttpAsk, agent: http.Agent | false, signal: AbortS
 }
 
 async function overHttp2(ask: HttpAsk, signal: AbortSignal): Promise<Answer> {
-  const { host, pathname, search, protocol } = new URL(ask.url)
-  const session = http2.connect(`${protocol}//${host}`)
+  const { origin, authority, path } = parts(ask.url)
+  const session = http2.connect(origin)
   const failed = once(session, 'error').then(([error]) => Promise.reject(error as Error))
   failed.catch(() => undefined)
   const interim: { status: number; headers: Record<string, string> }[] = []
   try {
     const stream = session.request(
-      { ':method': ask.method ?? 'GET', ':path': `${pathname}${search}`, ...authority(ask.headers) },
+      { ':method': ask.method ?? 'GET', ':path': path, ':authority': authority, ...headersOf2(ask.headers) },
       { signal, endStream: ask.body === undefined },
     )
     stream.on('headers', (said) =>
@@ -98,8 +100,14 @@ async function overHttp2(ask: HttpAsk, signal: AbortSignal): Promise<Answer> {
   }
 }
 
+/** The path as it was asked for: `URL` would tidy it. */
+function parts(url: string) {
+  const [, origin = '', authority = '', path = '/'] = /^(http:\/\/([^/]+))(\/.*)?$/.exec(url) ?? []
+  return { origin, authority, path }
+}
+
 /** HTTP/2 has no Host. */
-function authority(headers: Readonly<Record<string, string>> = {}): Record<string, string> {
+function headersOf2(headers: Readonly<Record<string, string>> = {}): Record<string, string> {
   const { host, ...others } = headers
   return host === undefined ? others : { ':authority': host, ...others }
 }

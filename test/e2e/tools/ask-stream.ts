@@ -64,7 +64,7 @@ export async function askWebSocket(ask: WebSocketAsk, signal: AbortSignal): Prom
   })
   const failed: Error[] = []
   socket.on('error', (error) => failed.push(error))
-  const [code] = (await once(socket, 'close')) as [number]
+  const code = await new Promise<number>((resolve) => socket.once('close', resolve))
   signal.removeEventListener('abort', abort)
   if (status === 101 && failed[0]) throw failed[0]
   return { ...noAnswer, status, messages, body: String(code) }
