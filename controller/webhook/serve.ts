@@ -14,6 +14,7 @@ import {
   type Request,
 } from './review.ts'
 import { maxConnections, Room } from './room.ts'
+import { isTooDeep } from './depth.ts'
 import { connectionCost, requestCost, Turns } from './turns.ts'
 
 type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
@@ -126,9 +127,9 @@ function answerer(options: WebhookOptions, held: Held) {
     if (path !== '/validate') return close(response, 404)
     if (message.method !== 'POST') return close(response, 405)
     if (!/^application\/json\b/i.test(message.headers['content-type'] ?? '')) return close(response, 415)
-    const request = await readReview(message, response, held)
-    if (typeof request === 'number') return close(response, request)
-    const findings = judgeSafely(request, options)
+    const outcome = await readReview(message, response, options, held)
+    if (typeof outcome === 'number') return close(response, outcome)
+    const { request, findings } = outcome
     const { reviewed } = request
     const labels = labelsOf(request)
     if (findings.errors.length === 0) passed.inc(labels)
@@ -182,12 +183,15 @@ function judgeSafely(request: Request, { judge: by, log }: WebhookOptions): Find
   }
 }
 
-/** What is asked, once it is the caller's turn; or the status that says why it is not read. */
+type Outcome = Readonly<{ request: Request; findings: Findings }>
+
+/** What is asked and what we find in it, once it is the caller's turn; or the status that says why it is not read. */
 async function readReview(
   message: IncomingMessage,
   response: ServerResponse,
+  options: WebhookOptions,
   { room, turns }: Held,
-): Promise<Request | 400 | 413 | 503> {
+): Promise<Outcome | 400 | 413 | 503> {
   const address = message.socket.remoteAddress ?? ''
   const gone = new AbortController()
   response.once('close', () => gone.abort())
@@ -203,8 +207,14 @@ async function readReview(
       chunks.push(bytes)
     }
     turns.charge(address, requestCost)
-    const inTime = await turns.turn(address, requestCost + size, gone.signal)
-    return inTime ? (reviewIn(Buffer.concat(chunks)) ?? 400) : 503
+    const cost = requestCost + size
+    if (!(await turns.turn(address, cost, gone.signal))) return 503
+    const before = process.threadCpuUsage()
+    const request = reviewIn(Buffer.concat(chunks))
+    const findings = request && judgeSafely(request, options)
+    const { user, system } = process.threadCpuUsage(before)
+    turns.settle(address, (user + system) / 1_000, cost)
+    return request && findings ? { request, findings } : 400
   } finally {
     room.giveBack(address, size)
   }
@@ -212,6 +222,7 @@ async function readReview(
 
 /** Also what is nested so deeply that nobody can walk through it is no review. */
 function reviewIn(body: Buffer): Request | undefined {
+  if (isTooDeep(body)) return undefined
   try {
     return parseReview(JSON.parse(body.toString('utf8')))
   } catch {

@@ -2,16 +2,20 @@
 export type Pace = Readonly<{ burst: number; perSecond: number }>
 type Paces = Readonly<{ perAddress: Pace; together: Pace }>
 
-/** Reading 1 MiB of JSON costs xDS, which shares our thread, some 10 ms. A client that applies 1,000 objects at once has them read at once. */
+/** In the long run an address has a quarter of our thread, which xDS shares, and all together half of it; see `msCost`. A client that applies 1,000 objects at once has them read at once. */
 const usualPaces: Paces = {
   perAddress: { burst: 16 << 20, perSecond: 4 << 20 },
-  together: { burst: 32 << 20, perSecond: 16 << 20 },
+  together: { burst: 32 << 20, perSecond: 8 << 20 },
 }
 /** What a request costs besides its bytes, and a connection (a handshake), in bytes. */
 export const requestCost = 16 << 10
 export const connectionCost = 32 << 10
+/** What a millisecond of the processor costs, in bytes: JSON can be made that takes a hundred times as long as its length would say. */
+const msCost = 16 << 10
+/** What one review can cost beyond its bytes: who asks for one after the other waits, and is never sent away for what it owes. */
+const mostBeyond = 4 << 20
 /** The API server waits for 5 s, as we ask it to. */
-const longestWaitMs = 2_000
+const longestWaitMs = 3_000
 /** Addresses that are told apart; all others together are one. */
 const maxAccounts = 4_096
 
@@ -40,6 +44,16 @@ class Account {
     return Math.max(0, Math.ceil((-this.#leftAt(nowMs) / this.#pace.perSecond) * 1000))
   }
 
+  /** What is left of its share; below 0 where it owes something. */
+  left(nowMs: number): number {
+    return this.#leftAt(nowMs)
+  }
+
+  /** It has had so little that nobody's haste counts against it. */
+  isModest(nowMs: number): boolean {
+    return this.#leftAt(nowMs) >= this.#pace.burst / 2
+  }
+
   /** Nothing is remembered against it. */
   isIdle(nowMs: number): boolean {
     return this.waiting.size === 0 && this.#leftAt(nowMs) >= this.#pace.burst
@@ -52,8 +66,8 @@ class Account {
 }
 
 /**
- * Whose review is read next. One at a time, with everything else that there is to do in between; each address in its
- * turn, as fast as its pace allows: strangers who send much wait for themselves, not the API server for them.
+ * Whose review is read next. One at a time, with everything else that there is to do in between; first of the address
+ * that has had least, as fast as its pace allows: strangers who send much wait for themselves, not the API server for them.
  */
 export class Turns {
   readonly #accounts = new Map<string, Account>()
@@ -76,6 +90,13 @@ export class Turns {
     const [account, now] = [this.#accountOf(address), this.#now()]
     account.charge(bytes, now)
     return account.waitMs(now) <= longestWaitMs
+  }
+
+  /** What a turn of `ms` of the processor has taken beyond the bytes that were charged for it. */
+  settle(address: string, ms: number, charged: number): void {
+    const beyond = Math.min(mostBeyond, Math.max(0, ms * msCost - charged))
+    this.charge(address, beyond)
+    this.#all.charge(beyond, this.#now())
   }
 
   /** Waits for the address' turn, for `cost` bytes that were charged before; false: it would come too late, or nobody waits for it any more. */
@@ -113,16 +134,20 @@ export class Turns {
 
   #next(): void {
     const now = this.#now()
-    const turn = [...this.#ring].find((account) => account.waitMs(now) === 0)
     const pause = this.#all.waitMs(now)
-    if (turn === undefined || pause > 0) {
-      const waits = [...this.#ring].map((account) => account.waitMs(now))
-      if (waits.length > 0) this.#later = setTimeout(() => this.#soon(), Math.max(pause, Math.min(...waits)))
+    const waitOf = (account: Account) => Math.max(account.waitMs(now), account.isModest(now) ? 0 : pause)
+    const ready = [...this.#ring].filter((account) => waitOf(account) === 0)
+    const turn = ready.reduce<Account | undefined>(
+      (best, one) => (best !== undefined && best.left(now) >= one.left(now) ? best : one),
+      undefined,
+    )
+    const [waiter] = turn?.waiting ?? []
+    if (turn === undefined || waiter === undefined) {
+      const waits = [...this.#ring].map(waitOf)
+      if (waits.length > 0) this.#later = setTimeout(() => this.#soon(), Math.min(...waits))
       return
     }
-    const [waiter] = turn.waiting
     this.#ring.delete(turn)
-    if (waiter === undefined) return this.#soon()
     turn.waiting.delete(waiter)
     if (turn.waiting.size > 0) this.#ring.add(turn)
     this.#all.charge(waiter.cost, now)

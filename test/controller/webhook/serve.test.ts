@@ -113,9 +113,11 @@ const nonsense: readonly (readonly [string, Omit<Sent, 'ca'>, number])[] = [
   ['of 3 MiB of zeros', { body: Buffer.alloc(3 * mib) }, 400],
   ['that is no UTF-8', { body: Buffer.from([0x7b, 0xff, 0xfe, 0x7d]) }, 400],
   ['of 1.5 million open brackets', { body: '['.repeat(1_500_000) }, 400],
-  ['nested 500,000 deep', { body: review(0).replace('"spec":0', `"spec":${deep(500_000)}`) }, 200],
+  ['nested 500,000 deep', { body: review(0).replace('"spec":0', `"spec":${deep(500_000)}`) }, 400],
   ['that no API server can keep', { body: 'x'.repeat(3.2 * mib) }, 413],
   ['nested deep where it is compared', { body: deepUpdate(200_000) }, 400],
+  ['nested as deep as may be', { body: review(0).replace('"spec":0', `"spec":${deep(500)}`) }, 200],
+  ['nested as deep where it is compared', { body: deepUpdate(500) }, 200],
   ['of a spec of 3 MiB', { body: review({ mtls: { mode: 'x'.repeat(3 * mib) } }) }, 200],
   ['of a spec with 100,000 unknown fields', { body: review(manyFields(100_000)) }, 200],
   [

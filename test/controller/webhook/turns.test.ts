@@ -55,7 +55,7 @@ t.test('who has had more than its share waits until it is paid off, and nobody e
 
 t.test('what would come too late for the API server is not waited for', async (t) => {
   const { turns } = still()
-  t.ok(turns.charge('a', 6 * mib))
+  t.ok(turns.charge('a', 7 * mib))
   t.notOk(turns.charge('a', 1), 'and said at once')
   t.ok(turns.charge('b', 1))
   t.equal(await turns.turn('a', 1, never), false)
@@ -72,9 +72,46 @@ t.test('who leaves does not wait any more, and what was its turn is another’s'
   t.equal(await turns.turn('a', 1, leaving.signal), false, 'nor who has left already')
 })
 
+t.test('who has had least goes first, and not behind a crowd that is in a hurry', async (t) => {
+  const { turns } = still(6 * mib)
+  const had: string[] = []
+  const ask = (address: string) =>
+    turns.turn(address, mib, never).then((yes) => had.push(`${address} ${yes}`))
+  const crowd = Array.from({ length: 20 }, (_, n) => `stranger ${n}`)
+  for (const stranger of crowd) turns.charge(stranger, 3 * mib)
+  const strangers = crowd.map(ask)
+  for (let n = 0; n < 40; n++) await new Promise(setImmediate)
+  const before = had.length
+  t.ok(before < 20, `all together are at their pace after ${before}`)
+  await ask('api server')
+  t.equal(had[before], 'api server true')
+  t.ok((await Promise.all(strangers)).length === 20 && had.some((line) => line.endsWith('false')))
+})
+
+t.test('what has taken longer than its length would say is paid for', async (t) => {
+  const { turns, clock } = still()
+  turns.charge('a', 4 * mib)
+  turns.settle('a', 1, 16 << 10)
+  const first = turns.turn('a', 1, never)
+  t.equal(await first, true, 'as long as its length says')
+  turns.settle('a', 100, mib)
+  const had: string[] = []
+  const waiting = turns.turn('a', 1, never).then((yes) => had.push(`a ${yes}`))
+  for (let n = 0; n < 4; n++) await new Promise(setImmediate)
+  t.strictSame(had, [])
+  clock.ms = 1_000
+  await waiting
+  t.strictSame(had, ['a true'], 'half a MiB is paid off in half a second')
+  const slow = still()
+  slow.turns.charge('a', 3 * mib)
+  slow.turns.settle('a', 60_000, 3 * mib)
+  t.ok(slow.turns.charge('a', 0), 'one review never makes an address owe more than can be waited for')
+})
+
 t.test('a thousand strangers together have no more of us than there is for all', async (t) => {
   const { turns, clock } = still(3 * mib)
   const had: number[] = []
+  for (let n = 0; n < 6; n++) turns.charge(`stranger ${n}`, 3 * mib)
   const asked = Array.from({ length: 6 }, (_, n) =>
     turns.turn(`stranger ${n}`, mib, never).then((yes) => (yes ? had.push(n) : undefined)),
   )
