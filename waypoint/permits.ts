@@ -1,4 +1,4 @@
-import type { SocketAddress } from '#base'
+import { Bag, type Place, type SocketAddress } from '#base'
 import type { MeshState, Workload } from '#mesh'
 import type { Applicable } from '#policy'
 import { serviceNameOf, type Touched, type WaypointPolicies } from './policy.ts'
@@ -31,6 +31,9 @@ export class Permit {
   readonly #permits: Permits
   #reached: Reached | undefined
   #over = false
+  /** Among those of its service and of its workload. */
+  atService: Place<Permit> | undefined
+  atWorkload: Place<Permit> | undefined
 
   constructor(what: Permitted, permits: Permits) {
     this.what = what
@@ -64,17 +67,17 @@ export class Permit {
 }
 
 /** Those that go to one workload, and by what they were judged last. */
-type AtWorkload = { workload: Workload; judgedBy: Applicable; readonly open: Set<Permit> }
+type AtWorkload = { workload: Workload; judgedBy: Applicable; readonly open: Bag<Permit> }
 
 /** What is open, by what it is for and where it goes; what policies allow no more is ended. */
 export class Permits {
   readonly #state: MeshState
   readonly #policies: WaypointPolicies
   readonly #workloadPolicies: WorkloadPolicies
-  readonly #byService = new Map<string, Set<Permit>>()
+  readonly #byService = new Map<string, Bag<Permit>>()
   readonly #byWorkload = new Map<string, AtWorkload>()
   /** What is being judged again, and how far that is. */
-  readonly #due = new Map<Set<Permit>, Iterator<Permit>>()
+  readonly #due = new Map<Bag<Permit>, Iterator<Permit>>()
   readonly #listening: readonly Disposable[]
   #looking: NodeJS.Timeout | undefined
   /** How far a look is that takes several turns. */
@@ -96,9 +99,9 @@ export class Permits {
   open(what: Permitted): Permit {
     const permit = new Permit(what, this)
     const key = serviceNameOf(what.target)
-    const known = this.#byService.get(key)
-    if (known) known.add(permit)
-    else this.#byService.set(key, new Set([permit]))
+    const open = this.#byService.get(key) ?? new Bag<Permit>()
+    if (open.size === 0) this.#byService.set(key, open)
+    permit.atService = open.add(permit)
     return permit
   }
 
@@ -118,7 +121,7 @@ export class Permits {
   closed(permit: Permit): void {
     const key = serviceNameOf(permit.what.target)
     const open = this.#byService.get(key)
-    open?.delete(permit)
+    if (open && permit.atService) open.delete(permit.atService)
     if (open?.size === 0) this.#byService.delete(key)
     this.left(permit)
   }
@@ -129,16 +132,22 @@ export class Permits {
     if (reached?.workload.protocol !== 'HBONE') return
     const { workload } = reached
     const known = this.#byWorkload.get(workload.uid)
-    if (known) return void known.open.add(permit)
+    if (known) {
+      permit.atWorkload = known.open.add(permit)
+      return
+    }
     const judgedBy = this.#workloadPolicies.applicableTo(workload)
-    this.#byWorkload.set(workload.uid, { workload, judgedBy, open: new Set([permit]) })
+    const open = new Bag<Permit>()
+    permit.atWorkload = open.add(permit)
+    this.#byWorkload.set(workload.uid, { workload, judgedBy, open })
   }
 
   left(permit: Permit): void {
     const uid = permit.reached?.workload.uid
     const at = uid === undefined ? undefined : this.#byWorkload.get(uid)
-    if (uid === undefined || !at) return
-    at.open.delete(permit)
+    if (uid === undefined || !at || !permit.atWorkload) return
+    at.open.delete(permit.atWorkload)
+    permit.atWorkload = undefined
     if (at.open.size === 0) this.#byWorkload.delete(uid)
   }
 
@@ -194,8 +203,8 @@ export class Permits {
     this.#looking ??= setTimeout(() => this.#look(), ms).unref()
   }
 
-  #judge(open: Set<Permit>): void {
-    this.#due.set(open, open.values())
+  #judge(open: Bag<Permit>): void {
+    this.#due.set(open, open[Symbol.iterator]())
   }
 
   #judgeDue(): void {

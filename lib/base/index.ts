@@ -1,3 +1,4 @@
+export { Bag, type Place } from './bag.ts'
 export { type Brand, codeOf, isRecord, messageOf, unreachable } from './types.ts'
 export { type Code, facts, isRetryable, MeshError } from './mesh-error.ts'
 export { abortable, type Backoff, backoffMs, maxTimerMs, retry, sleep, timerMs } from './retry.ts'

@@ -24,6 +24,10 @@ export const sizeFor = (n: number): number => sizes.find((size) => size >= n) ??
 export const takeSlab = (size: number = readBytes): Buffer =>
   pools.get(size)?.pop() ?? Buffer.allocUnsafeSlow(size)
 
+/** A buffer that holds `n` bytes, of one of the sizes as far as they go. */
+export const slabFor = (n: number): Buffer =>
+  n > readBytes ? Buffer.allocUnsafeSlow(n) : takeSlab(sizeFor(n))
+
 export const releaseSlab = (slab: Buffer): void => {
   const pool = pools.get(slab.length)
   if (pool && pool.length * slab.length < maxPooledBytes) pool.push(slab)

@@ -1,5 +1,6 @@
 import type { Message } from './fields.ts'
 import type { ReceiveWindow } from './flow.ts'
+import { StreamMap } from './stream-map.ts'
 
 /** Whoever uses a stream. Buffers are valid only during the call. */
 export type StreamListener = {
@@ -60,7 +61,7 @@ const maxGaps = 16
 
 /** The open streams of a connection, and what is known of the others. */
 export class StreamTable {
-  readonly open = new Map<number, Stream>()
+  readonly open = new StreamMap()
   readonly #resetByUs = new Set<number>()
   readonly #gaps: (readonly [from: number, to: number])[] = []
   /** Highest stream that the client side of this connection has opened. */
@@ -73,7 +74,7 @@ export class StreamTable {
 
   /** idle: never opened. skipped: never opened, and too late now. forgotten: closed so that nothing may follow. */
   stateOf(id: number): 'open' | 'idle' | 'skipped' | 'reset-by-us' | 'forgotten' {
-    if (this.open.has(id)) return 'open'
+    if (this.open.get(id)) return 'open'
     if (id > this.last || id % 2 === 0) return 'idle'
     if (this.#resetByUs.has(id)) return 'reset-by-us'
     return this.#gaps.some(([from, to]) => from <= id && id <= to) ? 'skipped' : 'forgotten'
@@ -82,12 +83,12 @@ export class StreamTable {
   add(stream: Stream): void {
     if (stream.id > this.nextId && this.#gaps.length < maxGaps) this.#gaps.push([this.nextId, stream.id - 2])
     this.last = stream.id
-    this.open.set(stream.id, stream)
+    this.open.add(stream)
   }
 
   remove(stream: Stream): void {
     stream.closed = true
-    this.open.delete(stream.id)
+    this.open.delete(stream)
   }
 
   rememberReset(id: number): void {

@@ -1,4 +1,4 @@
-import { MemoryBudget } from '#hbone'
+import { MemoryBudget, releaseSlab, slabFor } from '#hbone'
 
 /** What is kept of a request's body so that it can be sent again (Envoy: the buffer limit of a connection). */
 export const replayBytes = 1 << 20
@@ -39,9 +39,11 @@ export class KeptBytes {
     const fits = tail === undefined ? 0 : Math.min(tail.buffer.length - tail.used, end - start)
     const rest = end - start - fits
     if (rest > 0) {
-      const size = Math.max(rest, Math.min(largestSlab, Math.max(firstSlab, this.length)))
-      if (!claim(size)) return false
-      const added = Buffer.allocUnsafeSlow(size)
+      const added = slabFor(Math.max(rest, Math.min(largestSlab, Math.max(firstSlab, this.length))))
+      if (!claim(added.length)) {
+        releaseSlab(added)
+        return false
+      }
       buffer.copy(added, 0, start + fits, end)
       this.#slabs.push({ buffer: added, used: rest })
     }
@@ -70,6 +72,9 @@ export class KeptBytes {
 
   release(): void {
     if (--this.#users !== 0) return
-    for (const { buffer } of this.#slabs.splice(0)) budget.give(buffer.length)
+    for (const { buffer } of this.#slabs.splice(0)) {
+      budget.give(buffer.length)
+      releaseSlab(buffer)
+    }
   }
 }
