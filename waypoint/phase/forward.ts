@@ -6,6 +6,7 @@ import {
   type RetryPolicy,
   retryRoom,
   shouldRetry,
+  splitAuthority,
   type TryOutcome,
   withAskedRetries,
   withAskedTimeouts,
@@ -15,6 +16,8 @@ import {
   defaultPolicy,
   endpointAddress,
   type Host,
+  isAnyName,
+  namedHost,
   newHost,
   ReplayBody,
 } from '../upstream/index.ts'
@@ -55,6 +58,8 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   const cluster = target.kind === 'workload' ? undefined : parts.clusters.of(choice.to, policy)
   if (target.kind === 'service' && !cluster)
     return localReply(call, { status: 503, flag: 'NC', details: 'cluster_not_found' })
+  const fixed = fixedHost(call, cluster, policy)
+  if (fixed === 'none') return localReply(call, { status: 404, flag: 'NR', details: 'route_not_found' })
   const retry = withAskedRetries(choice.action.retry, call.request)
   const { timeoutMs, perTryTimeoutMs: perTryMs } = withAskedTimeouts(
     choice.action,
@@ -73,7 +78,6 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
   if (body) body.onWhole(() => deadline.start())
   else deadline.start()
   if (mirrors) mirrorTo(call, choice, body)
-  const fixed = target.kind === 'workload' ? newHost(target.workload, target.to.port, 0) : undefined
   const hash = cluster && hashFor(call, policy)
   // Who hashes wants the same host again (Istio).
   const avoids = retry.avoidPreviousHosts && !('keys' in policy.loadBalancer)
@@ -89,6 +93,18 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
     body?.finish()
   })
   return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline, lateStatus })
+}
+
+/** The one host that a request can go to, where it is not one of a cluster's: a pod, or a name that the client has used. */
+function fixedHost(
+  { facts: { target }, request }: Call,
+  cluster: Cluster | undefined,
+  { destination }: DestinationPolicy,
+): Host | undefined | 'none' {
+  if (target.kind === 'workload') return newHost(target.workload, target.to.port, 0)
+  if (!cluster || !isAnyName(cluster.service)) return undefined
+  const { host } = splitAuthority(request.authority)
+  return namedHost(cluster.service, destination.port, host) ?? 'none'
 }
 
 async function tries(sending: Sending): Promise<Answer> {

@@ -1,5 +1,6 @@
+import { lookup } from 'node:dns'
 import { once } from 'node:events'
-import { Socket } from 'node:net'
+import { type LookupFunction, Socket } from 'node:net'
 import { MeshError, messageOf } from '#base'
 import type { ConnectionLimits } from '#routes'
 
@@ -16,6 +17,20 @@ export type DialOptions = Readonly<{
   signal: AbortSignal
 }>
 
+/** All addresses of a name are as good as any other; the family that the system prefers stays the first. */
+const inAnyOrder: LookupFunction = (hostname, options, done) => {
+  lookup(hostname, { ...options, all: true }, (error, addresses) => {
+    if (error) return done(error, '')
+    const [first] = addresses
+    const shuffled = addresses
+      .map((address) => ({ address, at: Math.random() + (address.family === first?.family ? 0 : 1) }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ address }) => address)
+    if (options.all) return done(null, shuffled)
+    done(null, shuffled[0]?.address ?? '', shuffled[0]?.family)
+  })
+}
+
 /** The kernel knows no shorter times. */
 const wholeSeconds = (ms: number): number => Math.ceil(ms / 1_000) * 1_000
 
@@ -30,7 +45,7 @@ export async function dial(
   const socket = newSocket(to.host)
   socket.on('error', () => undefined) // whoever uses the socket sees it destroyed; a bare 'error' would be fatal
   try {
-    socket.connect(to)
+    socket.connect({ ...to, lookup: inAnyOrder })
     await once(socket, 'connect', { signal: AbortSignal.any([limit.signal, signal]) })
     if (keepAlive) {
       const { timeMs, intervalMs, probes } = keepAlive

@@ -1,0 +1,164 @@
+/** External services behind a waypoint, as ServiceEntries have them: egress. */
+import { once } from 'node:events'
+import { createServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
+import { serviceRoutesTypeUrl, type ServiceRoutes } from '#routes'
+import { addressTypeUrl } from '#wire'
+import { serviceResource, workloadResource } from '../fakes/mesh.ts'
+import { eventually } from '../fakes/mesh-world.ts'
+import { createTestCa } from '../fakes/test-ca.ts'
+import { defaultPolicy } from '../../waypoint/upstream/index.ts'
+import { noOps, noRetries, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
+
+const vip = '240.240.0.7'
+const keyOf = (hostname: string) => `demo/${hostname}`
+
+/** The waypoint knows an external host, its ports, and where they lead. */
+async function external(
+  t: Test,
+  hostname: string,
+  ports: Readonly<Record<number, number>>,
+  endpoints: readonly Readonly<{
+    hostname?: string
+    addresses?: readonly string[]
+    ports?: Record<number, number>
+  }>[],
+): Promise<Scene> {
+  const s = await scene(t, {})
+  await s.running.push(
+    addressTypeUrl,
+    Object.assign(
+      {},
+      serviceResource({ name: 'api', hostname, vips: [vip], ports, waypoint: '127.0.0.1' }),
+      ...endpoints.map(({ hostname: name = '', addresses = [], ports: own = {} }, n) =>
+        workloadResource({
+          name: `e${n}`,
+          uid: `Kubernetes/networking.istio.io/ServiceEntry/demo/api/${n}`,
+          hostname: name,
+          addresses,
+          tunnelProtocol: 0,
+          services: { [keyOf(hostname)]: { ...ports, ...own } },
+        }),
+      ),
+    ),
+  )
+  return s
+}
+
+t.test('an external host of fixed endpoints, each with its own port', async (t) => {
+  const [a, b] = [
+    await upstreamOf(t, '127.0.0.2', ({ headers }, response) => response.end(`a for ${headers.host}`)),
+    await upstreamOf(t, '127.0.0.3', ({ headers }, response) => response.end(`b for ${headers.host}`)),
+  ]
+  const s = await external(t, 'api.example.com', { 80: 80 }, [
+    { addresses: ['127.0.0.2'], ports: { 80: a.port } },
+    { addresses: ['127.0.0.3'], ports: { 80: b.port } },
+  ])
+  const seen = new Set<string>()
+  for (let i = 0; i < 20; i++)
+    seen.add((await s.get('/', { authority: `${vip}:80`, headers: { host: 'api.example.com' } })).body)
+  t.same([...seen].map(String).sort(), ['a for api.example.com', 'b for api.example.com'])
+})
+
+t.test('one that DNS resolves, asked for by address or by name, and counted', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.1', (_, response) => response.end('resolved'))
+  const s = await external(t, 'api.example.com', { 80: a.port }, [{ hostname: 'localhost' }])
+  for (const authority of [`${vip}:80`, 'api.example.com:80'])
+    t.match(await s.get('/', { authority }), { status: 200, body: 'resolved' })
+  await eventually(() => s.lines().length === 2, 'both are logged')
+  t.match(
+    await s.running.waypoint.registry.metrics(),
+    /istio_requests_total\{.*destination_service="api\.example\.com".*\} 2/,
+  )
+})
+
+t.test('one whose name nobody knows', async (t) => {
+  const s = await external(t, 'api.example.com', { 80: 80 }, [{ hostname: 'nowhere.invalid' }])
+  t.equal((await s.get('/', { authority: `${vip}:80` })).status, 503)
+})
+
+t.test('TLS is originated: HTTP on port 80 leads to HTTPS on its target port', async (t) => {
+  const ca = createTestCa()
+  const { certPem, keyPem } = ca.server() // for localhost
+  const server = createServer({ cert: certPem, key: keyPem }, ({ headers }, response) =>
+    response.end(`over TLS for ${headers.host}`),
+  )
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  const s = await external(t, 'localhost', { 80: port }, [{ hostname: 'localhost' }])
+  const service = keyOf('localhost')
+  const to = { kind: 'service', service, port: 80 } as const
+  const origin = { kind: 'ServiceEntry', name: 'demo/api' } as const
+  const forward = {
+    kind: 'forward',
+    destinations: [{ weight: 1, to, requestHeaders: noOps, responseHeaders: noOps }],
+    mirrors: [],
+    timeoutMs: 0,
+    retry: noRetries,
+  } as const
+  const own = { name: 'r', origin, match: {}, requestHeaders: noOps, responseHeaders: noOps }
+  const tls = {
+    mode: 'simple',
+    subjectAltNames: [],
+    trust: { kind: 'pem', pem: ca.rootPem },
+    insecureSkipVerify: false,
+  } as const
+  const routes: ServiceRoutes = {
+    version: 1,
+    service,
+    ports: [{ port: 80, protocol: 'http', http: [{ ...own, action: forward }], l4: [] }],
+    policies: [{ ...defaultPolicy(service, 80), tls }],
+  }
+  await s.running.push(serviceRoutesTypeUrl, { [service]: { bytes: Buffer.from(JSON.stringify(routes)) } })
+  const got = await s.get('/', { authority: `${vip}:80`, headers: { host: 'localhost' } })
+  t.match(got, { status: 200, body: 'over TLS for localhost' })
+})
+
+t.test('TLS of the client’s own goes through as it is', async (t) => {
+  const a = await tcpUpstream(t, '127.0.0.2', (socket) => {
+    socket.once('data', (part: Buffer) => socket.end(Buffer.from([part[0] ?? 0, part.length])))
+  })
+  const s = await external(t, 'api.example.com', { 443: 443 }, [
+    { addresses: ['127.0.0.2'], ports: { 443: a.port } },
+  ])
+  const duplex = (await s.tunnel(`${vip}:443`)).duplex()
+  duplex.on('error', () => undefined)
+  const hello = Buffer.from([0x16, 3, 1, 0, 5, 1, 0, 0, 1, 0])
+  duplex.write(hello)
+  const [answer] = (await once(duplex, 'data')) as [Buffer]
+  t.same([...answer], [0x16, hello.length])
+})
+
+t.test('any name below a wildcard leads to itself, and no other name does', async (t) => {
+  const asked: (string | undefined)[] = []
+  // The system knows every name below localhost as this machine (RFC 6761), or this one does not exist at all.
+  const a = await upstreamOf(t, '127.0.0.1', ({ headers }, response) => {
+    asked.push(headers.host)
+    response.end('here')
+  })
+  const s = await external(t, '*.localhost', { 80: a.port }, [])
+  const statusOf = async (host: string) =>
+    (await s.get('/', { authority: `${vip}:80`, headers: { host } })).status
+  for (const host of [
+    'localhost',
+    'x.localhost.evil',
+    'evil',
+    '127.0.0.1',
+    'a..localhost',
+    '-.localhost',
+    '.localhost',
+  ])
+    t.equal(await statusOf(host), 404, host)
+  t.same(asked, [])
+  const found = await statusOf('one.localhost')
+  t.ok(found === 200 || found === 503, 'as the system resolves it')
+  t.same(asked, found === 200 ? ['one.localhost'] : [])
+  await eventually(() => s.lines().length === 8, 'all are logged')
+  t.match(s.lines()[0], / 404 NR route_not_found /)
+})

@@ -1,0 +1,20 @@
+import { parseWorkload, type Service } from '#mesh'
+import { workload as wire } from '#wire'
+import { type Host, newHost } from './host.ts'
+
+/** A service that is every name below one (resolution DYNAMIC_DNS): it has no endpoints but the names that are asked for. */
+export const isAnyName = ({ hostname }: Pick<Service, 'hostname'>): boolean => hostname.startsWith('*.')
+
+const dnsName = /^(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+$/
+const maxName = 253
+
+/** Where a name leads that a client has used for such a service; undefined for a name that is not one of its. */
+export function namedHost(service: Service, port: number, said: string): Host | undefined {
+  const name = said.toLowerCase().replace(/\.$/, '')
+  const isBelow = name.endsWith(service.hostname.slice(1)) && name.length >= service.hostname.length
+  const target = service.ports.get(port)
+  if (!isBelow || target === undefined || name.length > maxName || !dnsName.test(name)) return undefined
+  const row = wire.Workload.decode(new Uint8Array())
+  const made = { ...row, uid: `name:${name}`, namespace: service.namespace, hostname: name }
+  return newHost(parseWorkload(made), target === 0 ? port : target, 0)
+}
