@@ -51,10 +51,6 @@ const judges: Readonly<Record<string, Judge>> = {
   ca: 'the CA is our own; see Secret cacerts for another root',
   certificates: { reason: 'DNS certificates are not signed', fine: [[]] },
   dnsRefreshRate: 'names are asked for again at intervals of our own',
-  h2UpgradePolicy: {
-    reason: 'a DestinationRule says which hosts understand HTTP/2 (connectionPool.http.h2UpgradePolicy)',
-    fine: ['DO_NOT_UPGRADE'],
-  },
   serviceSettings: { reason: oneCluster, fine: [[]] },
   serviceScopeConfigs: { reason: oneCluster, fine: [[]] },
   verifyCertificateAtClient: {
@@ -92,6 +88,7 @@ const heeded: ReadonlySet<string> = new Set([
   'defaultTrafficPolicy',
   'connectTimeout',
   'tcpKeepalive',
+  'h2UpgradePolicy',
   'localityLbSetting',
   'outboundTrafficPolicy.mode',
   'defaultConfig.discoveryAddress',

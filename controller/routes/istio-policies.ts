@@ -21,7 +21,7 @@ export const istioPolicies =
   (tables: PolicyTables): PolicySource =>
   (destination, plain, client, fetch) => {
     const mesh = meshDefaultsOf(fetch, tables.meshDefaults)
-    const usual = { ...plain, connections: { ...plain.connections, ...mesh.limits } }
+    const usual = withMeshLimits(plain, mesh)
     const service = fetch.one(tables.services, destination.service)
     const rule = service && destinationRuleOf(service, client, fetch, tables)
     if (service === undefined || (rule === undefined && !saysAnything(mesh))) return usual
@@ -33,9 +33,20 @@ export const istioPolicies =
       ...(subset === undefined ? {} : { labels: subset.labels }),
       ...(rule === undefined ? {} : { origin: { kind: 'DestinationRule', name: rule.name } }),
       ...applied(groups, usual, () => namesOf(service, fetch.one(tables.serviceEntries, service.key))),
+      ...(groups.connectionPool?.http === 'declared' ? { http: plain.http } : {}),
       locality: localityOf(groups, mesh.locality, hasPreference),
     }
   }
+
+/** The same for all where the mesh says nothing: there are as many of them as destinations. */
+const withMeshLimits = (plain: DestinationPolicy, { limits, upgrades }: MeshDefaults): DestinationPolicy =>
+  Object.keys(limits).length === 0 && !upgrades
+    ? plain
+    : {
+        ...plain,
+        connections: { ...plain.connections, ...limits },
+        http: upgrades && plain.http === 'http1' ? 'http2' : plain.http,
+      }
 
 const saysAnything = ({ groups, locality }: MeshDefaults): boolean =>
   Object.keys(groups).length > 0 || locality.policy !== undefined
@@ -59,7 +70,7 @@ function applied(
     ...given({
       loadBalancer: loadBalancer?.balancer,
       warmup: loadBalancer?.warmup,
-      http: connectionPool?.http,
+      http: connectionPool?.http === 'declared' ? undefined : connectionPool?.http,
       outliers: outliers?.policy,
       panicPercent: outliers?.panicPercent,
       retryBudget,

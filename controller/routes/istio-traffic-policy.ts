@@ -17,8 +17,8 @@ import { readTls, type ReadTls } from './istio-tls.ts'
 
 export type ReadPool = Readonly<{
   limits: Partial<ConnectionLimits>
-  /** In place of what the port's declaration says. */
-  http?: 'client' | 'http2'
+  /** In place of what the port's declaration says; `declared` in place of what the mesh's settings say. */
+  http?: 'client' | 'http2' | 'declared'
 }>
 export type ReadOutliers = Readonly<{ policy: OutlierPolicy; panicPercent: number }>
 
@@ -128,7 +128,13 @@ function readPool(field: Field): ReadPool {
       tcpKeepAlive: isThere(tcp?.tcpKeepalive) ? readKeepAlive(tcp.tcpKeepalive) : undefined,
       http2KeepAlive: isThere(http?.http2KeepAlive) ? readPings(http.http2KeepAlive) : undefined,
     }),
-    ...(followsClient === true ? { http: 'client' } : upgrade === 'UPGRADE' ? { http: 'http2' } : {}),
+    ...(followsClient === true
+      ? { http: 'client' }
+      : upgrade === 'UPGRADE'
+        ? { http: 'http2' }
+        : upgrade === 'DO_NOT_UPGRADE'
+          ? { http: 'declared' }
+          : {}),
   }
 }
 

@@ -13,6 +13,8 @@ export type MeshDefaults = Readonly<{
   retry: RetryPolicy
   /** connectTimeout and tcpKeepalive */
   limits: Partial<ConnectionLimits>
+  /** h2UpgradePolicy: ports declared as HTTP/1.1 are called by HTTP/2. */
+  upgrades: boolean
   /** defaultTrafficPolicy: a DestinationRule's parts stand in place of its. */
   groups: Given<Pick<Required<Groups>, 'connectionPool' | 'outliers'>>
   /** localityLbSetting */
@@ -27,6 +29,7 @@ export type MeshDefaults = Readonly<{
 export const usualMeshDefaults: MeshDefaults = {
   retry: usualRetry,
   limits: {},
+  upgrades: false,
   groups: {},
   locality: { enabled: true },
   exportTo: { virtualService: [], destinationRule: [] },
@@ -67,6 +70,7 @@ export function readMeshDefaults(
       ? readRetries(field('defaultHttpRetryPolicy'), notes)
       : usualRetry,
     limits: pool?.limits ?? {},
+    upgrades: wordOf(field('h2UpgradePolicy'), ['DO_NOT_UPGRADE', 'UPGRADE']) === 'UPGRADE',
     groups: given({ connectionPool: groups.connectionPool, outliers: groups.outliers }),
     locality: {
       enabled: locality?.localityEnabled !== false,

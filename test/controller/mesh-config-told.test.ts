@@ -31,7 +31,7 @@ t.test('what is heeded, and what says what is so anyway, is not told', async (t)
     trustDomainAliases: [],
     pathNormalization: { normalization: 'MERGE_SLASHES' },
     meshMTLS: { minProtocolVersion: 'TLSV1_3' },
-    h2UpgradePolicy: 'DO_NOT_UPGRADE',
+    h2UpgradePolicy: 'UPGRADE',
     ingressControllerMode: 'OFF',
     accessLogFile: '/dev/stdout',
   }
@@ -44,7 +44,6 @@ const cases: readonly (readonly [string, unknown, string, RegExp])[] = [
   ['enableAutoMtls', false, 'enableAutoMtls', /always mTLS/],
   ['trustDomainAliases', ['old'], 'trustDomainAliases', /name each trust domain/],
   ['pathNormalization', { normalization: 'NONE' }, 'pathNormalization.normalization', /at least/],
-  ['h2UpgradePolicy', 'UPGRADE', 'h2UpgradePolicy', /DestinationRule/],
   ['ingressClass', 'istio', 'ingressClass', /Ingress/],
   ['ingressControllerMode', 'STRICT', 'ingressControllerMode', /Ingress/],
   ['ingressService', 'x', 'ingressService', /Ingress/],

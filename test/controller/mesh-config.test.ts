@@ -82,6 +82,7 @@ t.test('what is for routes is followed too; what cannot be read leaves what was'
     'connectTimeout: soon',
     'pathNormalization: {normalization: ALL}',
     'pathNormalization: 5',
+    'h2UpgradePolicy: SOMETIMES',
     'tcpKeepalive: {probes: few}',
     'defaultTrafficPolicy: {tls: {mode: DISABLE}}',
     'defaultTrafficPolicy: {outlierDetection: {interval: x}}',
