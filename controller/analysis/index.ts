@@ -5,6 +5,7 @@ import type { Message } from './message.ts'
 import { annotationMessages, portMessages } from './names.ts'
 import { schemaMessages } from './schema.ts'
 import { selectorMessages, subsetMessages } from './selection.ts'
+import { unheardRoutes } from './unheard-routes.ts'
 import { virtualServiceMessages } from './virtual-services.ts'
 import { worldOf } from './world.ts'
 
@@ -13,6 +14,7 @@ export type { Level, Message, MessageName } from './message.ts'
 const analyzers = [
   schemaMessages,
   conditionMessages,
+  unheardRoutes,
   virtualServiceMessages,
   subsetMessages,
   selectorMessages,

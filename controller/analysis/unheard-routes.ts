@@ -1,0 +1,21 @@
+import { message, type Message } from './message.ts'
+import type { World } from './world.ts'
+
+/** Routes that count for a service which no waypoint acts for. Istio's status has no room for that but a sentence. */
+export function unheardRoutes({ routes }: World): readonly Message[] {
+  const services = new Map(routes.services.list().map((one) => [`${one.kind} ${one.key}`, one]))
+  return Object.entries(routes.statuses).flatMap(([kind, rows]) =>
+    rows.keys().flatMap((key) => {
+      const [own = ''] = key.split('/')
+      return (rows.get(key) ?? []).flatMap(({ parentRef, conditions }) => {
+        const { kind: of, namespace = own, name } = parentRef
+        const parent = [of, [namespace, name].join('/')].join(' ')
+        const counts = conditions.some(({ type, status }) => type === 'Accepted' && status === 'True')
+        if (!counts || services.get(parent)?.waypoints.length !== 0) return []
+        const why =
+          'has no waypoint (label istio.io/use-waypoint) that is ready, so nobody acts on this route'
+        return [message('IneffectivePolicy', `${kind} ${key}`, `${parent} ${why}`)]
+      })
+    }),
+  )
+}
