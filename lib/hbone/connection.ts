@@ -197,6 +197,11 @@ export class Connection {
     return this.#state.leaving
   }
 
+  /** Tells all that is open that the connection takes no more, and may not last. */
+  tellLeaving(): void {
+    for (const stream of this.#state.table.open.values()) stream.listener?.leaving?.()
+  }
+
   /** To be called now and then: fails when the peer has not sent in time what it owes us. */
   checkTime(): void {
     this.#receiver.checkTime()

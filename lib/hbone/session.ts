@@ -82,7 +82,7 @@ export class Session {
     const events: ConnectionEvents = {
       ...o.events,
       goaway: (lastId, code) => {
-        this.#draining = true
+        this.#stopOpening()
         o.events.goaway(lastId, code)
       },
       ready: () => {
@@ -259,9 +259,20 @@ export class Session {
     return this.#verdict ?? resetError(code, false)
   }
 
+  /** One of the ends leaves: new streams go elsewhere. */
+  get leaving(): boolean {
+    return this.#draining
+  }
+
+  #stopOpening(): void {
+    if (this.#draining) return
+    this.#draining = true
+    this.connection.tellLeaving()
+  }
+
   /** Takes no more streams, but for those on the way, and closes after the last. */
   drain(): void {
-    this.#draining = true
+    this.#stopOpening()
     if (!this.#saidLeave) {
       this.#saidLeave = true
       this.connection.goaway()

@@ -16,6 +16,8 @@ export type StreamListener = {
   reset(code: number, remote: boolean): void
   /** More may be sent than before. */
   writable(): void
+  /** The connection takes no more streams. */
+  leaving?(): void
 }
 
 /** One stream of a connection; changed only by `Connection`. */

@@ -36,6 +36,7 @@ export class TunnelStream implements StreamListener, Tunnel {
   resetCode: number | undefined
   onResponse: ((answer: Message | MeshError) => void) | undefined
   #lost: AbortController | undefined
+  #onLeaving: (() => void) | undefined
 
   constructor(session: Session, stream: Stream) {
     this.session = session
@@ -90,7 +91,16 @@ export class TunnelStream implements StreamListener, Tunnel {
     this.#user?.received()
   }
 
+  leaving(): void {
+    this.#onLeaving?.()
+  }
+
   // ---- from the user ----
+
+  onLeaving(told: () => void): void {
+    this.#onLeaving = told
+    if (this.session.leaving) queueMicrotask(told)
+  }
 
   use(user: TunnelUser): void {
     if (this.#user !== undefined) throw new TypeError('tunnel is already in use')

@@ -15,6 +15,8 @@ export type Tunnel = Readonly<{
   remote: SocketAddress
   /** Ends both directions at once. */
   reset(): void
+  /** Names who is told that its connection takes no more tunnels, and may not last: whoever can had better go on in another. */
+  onLeaving(told: () => void): void
   /** Copies bytes both ways until both directions are done or `signal` fires; never rejects. */
   forward(app: Socket, signal: AbortSignal): Promise<Transferred>
   /** A stream view for callers that read the bytes themselves. Use either this or `forward`. */

@@ -42,8 +42,8 @@ export type PoolDestination = Readonly<{
   version: ConnectHttpOptions['version']
   policy: PoolPolicy
   limits?: Partial<HttpLimits>
-  /** Opens the connection, HBONE, TLS and all. */
-  dial(signal: AbortSignal): Promise<ByteStream>
+  /** Opens the connection, HBONE, TLS and all. `leaving` is to be called when what it is carried by may not last: it is drained then. */
+  dial(signal: AbortSignal, leaving: () => void): Promise<ByteStream>
 }>
 
 /** What a group uses at the moment. */
@@ -224,9 +224,15 @@ export class HttpPool {
     const { destination } = slot
     const late = AbortSignal.timeout(timerMs(destination.policy.connectMs))
     try {
-      const stream = await destination.dial(AbortSignal.any([late, this.#closing.signal]))
+      const carrier: { leaves: boolean; kept?: Kept } = { leaves: false }
+      const leaving = () => {
+        carrier.leaves = true
+        carrier.kept?.connection?.drain()
+      }
+      const stream = await destination.dial(AbortSignal.any([late, this.#closing.signal]), leaving)
       slot.dialling--
-      this.#keep(slot, stream)
+      carrier.kept = this.#keep(slot, stream)
+      if (carrier.leaves) leaving()
     } catch (error) {
       slot.dialling--
       slot.group.connections--
@@ -237,7 +243,7 @@ export class HttpPool {
     }
   }
 
-  #keep(slot: Slot, stream: ByteStream): void {
+  #keep(slot: Slot, stream: ByteStream): Kept {
     const { version, limits, policy } = slot.destination
     const kept: Kept = {
       slot,
@@ -258,6 +264,7 @@ export class HttpPool {
     kept.connection = connectHttp(stream, { version, owner, ...(limits && { limits }) })
     this.#offer(kept)
     if (slot.leaving) kept.connection.drain()
+    return kept
   }
 
   /** Gives those that wait to connections that are free. */

@@ -37,6 +37,8 @@ export type Scene = Readonly<{
   running: RunningWaypoint
   /** A port of this machine whose connections go through the waypoint. */
   front(authority?: string): Promise<number>
+  /** What a client's node does when its proxy is replaced: connections take no more tunnels. */
+  leave(): void
   /** Opens a tunnel as `client`. */
   tunnel(authority?: string, as?: string): Promise<OutboundTunnel>
   /** Tells the waypoint of routes of service web's port 80. */
@@ -197,6 +199,7 @@ export async function scene(
     ca,
     running,
     tunnel,
+    leave: () => pool.drain(),
     front: frontOf,
     route: (port, policies = []) =>
       running.push(serviceRoutesTypeUrl, {

@@ -83,3 +83,23 @@ t.test('whoever has a request under way gets its answer, and then everything end
   await leaving
   await t.rejects(s.tunnel(), 'nobody is taken any more')
 })
+
+t.test('clients whose own proxy leaves are told to come again, and nothing under way is lost', async (t) => {
+  const slow: (() => void)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
+    if (request.url === '/slow') slow.push(() => response.end('slow'))
+    else response.end('ok')
+  })
+  const s = await scene(t, { a })
+  const port = await s.front()
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+  t.teardown(() => agent.destroy())
+  const underWay = s.get('/slow')
+  await eventually(() => slow.length === 1, 'a request is under way')
+  t.not((await ask(port, '/', { agent })).headers.connection, 'close')
+  s.leave()
+  await eventually(async () => (await ask(port, '/', { agent })).headers.connection === 'close', 'it is told')
+  t.match(await ask(port, '/', { agent }), { status: 200, body: 'ok' }, 'by another connection')
+  for (const answer of slow) answer()
+  t.match(await underWay, { status: 200, body: 'slow' })
+})

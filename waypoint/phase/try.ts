@@ -117,7 +117,7 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       keepAliveMs: http2KeepAlive?.intervalMs ?? 0,
       ...(http2KeepAlive ? { keepAliveTimeoutMs: http2KeepAlive.timeoutMs } : {}),
     },
-    dial: async (signal) => {
+    dial: async (signal, left) => {
       const { connectTimeoutMs } = connections
       const alpn = version === 'HTTP/2' ? 'h2' : 'http/1.1'
       const ways = {
@@ -127,7 +127,10 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
         keepAlive: connections.tcpKeepAlive,
         signal,
       }
-      return streamOf(await open(host, leaving, { ...ways, policy, ends, serverName, alpn }))
+      const opened = await open(host, leaving, { ...ways, policy, ends, serverName, alpn })
+      // Its proxy is replaced, say: what goes on there will be cut off in the end.
+      if (opened.link.kind === 'tunnel') opened.link.tunnel.onLeaving(left)
+      return streamOf(opened)
     },
   }
 }

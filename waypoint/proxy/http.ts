@@ -40,6 +40,8 @@ export async function proxyHttp(
   })
   using _detached = follow(leave.signal, () => connection.drain())
   using _late = target.reason === 'detached' ? tellLater(() => connection.drain()) : undefined
+  // Its node's proxy is replaced, say: the client's next connection goes through the new one.
+  tunnel.onLeaving(() => !ctx.draining.aborted && connection.drain())
   using _leaving = followLeaving(ctx, () => connection.drain())
   using _ending = follow(ctx.signal, () => connection.destroy())
   await connection.done

@@ -267,3 +267,25 @@ t.test('GOAWAY frames in a storm only ever make new connections', async (t) => {
   const out = peer.feed(...Array.from({ length: 2_000 }, () => frame(type.goaway, 0, 0, u32(1, 0))))
   wants(t, peer, out, errorCode.enhanceYourCalm)
 })
+
+t.test('whoever is in a tunnel hears that its connection leaves, once, whichever end it is', async (t) => {
+  const heard: string[] = []
+  const served = await serve(t, (tunnel) => {
+    tunnel.accept()
+    tunnel.onLeaving(() => heard.push('server'))
+  })
+  const pool = poolOf(t)
+  for (const leave of [() => pool.drain(), () => served.connections.at(-1)?.drain()]) {
+    const tunnel = await pool.connect(towards(served.address))
+    tunnel.onLeaving(() => heard.push('client'))
+    t.strictSame(heard, [])
+    leave()
+    leave()
+    await until(() => heard.length === 2)
+    t.strictSame(heard.splice(0).sort(), ['client', 'server'])
+    tunnel.onLeaving(() => heard.push('late'))
+    await until(() => heard.length === 1)
+    t.strictSame(heard.splice(0), ['late'], 'who asks later hears at once')
+    tunnel.reset()
+  }
+})

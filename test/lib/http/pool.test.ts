@@ -353,7 +353,7 @@ t.test(
     const pool = poolOf(t)
     const opened = Promise.withResolvers<void>()
     const plain = destinationOf(origin.port, 'HTTP/1.1')
-    const to: PoolDestination = { ...plain, dial: (signal) => opened.promise.then(() => plain.dial(signal)) }
+    const to: PoolDestination = { ...plain, dial: (...o) => opened.promise.then(() => plain.dial(...o)) }
     const first = send(pool, to, '/1')
     pool.drain(to.key)
     opened.resolve()
@@ -363,3 +363,30 @@ t.test(
     await until(() => pool.use('group').connections === 0, 'then it is closed')
   },
 )
+
+t.test('a connection whose carrier leaves takes no more requests, whenever it is told', async (t) => {
+  const origin = await patient(t)
+  const pool = poolOf(t)
+  const plain = destinationOf(origin.port, 'HTTP/1.1')
+  const leave: (() => void)[] = []
+  const to: PoolDestination = {
+    ...plain,
+    dial: (signal, leaving) => {
+      leave.push(leaving)
+      // The second is told before it is there.
+      if (leave.length === 2) leaving()
+      return plain.dial(signal, leaving)
+    },
+  }
+  const first = send(pool, to, '/1')
+  await origin.arrived(1)
+  leave[0]?.()
+  const second = send(pool, to, '/2')
+  await origin.arrived(2)
+  origin.answer()
+  origin.answer()
+  t.equal(await told(await first), '/1', 'what is under way ends well')
+  t.equal(await told(await second), '/2')
+  await until(() => pool.use('group').connections === 0, 'both are closed')
+  t.equal(leave.length, 2)
+})
