@@ -40,9 +40,9 @@ const yearMs = 365 * 24 * 3600_000
 export const rootRules: RootRules = { lifetimeMs: 10 * yearMs, checkMs: 3600_000, renewalPart: 0.2 }
 /** For clocks that differ; Istio back-dates as much. */
 export const backdateMs = 120_000
-export const minLifetimeMs = 60_000
+const minLifetimeMs = 60_000
 const dayMs = 24 * 3600_000
-export const workloadLifetimes: Lifetimes = { defaultMs: dayMs, maxMs: dayMs }
+const workloadLifetimes: Lifetimes = { defaultMs: dayMs, maxMs: dayMs }
 
 export const selfSigned = 'istio-ca-secret'
 export const pluggedIn = 'cacerts'

@@ -63,7 +63,7 @@ export function builtInClasses(options: ClassOptions): readonly BuiltInClass[] {
 }
 
 /** Who a GatewayClass says looks after it. */
-export const controllerNameOf = (gatewayClass: Custom): unknown =>
+const controllerNameOf = (gatewayClass: Custom): unknown =>
   isRecord(gatewayClass.spec) ? gatewayClass.spec['controllerName'] : undefined
 
 /**

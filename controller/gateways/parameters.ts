@@ -12,7 +12,7 @@ export type Parameters =
   | Readonly<{ kind: 'invalid'; message: string }>
 
 /** Marks a ConfigMap in the root namespace as the defaults of a class. */
-export const defaultsForClass = 'gateway.istio.io/defaults-for-class'
+const defaultsForClass = 'gateway.istio.io/defaults-for-class'
 
 const keys: Readonly<Record<string, ChildKind>> = {
   serviceAccount: 'ServiceAccount',

@@ -10,7 +10,7 @@ export type Revision = Readonly<{
   defaultRevision: string
 }>
 
-export const tagLabel = 'istio.io/tag'
+const tagLabel = 'istio.io/tag'
 const revisionLabel = 'istio.io/rev'
 /** Its label says which revision is the default one, where no tag `default` does. */
 export const defaultValidator = 'istiod-default-validator'

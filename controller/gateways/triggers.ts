@@ -19,7 +19,7 @@ export type Indexes = Readonly<{
   routesOfNamespace: Index<AttachingRoute>
 }>
 
-export const serviceOf = ({ metadata }: EndpointSlice): string =>
+const serviceOf = ({ metadata }: EndpointSlice): string =>
   metadata.labels?.['kubernetes.io/service-name'] ?? ''
 
 export function indexesOf({ gateways, slices, routes, render }: GatewayWriterOptions): Indexes {

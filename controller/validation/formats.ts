@@ -19,8 +19,7 @@ const hostLabelPattern = /^[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?$/i
 const firstLabelPattern = /^(\*|(\*-?)?[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)$/i
 const maxHostChars = 255
 
-export const isLabel = (value: unknown): value is string =>
-  typeof value === 'string' && labelPattern.test(value)
+const isLabel = (value: unknown): value is string => typeof value === 'string' && labelPattern.test(value)
 
 /** A name as that of a namespace or of a subset. */
 export const label: Check = (value, at) => {

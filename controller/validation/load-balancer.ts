@@ -96,7 +96,7 @@ function locality(value: unknown, at: At): void {
 }
 
 const ways = ['distribute', 'failover', 'failoverPriority']
-export const localityLbSetting = fields(
+const localityLbSetting = fields(
   {
     enabled: bool,
     distribute: list(distribute),

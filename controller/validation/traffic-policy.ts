@@ -86,7 +86,7 @@ const outlierDetection = fields(
 )
 
 const clientFiles = ['clientCertificate', 'privateKey', 'caCertificates']
-export const tls: Check = fields(
+const tls: Check = fields(
   {
     mode: oneOf('DISABLE', 'SIMPLE', 'MUTUAL', 'ISTIO_MUTUAL'),
     clientCertificate: text,

@@ -12,7 +12,6 @@ export {
   type Scope,
   type Service,
   type ServiceKey,
-  serviceKey,
   type Workload,
   type WorkloadUid,
 } from './mesh.ts'

@@ -16,7 +16,7 @@ import {
 } from './mesh.ts'
 
 /** A resource that cannot be used; the message goes into the NACK. Caught where resources are applied. */
-export class Unusable extends Error {}
+class Unusable extends Error {}
 const unusable = (reason: string): never => {
   throw new Unusable(reason)
 }
