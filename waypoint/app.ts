@@ -206,6 +206,7 @@ function contextOf(o: ContextParts): ProxyContext {
     local,
     certificate: () => certificate(stop.signal),
     newSocket: o.sockets.newSocket,
+    ownPorts: new Set(Object.values(config.ports).filter((port) => port > 0)),
   }
   const log = logs.root('waypoint').child('proxy')
   const attachments = new Attachments(state, self)

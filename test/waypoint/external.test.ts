@@ -7,6 +7,7 @@ import { serviceRoutesTypeUrl, type ServiceRoutes } from '#routes'
 import { addressTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
+import { freePort } from '../fakes/free-port.ts'
 import { createTestCa } from '../fakes/test-ca.ts'
 import { defaultPolicy } from '../../waypoint/upstream/index.ts'
 import { noOps, noRetries, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
@@ -24,8 +25,9 @@ async function external(
     addresses?: readonly string[]
     ports?: Record<number, number>
   }>[],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Scene> {
-  const s = await scene(t, {})
+  const s = await scene(t, {}, env)
   await s.running.push(
     addressTypeUrl,
     Object.assign(
@@ -76,6 +78,26 @@ t.test('one that DNS resolves, asked for by address or by name, and counted', as
 t.test('one whose name nobody knows', async (t) => {
   const s = await external(t, 'api.example.com', { 80: 80 }, [{ hostname: 'nowhere.invalid' }])
   t.equal((await s.get('/', { authority: `${vip}:80` })).status, 503)
+})
+
+t.test('no name and no address leads to the waypoint’s own ports', async (t) => {
+  const port = await freePort()
+  const ours = { ADMIN_PORT: `${port}` }
+  for (const endpoint of [{ addresses: ['127.0.0.1'] }, { hostname: 'localhost' }]) {
+    const s = await external(t, 'api.example.com', { 80: port }, [endpoint], ours)
+    t.equal((await fetch(`http://127.0.0.1:${port}/nothing`)).status, 404, 'there is somebody')
+    t.equal((await s.get('/nothing', { authority: `${vip}:80` })).status, 503)
+    const duplex = (await s.tunnel(`${vip}:80`)).duplex()
+    duplex.on('error', () => undefined)
+    let answer = ''
+    duplex.on('data', (part: Buffer) => void (answer += part.toString('latin1')))
+    let closed = false
+    for (const event of ['end', 'close']) duplex.on(event, () => void (closed = true))
+    duplex.write('\0no HTTP')
+    await eventually(() => closed, 'nor is anything that is not HTTP')
+    t.equal(answer, '')
+    await s.running[Symbol.asyncDispose]()
+  }
 })
 
 t.test('TLS is originated: HTTP on port 80 leads to HTTPS on its target port', async (t) => {

@@ -97,14 +97,14 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
 
 /** The one host that a request can go to, where it is not one of a cluster's: a pod, or a name that the client has used. */
 function fixedHost(
-  { facts: { target }, request }: Call,
+  { facts: { target }, parts, request }: Call,
   cluster: Cluster | undefined,
   { destination }: DestinationPolicy,
 ): Host | undefined | 'none' {
   if (target.kind === 'workload') return newHost(target.workload, target.to.port, 0)
   if (!cluster || !isAnyName(cluster.service)) return undefined
   const { host } = splitAuthority(request.authority)
-  return namedHost(cluster.service, destination.port, host) ?? 'none'
+  return namedHost(cluster.service, destination.port, host, parts.leaving.network) ?? 'none'
 }
 
 async function tries(sending: Sending): Promise<Answer> {

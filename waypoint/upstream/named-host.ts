@@ -1,4 +1,4 @@
-import { parseWorkload, type Service } from '#mesh'
+import { parseWorkload, type Service, type Workload } from '#mesh'
 import { workload as wire } from '#wire'
 import { type Host, newHost } from './host.ts'
 
@@ -8,13 +8,17 @@ export const isAnyName = ({ hostname }: Pick<Service, 'hostname'>): boolean => h
 const dnsName = /^(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))+$/
 const maxName = 253
 
+const uidPrefix = 'name:'
+/** Is it a name that a client has chosen? */
+export const isAsked = ({ uid }: Workload): boolean => uid.startsWith(uidPrefix)
+
 /** Where a name leads that a client has used for such a service; undefined for a name that is not one of its. */
-export function namedHost(service: Service, port: number, said: string): Host | undefined {
+export function namedHost(service: Service, port: number, said: string, network: string): Host | undefined {
   const name = said.toLowerCase().replace(/\.$/, '')
   const isBelow = name.endsWith(service.hostname.slice(1)) && name.length >= service.hostname.length
   const target = service.ports.get(port)
   if (!isBelow || target === undefined || name.length > maxName || !dnsName.test(name)) return undefined
   const row = wire.Workload.decode(new Uint8Array())
-  const made = { ...row, uid: `name:${name}`, namespace: service.namespace, hostname: name }
+  const made = { ...row, uid: `${uidPrefix}${name}`, namespace: service.namespace, hostname: name, network }
   return newHost(parseWorkload(made), target === 0 ? port : target, 0)
 }

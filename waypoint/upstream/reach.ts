@@ -5,6 +5,7 @@ import type { SpiffeId, WorkloadCertificate } from '#identity'
 import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
 import type { ConnectionLimits } from '#routes'
 import { dial, type NewSocket } from './dial.ts'
+import { isAsked } from './named-host.ts'
 
 /** Where a workload's mesh proxy takes tunnels. */
 const hbonePort = 15008
@@ -16,6 +17,8 @@ export type Leaving = Readonly<{
   network: string
   pool: HbonePool
   newSocket: NewSocket
+  /** Our own ports, admin's among them: an endpoint at our own address is not led to them. */
+  ownPorts: ReadonlySet<number>
   certificate: () => Promise<WorkloadCertificate>
   /** Our own record, for what a tunnel says about its source. */
   local: () => Workload | undefined
@@ -62,10 +65,11 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
   if (!to || workload.protocol !== 'HBONE') {
     const host = to?.address ?? workload.hostname
-    const socket = await dial(
-      { host, port },
-      { newSocket, timeoutMs, keepAlive: o.keepAlive, signal: o.signal },
-    )
+    const isOurs = (address: string, at: number) =>
+      leaving.ownPorts.has(at) && (isLoopback(address) || address === leaving.address)
+    const { keepAlive, signal } = o
+    const farOnly = isAsked(workload)
+    const socket = await dial({ host, port }, { newSocket, timeoutMs, keepAlive, farOnly, isOurs, signal })
     return { kind: 'socket', socket, to: to ?? remoteOf(socket, leaving.address, port) }
   }
   const via = { address: to.address, port: hbonePort }
@@ -85,6 +89,7 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   return { kind: 'tunnel', tunnel, to }
 }
 
+const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address)
 const unreachable = (message: string) => new MeshError('no-upstream', { message })
 
 /** `x-istio-source` marks the previous hop (facts: l7.md §2.9). */
