@@ -35,6 +35,7 @@ import { Permits } from './permits.ts'
 import { WaypointPolicies } from './policy.ts'
 import { Routes } from './route/index.ts'
 import { Clusters, type NewSocket, ordinarySocket } from './upstream/index.ts'
+import { StreamIdle } from './stream-idle.ts'
 import { WorkloadPolicies } from './workload-policy.ts'
 
 /** What a test may put in the place of the real thing. */
@@ -142,8 +143,12 @@ const knownOf = (config: Config, state: MeshState, logs: LogControl) => ({
   told: new ToldTelemetry(logs.lines('access')),
 })
 
-const logOf = ({ config, logs, told }: ContextParts) =>
-  config.accessLog === undefined ? told.log : fixedLog(config.accessLog, logs.lines('access'))
+/** What requests are counted and logged by. */
+const telemetryOf = ({ config, logs, told, registry }: ContextParts) => ({
+  metrics: requestMetrics(registry),
+  accessLog: config.accessLog === undefined ? told.log : fixedLog(config.accessLog, logs.lines('access')),
+  variants: told.variants,
+})
 
 const handler = (ctx: ProxyContext) => (tunnel: InboundTunnel) => void handleTunnel(tunnel, ctx)
 
@@ -210,9 +215,10 @@ function contextOf(o: ContextParts): ProxyContext {
   }
   const log = logs.root('waypoint').child('proxy')
   const attachments = new Attachments(state, self)
+  const streamIdle = new StreamIdle(permits, config.streamIdleMs)
   const end = () => {
     requests.close()
-    for (const one of [permits, attachments]) one[Symbol.dispose]()
+    for (const one of [permits, attachments, streamIdle]) one[Symbol.dispose]()
   }
   stop.signal.addEventListener('abort', end, { once: true })
   return {
@@ -234,8 +240,7 @@ function contextOf(o: ContextParts): ProxyContext {
       clusters,
       permits,
       leaving: leavingBy,
-      metrics: requestMetrics(o.registry),
-      accessLog: logOf(o),
+      ...telemetryOf(o),
       identity,
       log,
       random,

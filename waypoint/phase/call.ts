@@ -8,7 +8,7 @@ import type { Permit, Permits } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import type { Cluster, Clusters, Host, Leaving } from '../upstream/index.ts'
-import type { RequestLog, RequestMetrics } from '../telemetry/index.ts'
+import type { RequestLog, RequestMetrics, ToldTelemetry } from '../telemetry/index.ts'
 import type { GrpcMessages } from './grpc-messages.ts'
 
 /** What all requests of the process share. */
@@ -19,6 +19,8 @@ export type HttpParts = Readonly<{
   leaving: Leaving
   metrics: RequestMetrics
   accessLog: RequestLog
+  /** What is different of the series of a request. */
+  variants: ToldTelemetry['variants']
   log: Logger
   /** Ours. */
   identity: SpiffeId
@@ -55,6 +57,8 @@ export type Call = {
   permit: Permit | undefined
   /** The policy that ended it. */
   revokedBy: string | undefined
+  /** It was ended because nothing moved in it. */
+  stalled: boolean
   /** Ends what goes on upstream. */
   cancel: (() => void) | undefined
   /** The routes that the request is judged by, to its end. */

@@ -1,7 +1,9 @@
 import type { Body } from '#http'
 import type { Call } from './call.ts'
 import { GrpcBody } from './grpc-body.ts'
+import { celFactsOf } from '../telemetry/index.ts'
 import { labelFactsOf } from './label-facts.ts'
+import { askedService, factsOf } from './line-facts.ts'
 
 /** Both directions of one call of gRPC, and who counts what comes by. */
 export type GrpcMessages = {
@@ -36,8 +38,11 @@ export function endMessages(call: Call): void {
   grpc.counted[Symbol.dispose]()
 }
 
-const count = (call: Call, grpc: GrpcMessages): Disposable =>
-  call.parts.metrics.watchMessages(labelFactsOf(call), () => ({
-    requests: grpc.request.messages,
-    responses: grpc.response?.messages ?? 0,
-  }))
+function count(call: Call, grpc: GrpcMessages): Disposable {
+  const facts = () => celFactsOf(factsOf(call, new Date(), { kind: 'gone' }))
+  return call.parts.metrics.watchMessages(
+    labelFactsOf(call),
+    () => ({ requests: grpc.request.messages, responses: grpc.response?.messages ?? 0 }),
+    call.parts.variants(facts, askedService(call)),
+  )
+}

@@ -1,11 +1,10 @@
-import { formatAddress } from '#base'
-import type { ExchangeEnd, HeaderList } from '#http'
-import type { HeaderMap } from '#telemetry'
-import type { AccessFacts } from '../telemetry/index.ts'
+import type { ExchangeEnd } from '#http'
+import { type AccessFacts, celFactsOf, type Variants } from '../telemetry/index.ts'
 import type { Answer, Call, Phase } from './call.ts'
 import { deniedBy } from './authorise.ts'
 import { endMessages } from './grpc-messages.ts'
 import { labelFactsOf } from './label-facts.ts'
+import { askedService, factsOf } from './line-facts.ts'
 import { isGrpc } from './local-reply.ts'
 
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
@@ -15,10 +14,14 @@ export const record: Phase = async (call, next) => {
   const end = await call.exchange.ended
   call.permit?.close()
   noteEnd(call, answer, end)
-  count(call, answer)
-  const { target } = call.facts
-  const service = target.kind === 'service' ? target.service.key : undefined
-  call.parts.accessLog(factsOf(call, startTime, answer), service)
+  const service = askedService(call)
+  const line = factsOf(call, startTime, answer)
+  count(
+    call,
+    line,
+    call.parts.variants(() => celFactsOf(line), service),
+  )
+  call.parts.accessLog(line, service)
   return answer
 }
 
@@ -27,6 +30,11 @@ function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
   if (end.kind === 'complete') return
   if (call.revokedBy !== undefined) {
     call.details = deniedBy(call.revokedBy)
+    return
+  }
+  if (call.stalled) {
+    call.flags.push('SI')
+    call.details = 'stream_idle_timeout'
     return
   }
   if (end.by === 'downstream' && end.reason === 'protocol-error') {
@@ -57,82 +65,16 @@ function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
 const isCutShort = (answer: Answer) =>
   answer.kind === 'upstream' && answer.response.version === 'HTTP/1.1' && answer.status !== 101
 
-/** Of HTTP/1.1 on the wire, without the line before them. */
-const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)
-
-function count(call: Call, answer: Answer): void {
-  const { exchange, parts } = call
+function count(call: Call, line: AccessFacts, variants: Variants | undefined): void {
   endMessages(call)
-  parts.metrics.record({
+  const facts = {
     ...labelFactsOf(call),
     status: call.status,
-    flags: flagsOf(call),
+    flags: line.responseFlags || '-',
     grpcStatus: isGrpc(call) ? (call.grpcStatus ?? '') : '',
-    durationMs: durationOf(call),
-    requestBytes: headerBytes(exchange.request.headers) + exchange.receivedBytes,
-    responseBytes: (answer.kind === 'gone' ? 0 : headerBytes(answer.headers)) + exchange.sentBytes,
-  })
-}
-
-const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '-' : [...new Set(flags)].join(','))
-
-const durationOf = ({ exchange: { marks } }: Call) =>
-  Math.round(Math.max(0, (marks.endedAt || performance.now()) - marks.startedAt))
-
-function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
-  const { exchange, facts, request, sent, route, status } = call
-  const { marks } = exchange
-  const since = (at: number) => (at === 0 ? undefined : Math.round(at - marks.startedAt))
-  const rule = route && 'rule' in route ? route.rule : undefined
-  const workload = sent?.host.workload
-  return {
-    startTime,
-    method: request.method,
-    scheme: request.scheme,
-    // As it was judged, before a rule rewrote it (Envoy).
-    path: request.headers.get('x-envoy-original-path') ?? request.path,
-    authority: request.authority,
-    protocol: exchange.version,
-    upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,
-    header: (of, name) => fieldOf(call, answer, of, name),
-    responseCode: status,
-    responseFlags: flagsOf(call) === '-' ? '' : flagsOf(call),
-    responseCodeDetails: call.details,
-    grpcStatus: isGrpc(call) && call.grpcStatus !== undefined ? Number(call.grpcStatus) : undefined,
-    upstreamTransportFailureReason: call.transportFailure,
-    bytesReceived: exchange.receivedBytes,
-    bytesSent: exchange.sentBytes,
-    requestHeaderBytes: headerBytes(exchange.request.headers),
-    responseHeaderBytes: answer.kind === 'gone' ? 0 : headerBytes(answer.headers),
-    durationMs: durationOf(call),
-    requestMs: since(marks.requestEndedAt),
-    responseMs: since(marks.respondedAt),
-    responseTxMs: marks.respondedAt === 0 ? undefined : Math.round(marks.endedAt - marks.respondedAt),
-    tries: call.tries,
-    upstreamHost: sent?.to && formatAddress(sent.to),
-    upstreamName: workload && (workload.hostname || workload.name),
-    upstreamCluster: clusterName(call),
-    upstreamPeer: workload?.protocol === 'HBONE' ? workload.identity : undefined,
-    downstreamLocalAddress: formatAddress(facts.local),
-    downstreamRemoteAddress: formatAddress(facts.client),
-    downstreamPeer: facts.peer,
-    downstreamSelf: call.parts.identity,
-    routeName: rule?.name ?? '',
+    durationMs: line.durationMs,
+    requestBytes: line.requestHeaderBytes + line.bytesReceived,
+    responseBytes: line.responseHeaderBytes + line.bytesSent,
   }
-}
-
-/** Of the request as it went upstream (Envoy), and of what was answered. */
-function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): string | undefined {
-  if (of === 'request.headers') return call.request.headers.joined(name)
-  if (of === 'response.headers') return answer.kind === 'gone' ? undefined : answer.headers.joined(name)
-  // Of trailers only the outcome of gRPC is kept.
-  return name === 'grpc-status' && call.grpc?.response ? call.grpcStatus : undefined
-}
-
-/** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */
-function clusterName({ sent, facts }: Call): string | undefined {
-  const cluster = sent?.cluster
-  if (!cluster) return facts.target.kind === 'workload' ? 'inbound-vip|0|http|direct' : undefined
-  const { port, subset } = cluster.policy.destination
-  return `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${cluster.service.hostname}`
+  call.parts.metrics.record(facts, variants)
 }

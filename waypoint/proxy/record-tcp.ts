@@ -2,7 +2,12 @@ import { facts, formatAddress, MeshError } from '#base'
 import type { InboundTunnel } from '#hbone'
 import { describeError } from '#telemetry'
 import type { Accepted } from '../target/index.ts'
-import type { CountedConnection, LabelFacts, Moved } from '../telemetry/index.ts'
+import {
+  connectionCelFacts,
+  type CountedConnection,
+  type LabelFacts,
+  type Moved,
+} from '../telemetry/index.ts'
 import type { ProxyContext } from './context.ts'
 import type { Relayed } from './relay.ts'
 import type { Reached } from './reach-target.ts'
@@ -15,7 +20,7 @@ export type TcpRecord = Readonly<{
 }>
 
 export function recordTcp(
-  { state, network, tcp, access }: ProxyContext,
+  { state, network, tcp, access, identity, http }: ProxyContext,
   tunnel: InboundTunnel,
   target: Accepted,
   started: number,
@@ -35,7 +40,15 @@ export function recordTcp(
   })
   const opened = (by: Reached | undefined, moved: () => Moved = nothing) => {
     reached = by
-    counted = tcp.open(labels(), moved)
+    const facts = () =>
+      connectionCelFacts({
+        downstreamRemoteAddress: formatAddress(tunnel.remote),
+        downstreamLocalAddress: formatAddress(target.judged),
+        downstreamPeer: tunnel.peer,
+        downstreamSelf: identity,
+        upstreamHost: by && formatAddress(by.link.to),
+      })
+    counted = tcp.open(labels(), moved, http.variants(facts, service?.key))
   }
   const ended = ({ sent, received, error }: Relayed) => {
     counted?.closed(flagOf(error), { sent: received, received: sent })

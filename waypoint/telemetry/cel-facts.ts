@@ -54,3 +54,36 @@ export const celFactsOf = (facts: AccessFacts): CelFacts => ({
   attribute: (name) => attributes[name]?.(facts),
   header: (of, name) => facts.header(of, name),
 })
+
+type ConnectionFacts = Pick<
+  AccessFacts,
+  'downstreamRemoteAddress' | 'downstreamLocalAddress' | 'downstreamPeer' | 'downstreamSelf' | 'upstreamHost'
+>
+const ofConnections = /^(?:source|destination|upstream|connection)\./
+
+/** The same of a connection that is not HTTP: there is no request to ask about. */
+export const connectionCelFacts = (facts: ConnectionFacts): CelFacts => ({
+  attribute: (name) =>
+    ofConnections.test(name) ? attributes[name]?.({ ...noRequest, ...facts }) : undefined,
+  header: () => undefined,
+})
+
+const noRequest: Omit<AccessFacts, keyof ConnectionFacts> = {
+  startTime: new Date(0),
+  method: '',
+  scheme: '',
+  path: '',
+  authority: '',
+  protocol: '',
+  header: () => undefined,
+  responseCode: 0,
+  responseFlags: '',
+  responseCodeDetails: '',
+  bytesReceived: 0,
+  bytesSent: 0,
+  requestHeaderBytes: 0,
+  responseHeaderBytes: 0,
+  durationMs: 0,
+  tries: 0,
+  routeName: '',
+}

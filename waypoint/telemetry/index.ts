@@ -3,6 +3,8 @@ export { type CountedConnection, type Moved, type TcpMetrics, tcpMetrics } from 
 export type { Messages } from './message-metrics.ts'
 export { type RequestFacts, type RequestMetrics, requestMetrics } from './request-metrics.ts'
 export type { LabelFacts } from './labels.ts'
+export type { Variants } from './variants.ts'
+export { celFactsOf, connectionCelFacts } from './cel-facts.ts'
 export type { AccessFacts } from './access-facts.ts'
 export { type AccessLog, accessLog } from './access-log.ts'
 export { fixedLog, type RequestLog, ToldTelemetry } from './told.ts'

@@ -1,12 +1,13 @@
-import type { Registry } from '#telemetry'
+import type { MetricName, Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
 import { Live } from './live.ts'
 import { RowCounter } from './row-metrics.ts'
-import { Rows } from './rows.ts'
+import { Rows, sum } from './rows.ts'
+import type { Variants } from './variants.ts'
 
 /** Messages of a gRPC call so far. */
 export type Messages = Readonly<{ requests: number; responses: number }>
-export type WatchMessages = (facts: LabelFacts, messages: () => Messages) => Disposable
+export type WatchMessages = (facts: LabelFacts, messages: () => Messages, variants?: Variants) => Disposable
 
 type Row = { requests: number; responses: number }
 
@@ -17,19 +18,30 @@ const labelNames = commonLabels.filter((name) => name !== 'response_flags')
 export function messageMetrics(registry: Registry): WatchMessages {
   const rows = new Rows<Row>(() => ({ requests: 0, responses: 0 }))
   const live = new Live()
-  const counter = (name: string, help: string, of: (row: Row) => number) =>
+  const counter = (metric: MetricName, name: string, help: string, of: (row: Row) => number) =>
     new RowCounter(registry, name, help, labelNames, () => {
       live.sample()
-      return [...rows.entries()].map(({ labels, value }) => ({ labels, value: of(value) }))
+      return rows.told(metric, of, sum)
     })
-  counter('istio_request_messages_total', 'Messages of gRPC from clients', (row) => row.requests)
-  counter('istio_response_messages_total', 'Messages of gRPC to clients', (row) => row.responses)
-  return (facts, messages) => {
-    const row = rows.row(
-      labelKey(facts),
-      () => labelsOf(facts),
-      () => overflowLabels(facts.protocol),
-    )
+  counter(
+    'GRPC_REQUEST_MESSAGES',
+    'istio_request_messages_total',
+    'Messages of gRPC from clients',
+    (row) => row.requests,
+  )
+  counter(
+    'GRPC_RESPONSE_MESSAGES',
+    'istio_response_messages_total',
+    'Messages of gRPC to clients',
+    (row) => row.responses,
+  )
+  return (facts, messages, variants) => {
+    const row = rows.row({
+      key: labelKey(facts),
+      labels: () => labelsOf(facts),
+      overflow: () => overflowLabels(facts.protocol),
+      variants,
+    })
     let before: Messages = { requests: 0, responses: 0 }
     return live.watch(() => {
       const now = messages()

@@ -1,8 +1,9 @@
-import { Counter, Histogram, type Registry } from '#telemetry'
+import { Counter, Histogram, type MetricName, type Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
 import { messageMetrics, type WatchMessages } from './message-metrics.ts'
-import { RowCounter, type Value } from './row-metrics.ts'
-import { Rows } from './rows.ts'
+import { RowCounter } from './row-metrics.ts'
+import { Rows, sum } from './rows.ts'
+import type { Variants } from './variants.ts'
 
 /** Envoy's default buckets, for milliseconds and bytes alike (facts: l7.md §4.1). */
 const bounds = [
@@ -31,7 +32,7 @@ const grpcLabel = (status: string) => (grpcStatuses.has(status) ? status : 'unkn
 
 /** Counts requests. */
 export type RequestMetrics = Readonly<{
-  record(facts: RequestFacts): void
+  record(facts: RequestFacts, variants?: Variants): void
   /** A gRPC call that has an endpoint: its messages are counted while it goes on. To be disposed when it is over. */
   watchMessages: WatchMessages
   /** A copy that was asked for and not made. */
@@ -40,6 +41,13 @@ export type RequestMetrics = Readonly<{
 
 type Spread = { readonly counts: number[]; sum: number; count: number }
 type Row = { requests: number; duration: Spread; requestBytes: Spread; responseBytes: Spread }
+
+/** Of series that are one by now. */
+const both = (a: Spread, b: Spread): Spread => ({
+  counts: a.counts.map((n, i) => n + (b.counts[i] ?? 0)),
+  sum: a.sum + b.sum,
+  count: a.count + b.count,
+})
 
 const newSpread = (): Spread => ({ counts: bounds.map(() => 0), sum: 0, count: 0 })
 
@@ -53,16 +61,26 @@ function observe(spread: Spread, value: number): void {
 
 const labelNames = [...commonLabels, 'response_code', 'grpc_response_status'] as const
 
+type HistogramOptions = Readonly<{
+  metric: MetricName
+  name: string
+  help: string
+  rows: Rows<Row>
+  of: (row: Row) => Spread
+}>
+
 /** A histogram whose values are made when it is read. */
 class RowHistogram extends Histogram {
+  readonly #metric: MetricName
   readonly #name: string
   readonly #rows: Rows<Row>
   readonly #of: (row: Row) => Spread
   /** Says what does not change. */
   readonly #empty: Histogram
 
-  constructor(registry: Registry, name: string, help: string, rows: Rows<Row>, of: (row: Row) => Spread) {
+  constructor(registry: Registry, { metric, name, help, rows, of }: HistogramOptions) {
     super({ name, help, labelNames: [...labelNames], buckets: [...bounds], registers: [registry] })
+    this.#metric = metric
     this.#name = name
     this.#rows = rows
     this.#of = of
@@ -75,8 +93,8 @@ class RowHistogram extends Histogram {
   }
 
   override async get() {
-    const values = [...this.#rows.entries()].flatMap(({ labels, value }) => {
-      const { counts, sum, count } = this.#of(value)
+    const values = this.#rows.told(this.#metric, this.#of, both).flatMap(({ labels, value }) => {
+      const { counts, sum, count } = value
       let below = 0
       const sample = (suffix: string, number: number, more = {}) => ({
         metricName: `${this.#name}_${suffix}`,
@@ -107,13 +125,18 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     'istio_requests_total',
     'Requests by source, destination and outcome',
     labelNames,
-    () => [...rows.entries()].map(({ labels, value }): Value => ({ labels, value: value.requests })),
+    () => rows.told('REQUEST_COUNT', ({ requests }) => requests, sum),
   )
-  const histogram = (name: string, help: string, of: (row: Row) => Spread) =>
-    new RowHistogram(registry, name, help, rows, of)
-  histogram('istio_request_duration_milliseconds', 'Duration of requests', (row) => row.duration)
-  histogram('istio_request_bytes', 'Size of requests', (row) => row.requestBytes)
-  histogram('istio_response_bytes', 'Size of responses', (row) => row.responseBytes)
+  const histogram = (metric: MetricName, name: string, help: string, of: (row: Row) => Spread) =>
+    new RowHistogram(registry, { metric, name, help, rows, of })
+  histogram(
+    'REQUEST_DURATION',
+    'istio_request_duration_milliseconds',
+    'Duration of requests',
+    (row) => row.duration,
+  )
+  histogram('REQUEST_SIZE', 'istio_request_bytes', 'Size of requests', (row) => row.requestBytes)
+  histogram('RESPONSE_SIZE', 'istio_response_bytes', 'Size of responses', (row) => row.responseBytes)
   const watchMessages = messageMetrics(registry)
   const skipped = new Counter({
     name: 'lateen_mirrors_skipped_total',
@@ -121,17 +144,18 @@ export function requestMetrics(registry: Registry): RequestMetrics {
     registers: [registry],
   })
   return {
-    record: (facts) => {
+    record: (facts, variants) => {
       const outcome = {
         response_code: statusLabel(facts.status),
         response_flags: facts.flags,
         grpc_response_status: grpcLabel(facts.grpcStatus),
       }
-      const row = rows.row(
-        `${labelKey(facts)}|${outcome.response_code}|${facts.flags}|${outcome.grpc_response_status}`,
-        () => ({ ...labelsOf(facts), ...outcome }),
-        () => ({ ...overflowLabels(facts.protocol), ...outcome }),
-      )
+      const row = rows.row({
+        key: `${labelKey(facts)}|${outcome.response_code}|${facts.flags}|${outcome.grpc_response_status}`,
+        labels: () => ({ ...labelsOf(facts), ...outcome }),
+        overflow: () => ({ ...overflowLabels(facts.protocol), ...outcome }),
+        variants,
+      })
       row.requests++
       observe(row.duration, facts.durationMs)
       observe(row.requestBytes, facts.requestBytes)

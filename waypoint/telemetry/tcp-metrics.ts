@@ -1,10 +1,11 @@
-import type { Registry } from '#telemetry'
+import type { MetricName, Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
 import { Live } from './live.ts'
 import { RowCounter } from './row-metrics.ts'
-import { Rows } from './rows.ts'
+import { Rows, sum } from './rows.ts'
+import type { Variants } from './variants.ts'
 
-type Row = { opened: number; closed: Map<string, number>; sent: number; received: number }
+type Row = { opened: number; sent: number; received: number }
 
 /** Bytes that the client of a connection has got (`sent`) and sent so far. */
 export type Moved = Readonly<{ sent: number; received: number }>
@@ -13,44 +14,54 @@ export type Moved = Readonly<{ sent: number; received: number }>
 export type CountedConnection = Readonly<{ closed(flag: string, all: Moved): void }>
 
 /** Counts TCP connections; `moved` is asked while one is open. */
-export type TcpMetrics = Readonly<{ open(facts: LabelFacts, moved: () => Moved): CountedConnection }>
+export type TcpMetrics = Readonly<{
+  open(facts: LabelFacts, moved: () => Moved, variants?: Variants): CountedConnection
+}>
 
 /** The TCP series of Istio's proxies, with reporter="waypoint". */
 export function tcpMetrics(registry: Registry): TcpMetrics {
-  const rows = new Rows<Row>(() => ({ opened: 0, closed: new Map(), sent: 0, received: 0 }))
+  const rows = new Rows<Row>(() => ({ opened: 0, sent: 0, received: 0 }))
   const live = new Live()
-  const counter = (name: string, help: string, valuesOf: (row: Row) => Iterable<readonly [string, number]>) =>
+  const counter = (metric: MetricName, name: string, help: string, of: (row: Row) => number) =>
     new RowCounter(registry, name, help, commonLabels, () => {
       live.sample()
-      return [...rows.entries()].flatMap(({ labels, value: row }) =>
-        [...valuesOf(row)].map(([flag, value]) => ({ labels: { ...labels, response_flags: flag }, value })),
-      )
+      return rows.told(metric, of, sum)
     })
-  counter('istio_tcp_connections_opened_total', 'The total number of TCP connections opened', (row) => [
-    ['-', row.opened],
-  ])
   counter(
-    'istio_tcp_connections_closed_total',
-    'The total number of TCP connections closed',
-    (row) => row.closed,
+    'TCP_OPENED_CONNECTIONS',
+    'istio_tcp_connections_opened_total',
+    'The total number of TCP connections opened',
+    (row) => row.opened,
   )
   counter(
+    'TCP_SENT_BYTES',
     'istio_tcp_sent_bytes_total',
     'The size of total bytes sent during response in case of a TCP connection',
-    (row) => [['-', row.sent]],
+    (row) => row.sent,
   )
   counter(
+    'TCP_RECEIVED_BYTES',
     'istio_tcp_received_bytes_total',
     'The size of total bytes received during request in case of a TCP connection',
-    (row) => [['-', row.received]],
+    (row) => row.received,
+  )
+  const closedRows = new Rows<{ closed: number }>(() => ({ closed: 0 }))
+  new RowCounter(
+    registry,
+    'istio_tcp_connections_closed_total',
+    'The total number of TCP connections closed',
+    commonLabels,
+    () => closedRows.told('TCP_CLOSED_CONNECTIONS', ({ closed }) => closed, sum),
   )
   return {
-    open: (facts, moved) => {
-      const row = rows.row(
-        labelKey(facts),
-        () => labelsOf(facts),
-        () => overflowLabels('tcp'),
-      )
+    open: (facts, moved, variants) => {
+      const flagged = (flag: string) => ({
+        key: `${labelKey(facts)}|${flag}`,
+        labels: () => ({ ...labelsOf(facts), response_flags: flag }),
+        overflow: () => ({ ...overflowLabels('tcp'), response_flags: flag }),
+        variants,
+      })
+      const row = rows.row(flagged('-'))
       row.opened++
       let before: Moved = { sent: 0, received: 0 }
       const add = ({ sent, received }: Moved) => {
@@ -63,7 +74,7 @@ export function tcpMetrics(registry: Registry): TcpMetrics {
         closed: (flag, all) => {
           watched[Symbol.dispose]()
           add(all)
-          row.closed.set(flag, (row.closed.get(flag) ?? 0) + 1)
+          closedRows.row(flagged(flag)).closed++
         },
       }
     },

@@ -1,21 +1,27 @@
 import type { ServiceKey } from '#mesh'
 import {
   type AccessLogSpec,
+  type CelFacts,
   defaultAccessFields,
   defaultAccessText,
   parseWaypointTelemetry,
+  type ScopeTelemetry,
   type WaypointTelemetry,
 } from '#telemetry'
 import type { Handler } from '#xds'
 import type { AccessFacts } from './access-facts.ts'
 import { type AccessLog, accessLog } from './access-log.ts'
+import { type Variants, type VariantsOf, variantsOf } from './variants.ts'
 
 /** Logs a request to a service, as is to be logged of it now. */
 export type RequestLog = (facts: AccessFacts, service: ServiceKey | undefined) => void
 
-type Known = Readonly<{ own: AccessLog; services: ReadonlyMap<string, AccessLog> }>
+/** What is done for one scope. */
+type Scope = Readonly<{ log: AccessLog; variants: VariantsOf | undefined }>
+type Known = Readonly<{ own: Scope; services: ReadonlyMap<string, Scope> }>
 
-const silent: Known = { own: () => undefined, services: new Map() }
+const nothing: Scope = { log: () => undefined, variants: undefined }
+const silent: Known = { own: nothing, services: new Map() }
 
 /** What the control plane tells of logs and series. Before it has told anything nothing is logged (Istio). */
 export class ToldTelemetry {
@@ -29,9 +35,16 @@ export class ToldTelemetry {
   }
 
   readonly log: RequestLog = (facts, service) => {
+    this.#scope(service).log(facts)
+  }
+
+  /** What is different of the series of a request or connection to a service. */
+  readonly variants = (facts: () => CelFacts, service: ServiceKey | undefined): Variants | undefined =>
+    this.#scope(service).variants?.(facts())
+
+  #scope(service: ServiceKey | undefined): Scope {
     const { own, services } = this.#known
-    const log = service === undefined ? own : (services.get(service) ?? own)
-    log(facts)
+    return service === undefined ? own : (services.get(service) ?? own)
   }
 
   get told(): WaypointTelemetry | undefined {
@@ -60,10 +73,14 @@ export class ToldTelemetry {
       this.#known = silent
       return
     }
+    const scopeOf = ({ logs, metrics }: ScopeTelemetry): Scope => ({
+      log: accessLog(logs, this.#write),
+      variants: variantsOf(metrics),
+    })
     const services = Object.entries(telemetry.services).map(
-      ([service, { logs }]) => [service, accessLog(logs, this.#write)] as const,
+      ([service, scope]) => [service, scopeOf(scope)] as const,
     )
-    this.#known = { own: accessLog(telemetry.logs, this.#write), services: new Map(services) }
+    this.#known = { own: scopeOf(telemetry), services: new Map(services) }
   }
 }
 

@@ -1,0 +1,78 @@
+import { formatAddress } from '#base'
+import type { HeaderList } from '#http'
+import type { ServiceKey } from '#mesh'
+import type { HeaderMap } from '#telemetry'
+import type { AccessFacts } from '../telemetry/index.ts'
+import type { Answer, Call } from './call.ts'
+import { isGrpc } from './local-reply.ts'
+
+/** Of the service that was asked for, whatever the request was sent to. */
+export const askedService = ({ facts: { target } }: Call): ServiceKey | undefined =>
+  target.kind === 'service' ? target.service.key : undefined
+
+/** Of HTTP/1.1 on the wire, without the line before them. */
+const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)
+
+export const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '-' : [...new Set(flags)].join(','))
+
+const durationOf = ({ exchange: { marks } }: Call) =>
+  Math.round(Math.max(0, (marks.endedAt || performance.now()) - marks.startedAt))
+
+/** What is told of a request, once it is over or as far as it is known. */
+export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
+  const { exchange, facts, request, sent, route, status } = call
+  const { marks } = exchange
+  const since = (at: number) => (at === 0 ? undefined : Math.round(at - marks.startedAt))
+  const rule = route && 'rule' in route ? route.rule : undefined
+  const workload = sent?.host.workload
+  return {
+    startTime,
+    method: request.method,
+    scheme: request.scheme,
+    // As it was judged, before a rule rewrote it (Envoy).
+    path: request.headers.get('x-envoy-original-path') ?? request.path,
+    authority: request.authority,
+    protocol: exchange.version,
+    upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,
+    header: (of, name) => fieldOf(call, answer, of, name),
+    responseCode: status,
+    responseFlags: flagsOf(call) === '-' ? '' : flagsOf(call),
+    responseCodeDetails: call.details,
+    grpcStatus: isGrpc(call) && call.grpcStatus !== undefined ? Number(call.grpcStatus) : undefined,
+    upstreamTransportFailureReason: call.transportFailure,
+    bytesReceived: exchange.receivedBytes,
+    bytesSent: exchange.sentBytes,
+    requestHeaderBytes: headerBytes(exchange.request.headers),
+    responseHeaderBytes: answer.kind === 'gone' ? 0 : headerBytes(answer.headers),
+    durationMs: durationOf(call),
+    requestMs: since(marks.requestEndedAt),
+    responseMs: since(marks.respondedAt),
+    responseTxMs: marks.respondedAt === 0 ? undefined : Math.round(marks.endedAt - marks.respondedAt),
+    tries: call.tries,
+    upstreamHost: sent?.to && formatAddress(sent.to),
+    upstreamName: workload && (workload.hostname || workload.name),
+    upstreamCluster: clusterName(call),
+    upstreamPeer: workload?.protocol === 'HBONE' ? workload.identity : undefined,
+    downstreamLocalAddress: formatAddress(facts.local),
+    downstreamRemoteAddress: formatAddress(facts.client),
+    downstreamPeer: facts.peer,
+    downstreamSelf: call.parts.identity,
+    routeName: rule?.name ?? '',
+  }
+}
+
+/** Of the request as it went upstream (Envoy), and of what was answered. */
+function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): string | undefined {
+  if (of === 'request.headers') return call.request.headers.joined(name)
+  if (of === 'response.headers') return answer.kind === 'gone' ? undefined : answer.headers.joined(name)
+  // Of trailers only the outcome of gRPC is kept.
+  return name === 'grpc-status' && call.grpc?.response ? call.grpcStatus : undefined
+}
+
+/** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */
+function clusterName({ sent, facts }: Call): string | undefined {
+  const cluster = sent?.cluster
+  if (!cluster) return facts.target.kind === 'workload' ? 'inbound-vip|0|http|direct' : undefined
+  const { port, subset } = cluster.policy.destination
+  return `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${cluster.service.hostname}`
+}
