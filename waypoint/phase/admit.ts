@@ -1,3 +1,4 @@
+import { Load } from '../load.ts'
 import type { Call, Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 
@@ -7,28 +8,14 @@ import { localReply } from './local-reply.ts'
  */
 const maxRequests = 10_000
 
-/** What the process has under way. One that takes everything serves nobody in the end: it says no while it still can. */
-export class Load {
-  active = 0
-  limit: number
-
-  constructor(limit: number) {
-    this.limit = limit
-  }
-
-  get full(): boolean {
-    return this.active >= this.limit
-  }
-}
-
 /** Of this process. */
 export const processLoad = new Load(maxRequests)
 
 /** A request is taken while there is room, and counts until the last byte of its answer (Envoy: circuit breakers, overload manager). */
 export const admit: Phase = async (call, next) => {
-  if (processLoad.full) return overloaded(call)
-  processLoad.active++
-  void call.exchange.ended.then(() => processLoad.active--)
+  const { peer } = call.facts
+  if (!processLoad.enter(peer)) return overloaded(call)
+  void call.exchange.ended.then(() => processLoad.leave(peer))
   return next()
 }
 

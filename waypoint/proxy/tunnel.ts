@@ -1,5 +1,6 @@
 import { formatAddress, MeshError, messageOf } from '#base'
 import type { InboundTunnel } from '#hbone'
+import { Load } from '../load.ts'
 import type { Accepted } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
 import { proxyHttp } from './http.ts'
@@ -14,14 +15,14 @@ const maxLoggedAuthority = 260
 
 /** Tunnels at once: connections of clients, each of some kilobytes where nothing moves. */
 const maxTunnels = 20_000
+const tunnels = new Load(maxTunnels)
 
 /** One CONNECT: what is it for, and what is spoken in it? Never rejects. */
 export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Promise<void> {
   try {
     if (tunnel.method !== 'CONNECT')
       throw new MeshError('bad-request', { message: `incoming connection had method ${tunnel.method}` })
-    if (ctx.connections.size >= maxTunnels)
-      throw new MeshError('over-limit', { message: `${maxTunnels} connections are open` })
+    using _counted = countTunnel(tunnel)
     const target = await ctx.attachments.resolve(tunnel.authority, () =>
       AbortSignal.any([tunnel.lost, ctx.signal]),
     )
@@ -40,6 +41,13 @@ export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Pr
     logRefused(ctx, tunnel, messageOf(error), error instanceof MeshError ? error.code : 'io')
     refuse(tunnel, error)
   }
+}
+
+/** Counted from the beginning: one that waits for its answer is one, too. */
+function countTunnel({ peer }: InboundTunnel): Disposable {
+  if (!tunnels.enter(peer))
+    throw new MeshError('over-limit', { message: `${tunnels.active} connections are open` })
+  return { [Symbol.dispose]: () => tunnels.leave(peer) }
 }
 
 /** Of a client that has to speak first. */
