@@ -48,6 +48,11 @@ const Env = z.object({
   PROTOCOL_DETECTION_TIMEOUT: duration
     .refine((ms) => ms >= 1 && ms <= 10_000, 'expected 1ms to 10s')
     .default(200),
+  /**
+   * Ours: how long a request may stand still, both ways; 0s is for ever. Istio sets no limit where Envoy has five minutes;
+   * what is quiet for as long as a connection may be (1 h) is taken for lost.
+   */
+  STREAM_IDLE_TIMEOUT: duration.default(3_600_000),
   TERMINATION_GRACE_PERIOD_SECONDS: count(2, 86_400).default(30),
   /** Ours: how long connections of those who have not heard that we leave are still taken. */
   TERMINATION_LINGER: duration.refine((ms) => ms <= 60_000, 'expected at most 60s').default(2_000),
@@ -95,6 +100,7 @@ export function parseConfig(env: Environment) {
     crlPath: e.CRL_PATH,
     keyExchange: e.COMPLIANCE_POLICY ?? ('any' as const),
     detectionMs: e.PROTOCOL_DETECTION_TIMEOUT,
+    streamIdleMs: e.STREAM_IDLE_TIMEOUT,
     drainMs: drainMs(e.TERMINATION_GRACE_PERIOD_SECONDS),
     lingerMs: e.TERMINATION_LINGER,
     accessLog: e.ACCESS_LOG_FORMAT,

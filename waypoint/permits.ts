@@ -20,6 +20,8 @@ export type Permitted = Readonly<{
   target: Accepted
   /** Ends it: it is not allowed any more. */
   revoke(by: string): void
+  /** Of what may not stand still for ever: a number that changes whenever something moves, and what ends it when nothing has. */
+  stream?: Readonly<{ moved(): number; stalled(): void }>
 }>
 
 /** Where it has gone. */
@@ -151,10 +153,8 @@ export class Permits {
     if (at.open.size === 0) this.#byWorkload.delete(uid)
   }
 
-  get size(): number {
-    let size = 0
-    for (const open of this.#byService.values()) size += open.size
-    return size
+  *all(): Generator<Permit, void> {
+    for (const open of this.#byService.values()) yield* open
   }
 
   /** A workload that was replaced is judged as what it is now; one that is gone as what it was last. */

@@ -40,6 +40,7 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     request: { ...request, headers: request.headers.copy() },
     permit: undefined,
     revokedBy: undefined,
+    stalled: false,
     cancel: undefined,
     plan: facts.plan(),
     route: undefined,

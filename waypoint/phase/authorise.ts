@@ -1,3 +1,4 @@
+import type { Permitted } from '../permits.ts'
 import type { Answer, Call, Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 
@@ -16,10 +17,22 @@ export const authorise: Phase = async (call, next) => {
       call.cancel?.()
       exchange.reset('local-reset')
     },
+    // A WebSocket may be as quiet as it likes.
+    ...(exchange.request.upgrade === undefined ? { stream: streamOf(call) } : {}),
   })
   const refusedBy = parts.permits.refusal(call.permit)
   return refusedBy === undefined ? next() : denied(call, refusedBy)
 }
+
+const streamOf = (call: Call): NonNullable<Permitted['stream']> => ({
+  moved: () => call.exchange.receivedBytes + call.exchange.sentBytes + (call.exchange.responded ? 1 : 0),
+  stalled: () => {
+    const { exchange, cancel } = call
+    call.stalled = true
+    if (exchange.responded || !cancel) exchange.reset('timeout')
+    cancel?.()
+  },
+})
 
 /** Envoy's answer to whom a policy refuses. */
 export const denied = (call: Call, by: string): Answer =>

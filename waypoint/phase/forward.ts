@@ -124,7 +124,7 @@ async function tries(sending: Sending): Promise<Answer> {
     call.tries++
     tellTime(sending)
     const attempt = await attemptOn(sending, host)
-    if (isOver(call)) return gone(attempt.outcome)
+    if (isOver(call)) return overBefore(call, attempt.outcome)
     const ending = tryOutcome(attempt)
     const room = !cluster || retryRoom(policy, cluster.measure())
     const decision = shouldRetry(retry, ending, {
@@ -144,7 +144,7 @@ async function tries(sending: Sending): Promise<Answer> {
     const waitMs = backoffMs(retry, call.tries, call.parts.random)
     await sleep(waitMs, deadline.signal).catch(() => undefined)
     if (cluster) cluster.retries--
-    if (isOver(call)) return { kind: 'gone' }
+    if (isOver(call)) return overBefore(call)
     if (deadline.expired) return timedOut(sending, 'response_timeout')
     if (ending.kind === 'per-try-timeout') call.request.headers.set('x-envoy-is-timeout-retry', 'true')
     else call.request.headers.delete('x-envoy-is-timeout-retry')
@@ -160,7 +160,16 @@ function tellTime({ call, perTryMs, deadline: { left } }: Sending): void {
   if (isGrpc(call)) headers.set('grpc-timeout', `${ms}m`)
 }
 
-const isOver = ({ exchange, revokedBy }: Call) => exchange.gone.aborted || revokedBy !== undefined
+const isOver = ({ exchange, revokedBy, stalled }: Call) =>
+  exchange.gone.aborted || revokedBy !== undefined || stalled
+
+/** It has ended before its answer; one that stood still is told (facts: l7.md §3.2). */
+function overBefore(call: Call, outcome?: SendOutcome): Answer {
+  if (outcome) drop(outcome)
+  if (!call.stalled) return { kind: 'gone' }
+  const status = call.exchange.marks.requestEndedAt > 0 ? 504 : 408
+  return localReply(call, { status, body: 'stream timeout', flag: 'SI', details: 'stream_idle_timeout' })
+}
 
 /** The endpoint's own policies, asked about who really calls. */
 function refusedAt({ permit, parts }: Call, host: Host, cluster: Cluster | undefined): string | undefined {
@@ -210,11 +219,6 @@ async function attemptOn(sending: Sending, host: Host, first = true): Promise<At
     if (isHosts || isLate) cluster?.report(host, { kind: 'local-failure' })
   }
   return attempt
-}
-
-const gone = (outcome: SendOutcome): Answer => {
-  drop(outcome)
-  return { kind: 'gone' }
 }
 
 function drop(outcome: SendOutcome): void {
