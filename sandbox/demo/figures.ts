@@ -8,6 +8,8 @@ export type Figures = Readonly<{
   enrolMs: number
   /** The whole story, set-up left out. */
   totalMs: number
+  /** Tasks that wanted to run, per processor, in the last minute of the story. */
+  loadPerProcessor: number
   /** Requests of the shop from just before the label until its traffic was seen to be all TLS. */
   requests: number
   failedRequests: number
@@ -64,8 +66,14 @@ export type Figures = Readonly<{
   leftoversAfterDown: number | undefined
 }>
 
-/** From the end of the set-up, the whole story is promised within this. */
-const promisedMs = 60_000
+/** From the end of the set-up, the whole story is promised within this, on a machine that has nothing else to do. */
+export const promisedMs = 60_000
+/** With more than this, others have the processors. */
+const busyLoad = 3
+
+/** It took too long, but the machine was busy with other things: no untruth. */
+export const wasHeldUp = ({ totalMs, loadPerProcessor }: Figures): boolean =>
+  totalMs > promisedMs && loadPerProcessor > busyLoad
 
 /** `share` of `of`, as chance would have it: four and a half standard deviations, one story in 100,000 is out of luck. */
 const isAbout = (count: number, share: number, of: number): boolean =>
@@ -77,7 +85,7 @@ export function untruths(figures: Figures): string[] {
     ...claimsOfL4(figures),
     ...claimsOfWaypoint(figures),
     [(figures.leftoversAfterDown ?? 0) === 0, 'nothing was left behind'],
-    [figures.totalMs <= promisedMs, `it took at most ${promisedMs / 1000} s`],
+    [figures.totalMs <= promisedMs || wasHeldUp(figures), `it took at most ${promisedMs / 1000} s`],
   ]
   return claims.filter(([holds]) => !holds).map(([, claim]) => claim)
 }

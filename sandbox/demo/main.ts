@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { describeError } from '#telemetry'
 import { sandboxConfig } from '../config.ts'
-import { untruths } from './figures.ts'
+import { promisedMs, untruths, wasHeldUp } from './figures.ts'
 import { stageOf } from './stage.ts'
 import type { Narrator } from './scene.ts'
 import { tellStory } from './story.ts'
@@ -35,6 +35,7 @@ try {
   const figures = await tellStory(stageOf(config), tell, { keep: values.keep ?? false, signal })
   const wrong = untruths(figures)
   say(wrong.length === 0 ? '\nThe story was true.' : `\nNot true: ${wrong.join('; ')}.`)
+  if (wasHeldUp(figures)) say(`It took more than ${promisedMs / 1000} s, but others had the processors.`)
   say(
     values.keep
       ? `\nThe cluster stays up:\n  export KUBECONFIG=${config.kubeconfig}\n  kubectl -n coffee-shop get pods -o wide\n  npm run sandbox -- down --name ${config.name}`

@@ -1,3 +1,4 @@
+import { availableParallelism, loadavg } from 'node:os'
 import { KubeClient, kinds, loadCluster } from '#kube'
 import { applyAll } from './apply.ts'
 import type { Figures } from './figures.ts'
@@ -30,19 +31,24 @@ export async function tellStory(
       ...(await playWaypoint(context)),
       ...(await release(context)),
     }
-    if (keep) return { ...figures, leftoversAfterDown: undefined, totalMs: Date.now() - started }
+    if (keep) return { ...figures, leftoversAfterDown: undefined, ...pace(started) }
     tell.step('Everything is taken down')
     taken = true
     await stage.down()
     const left = stage.leftovers()
     tell.detail(left.length === 0 ? 'no namespace, mount, rule or process is left' : left.join('\n'))
-    return { ...figures, leftoversAfterDown: left.length, totalMs: Date.now() - started }
+    return { ...figures, leftoversAfterDown: left.length, ...pace(started) }
   } catch (error) {
     // What went wrong first is what the user has to read.
     if (!taken && !keep) await stage.down().catch(() => undefined)
     throw error
   }
 }
+
+const pace = (started: number): Pick<Figures, 'totalMs' | 'loadPerProcessor'> => ({
+  totalMs: Date.now() - started,
+  loadPerProcessor: (loadavg()[0] ?? 0) / availableParallelism(),
+})
 
 async function prepare(context: Context): Promise<Pick<Figures, 'meshMs'>> {
   const { client, tell, signal } = context

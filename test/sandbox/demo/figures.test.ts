@@ -6,6 +6,7 @@ const good: Figures = {
   meshMs: 5_000,
   enrolMs: 500,
   totalMs: 40_000,
+  loadPerProcessor: 1.5,
   requests: 300,
   failedRequests: 0,
   plaintextFramesBefore: 20,
@@ -47,6 +48,10 @@ const good: Figures = {
 t.test('a true story has no untruths, kept up or taken down', async (t) => {
   t.same(untruths(good), [])
   t.same(untruths({ ...good, leftoversAfterDown: undefined }), [])
+})
+
+t.test('on a busy machine it may take longer', async (t) => {
+  t.same(untruths({ ...good, totalMs: 90_000, loadPerProcessor: 6 }), [])
 })
 
 const lies: [Partial<Figures>, RegExp][] = [
