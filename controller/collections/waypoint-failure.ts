@@ -3,6 +3,7 @@ import type { workload } from '#wire'
 import type { CompiledPolicy } from './authorization-policy.ts'
 import { nameOf, namespaceOf } from './inputs.ts'
 import type { PolicyTarget } from './policy-targets.ts'
+import { shown } from './problems.ts'
 import { annotations } from './settings.ts'
 import type { Unbound } from './waypoint-binding.ts'
 import { hbonePort, type Waypoint } from './waypoints.ts'
@@ -61,6 +62,21 @@ function policyFor(
 
 const wordOf = (level: KubeObject | undefined) => level?.metadata.annotations?.[annotations.failOpen]
 
+/** What whoever wrote the annotation is told where it says nothing that we know; it is closed then. */
+export function wordProblem(
+  level: KubeObject | undefined,
+  waypoint: Waypoint | undefined,
+): string | undefined {
+  const said = (word: string, where: string, known: string) =>
+    `annotation ${annotations.failOpen} of ${where}: ${shown(word)} is not known (${known}), so it is closed`
+  const word = wordOf(level)
+  if (word !== undefined && !['true', 'false', 'always'].includes(word))
+    return said(word, 'the Service or its namespace', 'true, false, always')
+  const { failOpenWord = 'false' } = waypoint ?? {}
+  if (failOpenWord === 'true' || failOpenWord === 'false') return undefined
+  return said(failOpenWord, 'the waypoint', 'true, false; always only beside the label that names it')
+}
+
 /**
  * May traffic go on without its waypoints where these have nobody who takes it? Only where whoever binds it, or else the
  * owner of each, wants that; and past policies only where it is wanted `always`.
@@ -73,7 +89,7 @@ export function mayPassBy(
 ): boolean {
   const word = wordOf(asked.level)
   if (word === 'always') return true
-  if (word !== 'true' && !waypoints.every(({ failsOpen }) => failsOpen)) return false
+  if (word !== 'true' && !waypoints.every(({ failOpenWord }) => failOpenWord === 'true')) return false
   return policyFor(asked, waypoints, fetch, context) === undefined
 }
 

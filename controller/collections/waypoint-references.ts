@@ -2,7 +2,7 @@ import { type Collection, type Condition, derive, type Fetch, type KubeObject } 
 import { nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
 import { type Binding, bindingOf, levelOf, type Target, type Unbound } from './waypoint-binding.ts'
-import { type BoundKind, refusedFor } from './waypoint-failure.ts'
+import { type BoundKind, refusedFor, wordProblem } from './waypoint-failure.ts'
 import { ingressGoesThrough, type WithFailure, type WithWaypoints } from './waypoint-fields.ts'
 
 /** An object that asks for a waypoint, and the condition that tells its owner what came of it. */
@@ -49,14 +49,18 @@ export function referenceOf(
   if (binding.kind === 'none') return undefined
   const asked = { kind, object, level: levelOf(object, fetch, { namespaces }) }
   const refused = binding.kind === 'unbound' ? refusedFor(binding, asked, fetch, failure) : undefined
+  const odd = wordProblem(asked.level, binding.kind === 'bound' ? binding.waypoint : undefined)
   const ingress = target.kind === 'service' && ingressGoesThrough(object, fetch, namespaces)
   return {
     namespace: namespaceOf(object),
     name: nameOf(object),
     waypoint: binding.kind === 'bound' ? binding.waypoint.key : binding.reference,
-    condition: boundCondition(binding, ingress, refused?.policy),
+    condition: withNote(boundCondition(binding, ingress, refused?.policy), odd),
   }
 }
+
+const withNote = (condition: Condition, note: string | undefined): Condition =>
+  note === undefined ? condition : { ...condition, message: `${condition.message}; ${note}` }
 
 /** What the owner of an object that asks for a waypoint is told. */
 function boundCondition(

@@ -20,8 +20,8 @@ export type Waypoint = Readonly<{
   destination: workload.GatewayAddress
   /** How its pods want what a tunnel carries; undefined: they end the tunnel themselves. */
   tunnel: workload.ApplicationTunnel | undefined
-  /** Its owner would rather have traffic without it than none. */
-  failsOpen: boolean
+  /** What its owner says of traffic without it. */
+  failOpenWord: string | undefined
 }>
 
 /** Where waypoints take tunnels. */
@@ -41,9 +41,9 @@ export const waypointsFrom = (inputs: Inputs, settings: Settings): Collection<Wa
         ofClass?.metadata.annotations?.[annotations.inboundBinding],
     )
     const trafficType = trafficTypeOf(gateway, ofClass)
-    const failsOpen = gateway.annotations[annotations.failOpen] === 'true'
+    const failOpenWord = gateway.annotations[annotations.failOpen]
     const allowed = allowedBy(gateway, tunnel)
-    return { key, name, namespace, className, trafficType, allowed, destination, tunnel, failsOpen }
+    return { key, name, namespace, className, trafficType, allowed, destination, tunnel, failOpenWord }
   })
 
 /** The Gateway says, else its class, else it is for services; a word that nobody knows is no permission. */
