@@ -211,6 +211,9 @@ function contextOf(o: ContextParts): ProxyContext {
     local,
     certificate: () => certificate(stop.signal),
     newSocket: o.sockets.newSocket,
+    state,
+    trust,
+    random,
     ownPorts: new Set(Object.values(config.ports).filter((port) => port > 0)),
   }
   const log = logs.root('waypoint').child('proxy')

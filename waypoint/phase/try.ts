@@ -122,6 +122,7 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
       const alpn = version === 'HTTP/2' ? 'h2' : 'http/1.1'
       const ways = {
         service,
+        servicePort: policy.destination.port,
         client: undefined,
         connectTimeoutMs,
         keepAlive: connections.tcpKeepAlive,

@@ -112,7 +112,8 @@ async function reachOne(
     if (refusedBy !== undefined) return { failure: denied(refusedBy) }
     host.active++
     try {
-      const ways = { service, client: ends.source, connectTimeoutMs, keepAlive, signal }
+      const { port: servicePort } = policy.destination
+      const ways = { service, servicePort, client: ends.source, connectTimeoutMs, keepAlive, signal }
       const made = await open(host, ctx.leaving, { ...ways, ends, policy, serverName: service.hostname })
       cluster.report(host, connected)
       return { ...made, workload: host.workload, limits, among: { host, cluster } }

@@ -148,10 +148,11 @@ export class Cluster {
   }
 
   #portOf(workload: Workload): number | undefined {
-    if (workload.capacity === 0 || workload.network !== this.#parts.network) return undefined
+    const isFar = workload.network !== this.#parts.network
+    if (workload.capacity === 0 || (isFar && workload.networkGateway === undefined)) return undefined
     if (workload.status !== 'Healthy' && this.#service.loadBalancer.healthPolicy !== 'AllowAll')
       return undefined
-    if (workload.addresses.length === 0 && workload.hostname === '') return undefined
+    if (!isFar && workload.addresses.length === 0 && workload.hostname === '') return undefined
     return targetPort(this.#service, workload, this.#policy.destination.port, 'standard')
   }
 

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { Workload, WorkloadUid } from '#mesh'
 
 /** An endpoint of a destination as it is now, with what this process has seen of it. Replaced workloads keep their host. */
@@ -44,6 +45,7 @@ export const leadsTheSameWay = (a: Workload, b: Workload): boolean =>
   a.identity === b.identity &&
   a.protocol === b.protocol &&
   a.hostname === b.hostname &&
+  isDeepStrictEqual(a.networkGateway, b.networkGateway) &&
   a.addresses.length === b.addresses.length &&
   a.addresses.every((address, i) => address === b.addresses[i])
 

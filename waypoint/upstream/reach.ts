@@ -1,9 +1,10 @@
 import type { Socket } from 'node:net'
 import { formatAddress, type Ip, MeshError, type SocketAddress } from '#base'
 import { type ByteStream, type HbonePool, type OutboundTunnel, socketBytes } from '#hbone'
-import type { SpiffeId, WorkloadCertificate } from '#identity'
-import { addressOf, expectedOf, requestHeaders, type Service, type Workload } from '#mesh'
+import type { SpiffeId, Trust, WorkloadCertificate } from '#identity'
+import { addressOf, expectedOf, type MeshState, requestHeaders, type Service, type Workload } from '#mesh'
 import type { ConnectionLimits } from '#routes'
+import { acrossTo, innerTunnel, unknownGateway, type WayIn, wayInto } from './across.ts'
 import { dial, type NewSocket } from './dial.ts'
 import { isAsked } from './named-host.ts'
 
@@ -20,6 +21,10 @@ export type Leaving = Readonly<{
   /** Our own ports, admin's among them: an endpoint at our own address is not led to them. */
   ownPorts: ReadonlySet<number>
   certificate: () => Promise<WorkloadCertificate>
+  /** The mesh, for where other networks are entered. */
+  state: MeshState
+  trust?: Trust | undefined
+  random: () => number
   /** Our own record, for what a tunnel says about its source. */
   local: () => Workload | undefined
 }>
@@ -38,6 +43,8 @@ export const bytesOf = (link: Link): ByteStream =>
 
 export type ReachOptions = Readonly<{
   service: Service | undefined
+  /** Of that service; undefined where a workload itself is meant. */
+  servicePort?: number | undefined
   /** Whose connection it is; undefined where several share it. */
   client: SocketAddress | undefined
   connectTimeoutMs: number
@@ -57,10 +64,7 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   const { workload, port } = endpoint
   const { newSocket } = leaving
   const timeoutMs = o.connectTimeoutMs
-  if (workload.network !== leaving.network)
-    throw unreachable(
-      `${workload.uid} is on another network (${workload.network}), which waypoints do not reach yet`,
-    )
+  if (workload.network !== leaving.network) return await reachAcross(workload, leaving, o)
   const to = endpointAddress(endpoint, o.service, leaving.address)
   if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
   if (!to || workload.protocol !== 'HBONE') {
@@ -72,21 +76,40 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
     const socket = await dial({ host, port }, { newSocket, timeoutMs, keepAlive, farOnly, isOurs, signal })
     return { kind: 'socket', socket, to: to ?? remoteOf(socket, leaving.address, port) }
   }
-  const via = { address: to.address, port: hbonePort }
-  const tunnel = await leaving.pool.connect({
-    key: {
-      source: leaving.identity,
-      expected: expectedOf(workload, o.service),
-      to: via,
-      sourceIp: leaving.address,
-    },
-    certificate: leaving.certificate,
-    dial: (signal) => dial({ host: via.address, port: via.port }, { newSocket, timeoutMs, signal }),
-    authority: formatAddress(to),
+  const way = { to: { address: to.address, port: hbonePort }, expected: expectedOf(workload, o.service) }
+  return { kind: 'tunnel', tunnel: await openTunnel(way, formatAddress(to), leaving, o), to }
+}
+
+const openTunnel = (
+  { to, expected }: WayIn,
+  authority: string,
+  leaving: Leaving,
+  o: ReachOptions,
+): Promise<OutboundTunnel> => {
+  const { identity, address, certificate, newSocket, pool } = leaving
+  const dialled = { host: to.address, port: to.port }
+  return pool.connect({
+    key: { source: identity, expected, to, sourceIp: address },
+    certificate,
+    dial: (signal) => dial(dialled, { newSocket, timeoutMs: o.connectTimeoutMs, signal }),
+    authority,
     headers: tunnelHeaders(leaving, o),
     signal: o.signal,
   })
-  return { kind: 'tunnel', tunnel, to }
+}
+
+/** An endpoint of another network: its gateway passes a tunnel to it on. */
+async function reachAcross(workload: Workload, leaving: Leaving, o: ReachOptions): Promise<Link> {
+  const { gateway, authority, expected } = acrossTo(workload, o.service, o.servicePort)
+  const way = wayInto(leaving.state, gateway, leaving.address, leaving.random)
+  if (!way) throw unknownGateway(gateway)
+  const certificate = await leaving.certificate() // before there is an outer tunnel to lose
+  const outer = await openTunnel(way, authority, leaving, o)
+  const headers = tunnelHeaders(leaving, o)
+  const { signal } = o
+  const trust = leaving.trust ? { trust: leaving.trust } : {}
+  const inner = { certificate, expected, authority, headers, signal, ...trust }
+  return { kind: 'tunnel', tunnel: await innerTunnel(outer, leaving.network, inner), to: way.to }
 }
 
 const isLoopback = (address: string): boolean => /^(::ffff:)?127\.|^::1$/.test(address)
