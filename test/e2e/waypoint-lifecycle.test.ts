@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
 import {
   apply,
+  core,
   eventually,
   exec,
   isCaptured,
@@ -14,6 +15,7 @@ import {
   read,
   readyPods,
   remove,
+  restartDaemonSet,
   skip,
   twoNodes,
 } from './kit/cluster.ts'
@@ -162,6 +164,22 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
     await apply(origin(ns, 'v2'))
     await replaced(ns, 'app=origin', 2, before)
     await delay(8_000)
+  })
+  await load.phase(t, 'ztunnel is replaced on every node', async () => {
+    const old = await namesOf('istio-system', 'app=ztunnel')
+    await restartDaemonSet('istio-system', 'ztunnel')
+    await eventually(
+      'the old ones have gone',
+      async () => {
+        const { items } = await core.listNamespacedPod({
+          namespace: 'istio-system',
+          labelSelector: 'app=ztunnel',
+        })
+        return items.every((pod) => isReady(pod) && !old.includes(nameOf(pod)))
+      },
+      120_000,
+    )
+    await delay(3_000)
   })
   await load.phase(t, 'the waypoint goes', async () => {
     await remove(gateway(ns))
