@@ -112,9 +112,9 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, closing, config })
-  const { connections } = ctx
-  const admin = { ...known, config, connections, certificates, logs, quit: ending.quit }
-  const ports = await openServers(stack, config, registry, readiness, admin)
+  const { connections, clusters } = ctx
+  const shown = { ...known, config, connections, clusters, certificates, logs, registry, readiness }
+  const ports = await openServers(stack, { ...shown, quit: ending.quit })
   const { signal } = stop
   const options = { ...xdsOptions(config, known, registry), signal, log: log.child('xds') }
   const subscription = subscribe(options)
@@ -310,12 +310,13 @@ async function lastToCome(
 
 async function openServers(
   stack: AsyncDisposableStack,
-  { ports }: Config,
-  registry: Registry,
-  readiness: Readiness,
   parts: AdminParts,
 ): Promise<Omit<Waypoint['ports'], 'hbone'>> {
+  const { config, registry, readiness } = parts
+  const { ports } = config
   const metrics = metricsRoute(registry)
+  // Envoy's own, where scrapers of proxies look.
+  stack.use(await serveHttp({ port: ports.envoyStats }, { '/stats/prometheus': metrics }))
   const admin = stack.use(await serveAdmin(ports.admin, adminRoutes(parts)))
   const stats = stack.use(
     await serveHttp({ port: ports.stats }, { '/metrics': metrics, '/stats/prometheus': metrics }),

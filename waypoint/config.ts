@@ -64,6 +64,7 @@ const Env = z.object({
   ADMIN_PORT: port.default(15000),
   STATS_PORT: port.default(15020),
   READINESS_PORT: port.default(15021),
+  ENVOY_PROMETHEUS_PORT: port.default(15090),
 })
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -105,7 +106,13 @@ export function parseConfig(env: Environment) {
     lingerMs: e.TERMINATION_LINGER,
     accessLog: e.ACCESS_LOG_FORMAT,
     log: { filter: e.RUST_LOG, format: e.LOG_FORMAT },
-    ports: { hbone: e.HBONE_PORT, admin: e.ADMIN_PORT, stats: e.STATS_PORT, readiness: e.READINESS_PORT },
+    ports: {
+      hbone: e.HBONE_PORT,
+      admin: e.ADMIN_PORT,
+      stats: e.STATS_PORT,
+      readiness: e.READINESS_PORT,
+      envoyStats: e.ENVOY_PROMETHEUS_PORT,
+    },
     node: nodeOf(e),
     version: given['ISTIO_META_ISTIO_VERSION'] ?? 'unknown',
   }

@@ -65,6 +65,7 @@ export async function startWaypoint(world: World, o: WaypointOptions = {}): Prom
       STATS_PORT: `${stats}`,
       ADMIN_PORT: `${admin}`,
       READINESS_PORT: `${readiness}`,
+      ENVOY_PROMETHEUS_PORT: '0',
     },
   })
   stack.defer(() => stop(child))

@@ -75,6 +75,7 @@ export async function waypointIn({
     ADMIN_PORT: '0',
     STATS_PORT: '0',
     READINESS_PORT: '0',
+    ENVOY_PROMETHEUS_PORT: '0',
     TERMINATION_LINGER: '0ms',
     ACCESS_LOG_FORMAT: 'text',
     LOG_FORMAT: 'json',

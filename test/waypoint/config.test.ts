@@ -16,7 +16,7 @@ t.test('what a Deployment gives is enough', async (t) => {
     gateway: { namespace: 'shop', name: 'waypoint' },
     xds: { address: 'istiod.istio-system.svc:15012' },
     drainMs: 25_000,
-    ports: { hbone: 15008, admin: 15000, stats: 15020, readiness: 15021 },
+    ports: { hbone: 15008, admin: 15000, stats: 15020, readiness: 15021, envoyStats: 15090 },
     node: { id: 'waypoint~10.0.0.1~waypoint-1.shop~shop.svc.cluster.local' },
   })
 })

@@ -44,6 +44,12 @@ export class Routes {
     return plan ? { kind: 'plan', plan } : none
   }
 
+  /** Every port of every service that can be read. */
+  *plans(): Iterable<readonly [service: string, plan: PortPlan]> {
+    for (const [service, known] of this.#services)
+      if (known.kind === 'plan') for (const plan of known.ports.values()) yield [service, plan]
+  }
+
   names(): readonly string[] {
     return [...this.#services.keys()]
   }

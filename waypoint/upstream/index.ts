@@ -3,7 +3,7 @@ export { open, type Opened, streamOf } from './open.ts'
 /** The endpoints of a destination, and which of them is next. */
 export { Cluster, type ClusterParts, groupOf, placeOf, type Wish } from './cluster.ts'
 export { Clusters } from './clusters.ts'
-export type { Host } from './host.ts'
+export { type Host, isEjected } from './host.ts'
 export type { Outcome } from './outliers.ts'
 /** The way to an endpoint. */
 export { type NewSocket, ordinarySocket } from './dial.ts'
