@@ -51,7 +51,9 @@ export function readTrafficPolicy(field: Field, notes: Notes): ReadPolicy {
     ? (wordOf(partsOf(parts.proxyProtocol, ['version'])?.version, ['V1', 'V2']) ?? 'V1')
     : undefined
   if (isThere(parts?.tunnel))
-    notes.remarks.push(`${parts.tunnel.path}: waypoints do not do it, and refuse what it is about`)
+    notes.remarks.push(
+      `${parts.tunnel.path}: waypoints ask the proxy by CONNECT, for connections; they refuse requests, and POST`,
+    )
   return {
     groups: {
       ...(parts ? readGroups(parts, notes) : {}),

@@ -194,6 +194,37 @@ t.test('the kernel asks a silent server whether it is there', async (t) => {
   t.ok(ticks > 500 * 100 && ticks <= 600 * 100, `${ticks} ticks of 10 ms`)
 })
 
+const proxies: [title: string, answer: string, got: string, error?: RegExp][] = [
+  ['which connects', 'HTTP/1.1 200 OK\r\n\r\nhello ', 'hello <hi>'],
+  ['which says more than it must', 'HTTP/1.1 100 Go\r\n\r\nHTTP/1.0 299 Fine\r\nx: y\r\n\r\n', '<hi>'],
+  ['which refuses', 'HTTP/1.1 403 No\r\n\r\n', '', /did not connect to \[fd00::7\]:5432: it answered 403/],
+  ['which speaks no HTTP', 'SSH-2.0\r\n\r\n', '', /it answered no HTTP/],
+  ['whose answer has no end', `HTTP/1.1 200 OK\r\nx: ${'y'.repeat(20_000)}`, '', /its answer has no end/],
+]
+for (const way of ways)
+  for (const [title, answer, got, error] of proxies)
+    t.test(`${way}: a connection through a proxy ${title}`, async (t) => {
+      let asked = ''
+      const tunnel = { method: 'CONNECT', host: 'fd00::7', port: 5_432 } as const
+      const s = await tcpScene(t, way, policyOf({ tunnel }), (socket) => {
+        socket.on('data', (part: Buffer) => {
+          const before = asked
+          asked += part.toString('latin1')
+          if (!before.endsWith('\r\n\r\n') && asked.endsWith('\r\n\r\n')) socket.write(answer)
+          else if (before !== '') socket.end(`<${part.toString('latin1')}>`)
+        })
+      })
+      const one = await open(t, s)
+      one.socket.write('hi')
+      await eventually(one.closed, 'it is over')
+      t.equal(one.text(), got)
+      const target = '[fd00::7]:5432'
+      const head = `CONNECT ${target} HTTP/1.1\r\nhost: ${target}\r\n\r\n`
+      t.ok(asked.startsWith(head), asked)
+      if (error) t.match(errorsOf(s)[0], error)
+      else t.equal(asked, `${head}hi`)
+    })
+
 t.test('closing a client before the server has spoken leaves nothing counted', async (t) => {
   const s = await tcpScene(t, 'auto', limited({ maxConnections: 1 }), () => undefined)
   for (let i = 0; i < 3; i++) {

@@ -136,7 +136,10 @@ const proofs: Readonly<Record<string, readonly Proof[]>> = {
   'tls.revocations': [kinds('a file that is renewed')],
   'tls.client': [kinds('TLS to the application:')],
   'tls.insecureSkipVerify': [tls('TLS to the application:')],
-  tunnel: [notDone],
+  'tunnel.method=CONNECT': [connections('a connection through a proxy')],
+  'tunnel.method=POST': [connections('a connection through a proxy'), notDone],
+  'tunnel.host': [connections('a connection through a proxy')],
+  'tunnel.port': [connections('a connection through a proxy')],
   proxyProtocol: [connections('a PROXY header'), requests('a connection with a PROXY header')],
 }
 

@@ -64,7 +64,7 @@ t.test('what we cannot do for a destination fails, and says so', async (t) => {
   ])
   t.equal((await s.get('/')).status, 503)
   await eventually(() => s.lines().length === 1, 'it is logged')
-  t.match(s.lines()[0], /waypoints do not do tunnels through HTTP proxies/)
+  t.match(s.lines()[0], /waypoints do not do requests through HTTP proxies/)
 })
 
 t.test('whoever calls by whatever name, the destination is asked for by one of its own', async (t) => {

@@ -85,8 +85,8 @@ async function firstWord(client: PeekedStream, upstream: PeekedStream, carrying:
 /** The fast way where the upstream is a socket that gets every byte from the tunnel. */
 async function carry(tunnel: InboundTunnel, carrying: Carrying): Promise<Relayed> {
   const { reached, record, begun, abort } = carrying
-  const { link, secured } = reached
-  if (link.kind === 'socket' && !begun && !secured) {
+  const { link, secured, behind } = reached
+  if (link.kind === 'socket' && !begun && !secured && !behind) {
     const { socket } = link
     // What waits in our own buffers has not been sent.
     const sent = () => Math.max(0, socket.bytesWritten - socket.writableLength)

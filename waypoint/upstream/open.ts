@@ -11,6 +11,7 @@ import { follow, MeshError, messageOf } from '#base'
 import { type ByteStream, socketBytes } from '#hbone'
 import type { DestinationPolicy, UpstreamTls } from '#routes'
 import { type Ends, proxyHeader } from './proxy-header.ts'
+import { throughProxy } from './through-proxy.ts'
 import { bytesOf, type Endpoint, type Leaving, type Link, reach, type ReachOptions } from './reach.ts'
 
 type OpenOptions = ReachOptions &
@@ -30,10 +31,13 @@ export type Opened = Readonly<{
   secured?: TLSSocket
   /** To be sent before anything else, and not sent yet. */
   header?: Buffer
+  /** What is behind a proxy: in place of the connection itself. */
+  behind?: ByteStream
 }>
 
 /** What comes and goes over it; to be asked for once. */
-export function streamOf({ link, secured, header }: Opened): ByteStream {
+export function streamOf({ link, secured, header, behind }: Opened): ByteStream {
+  if (behind) return behind
   const stream = secured ? socketBytes(secured) : bytesOf(link)
   if (header) stream.write(header, 0, header.length)
   return stream
@@ -41,8 +45,18 @@ export function streamOf({ link, secured, header }: Opened): ByteStream {
 
 /** Opens a connection to an endpoint as its policy wants it; what we cannot do for it fails, rather than being left out. */
 export async function open(endpoint: Endpoint, leaving: Leaving, o: OpenOptions): Promise<Opened> {
-  const { tls, tunnel, proxyProtocol } = o.policy
-  if (tunnel) throw cannot('tunnels through HTTP proxies')
+  const { tunnel } = o.policy
+  if (!tunnel) return await openDirect(endpoint, leaving, o)
+  // Istio has them for connections only.
+  if (o.alpn !== undefined) throw cannot('requests through HTTP proxies')
+  if (tunnel.method === 'POST') throw cannot('tunnels by POST')
+  const opened = await openDirect(endpoint, leaving, o)
+  const limits = { timeoutMs: o.connectTimeoutMs, signal: o.signal }
+  return { link: opened.link, behind: await throughProxy(streamOf(opened), tunnel, limits) }
+}
+
+async function openDirect(endpoint: Endpoint, leaving: Leaving, o: OpenOptions): Promise<Opened> {
+  const { tls, proxyProtocol } = o.policy
   const link = await reach(endpoint, leaving, o)
   const header = proxyProtocol && proxyHeader(proxyProtocol, o.ends)
   // It is outside of the TLS, as Envoy has it.
