@@ -26,7 +26,7 @@ export type Touched = 'everything' | ReadonlySet<string>
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
-  /** Those that concern a service (`namespace/name`), and under '' those that concern whatever we serve. */
+  /** Those that concern a service (`namespace/name`) or another waypoint, and under '' those that concern whatever we serve. */
   readonly #byService = new Map<string, Map<string, Authorization>>()
   /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
   readonly #unreadable = new Set<string>()
@@ -117,7 +117,9 @@ export class WaypointPolicies {
   #keyOf({ kind, namespace, name }: AttachedTo): string | undefined {
     switch (kind) {
       case 'Gateway':
-        return namespace === this.#gateway.namespace && name === this.#gateway.name ? '' : undefined
+        return namespace === this.#gateway.namespace && name === this.#gateway.name
+          ? ''
+          : gatewayKey(`${namespace}/${name}`)
       case 'GatewayClass':
         return name === className ? '' : undefined
       case 'Service':
@@ -128,14 +130,23 @@ export class WaypointPolicies {
 
   #applicableTo(target: Accepted): Applicable {
     const key = serviceNameOf(target)
+    // Not for long: nothing is kept for it.
+    if (target.beside.length > 0) return this.#made(['', key, ...target.beside.map(gatewayKey)])
     const known = this.#applicable.get(key)
     if (known) return known
-    const ours = new Map([...(this.#byService.get('') ?? []), ...(this.#byService.get(key) ?? [])])
-    const made = applicableOf([...ours.values()])
+    const made = this.#made(['', key])
     this.#applicable.set(key, made)
     return made
   }
+
+  #made(keys: readonly string[]): Applicable {
+    const ours = new Map(keys.flatMap((key) => [...(this.#byService.get(key) ?? [])]))
+    return applicableOf([...ours.values()])
+  }
 }
+
+/** Of another waypoint than this. */
+const gatewayKey = (name: string) => `Gateway/${name}`
 
 /** What policies call a target; '' for what is no service. */
 export const serviceNameOf = (target: Accepted): string =>

@@ -254,6 +254,17 @@ t.test('what had it until a moment ago is sent straight on', async (t) => {
   t.equal((await s.get('/')).status, 200)
 })
 
+t.test('what has another waypoint by now is not called past the policies of that one', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+  const s = await scene(t, { a })
+  t.equal((await s.get('/')).status, 200)
+  const east = serviceResource({ name: 'east', vips: ['10.96.0.20'], ports: { 15008: 15008 } })
+  await s.running.push(addressTypeUrl, { ...east, ...service('10.96.0.20') })
+  t.equal((await s.get('/')).status, 200, 'it has none')
+  await s.policy('of-east', 'deny', [client], [{ kind: 'Gateway', namespace: 'demo', name: 'east' }])
+  t.equal((await s.get('/')).status, 403)
+})
+
 t.test('who has heard first that something has it waits until it has heard too', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
   const s = await scene(t, { a })

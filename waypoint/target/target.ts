@@ -34,6 +34,8 @@ export type Target =
       /** What policies are asked about. */
       judged: SocketAddress
       reason: TargetReason
+      /** The waypoints (`namespace/name`) that it has instead of us by now: who comes to us does not get past their policies. */
+      beside: readonly string[]
     }>
   | Readonly<{
       kind: 'workload'
@@ -41,6 +43,7 @@ export type Target =
       to: SocketAddress
       judged: SocketAddress
       reason: TargetReason
+      beside: readonly string[]
     }>
   | Readonly<{ kind: 'refuse'; status: RefuseStatus; reason: RefuseReason; message: string }>
 
@@ -85,9 +88,9 @@ export function resolveTarget(state: MeshState, self: Self, authority: string): 
   if (service) return serviceTarget(state, self, service, to)
   const workload = state.workloadAt(self.network, to.address)
   if (!workload) return refuse(503, 'unknown-destination', `nobody has the address ${formatAddress(to)}`)
-  const reason = reasonOf(workload.uid, self, workload.waypoint ? [workload.waypoint] : [], state)
-  if (!reason) return notAttached(`${workload.namespace}/${workload.name}`)
-  return { kind: 'workload', workload, to, judged: to, reason }
+  const binding = bindingOf(workload.uid, self, workload.waypoint ? [workload.waypoint] : [], state)
+  if (!binding) return notAttached(`${workload.namespace}/${workload.name}`)
+  return { kind: 'workload', workload, to, judged: to, ...binding }
 }
 
 function serviceTarget(state: MeshState, self: Self, service: Service, judged: SocketAddress): Target {
@@ -95,21 +98,26 @@ function serviceTarget(state: MeshState, self: Self, service: Service, judged: S
   if (self.local?.services.has(service.key) === true)
     return refuse(503, 'self-call', `${service.hostname} is this waypoint`)
   if (!service.ports.has(port)) return refuse(503, 'no-such-port', `${service.hostname} has no port ${port}`)
-  const reason = reasonOf(service.key, self, allWaypoints(service), state)
-  if (!reason) return notAttached(service.key)
-  return { kind: 'service', service, port, judged, reason }
+  const binding = bindingOf(service.key, self, allWaypoints(service), state)
+  if (!binding) return notAttached(service.key)
+  return { kind: 'service', service, port, judged, ...binding }
 }
 
 const notAttached = (name: string) => refuse(404, 'not-attached', `this is not the waypoint of ${name}`)
 
-function reasonOf(
+function bindingOf(
   key: string,
   self: Self,
   waypoints: readonly Gateway[],
   state: MeshState,
-): TargetReason | undefined {
-  if (waypoints.some((gateway) => isSelf(state, self, gateway))) return 'attached'
-  return self.lately(key) ? 'detached' : undefined
+): Pick<Accepted, 'reason' | 'beside'> | undefined {
+  if (waypoints.some((gateway) => isSelf(state, self, gateway))) return { reason: 'attached', beside: [] }
+  if (!self.lately(key)) return undefined
+  const others = waypoints.map((gateway) => gatewayService(state, gateway, self.namespace))
+  // Of one that nobody can name no policy is known either.
+  if (others.includes(undefined)) return undefined
+  const beside = others.flatMap((one) => (one ? [`${one.namespace}/${one.name}`] : []))
+  return { reason: 'detached', beside }
 }
 
 /** What the waypoint remembers a target by. */

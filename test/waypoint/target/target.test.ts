@@ -34,6 +34,14 @@ state.apply({
       ports: { 80: 8080 },
       waypoint: '10.96.0.1',
     }),
+    service({
+      name: 'left-for-other',
+      vips: ['10.96.0.21'],
+      ports: { 80: 8080 },
+      waypoint: '10.96.0.20',
+    }),
+    service({ name: 'left-for-nobody', vips: ['10.96.0.22'], ports: { 80: 1 }, waypoint: '10.96.0.99' }),
+    service({ name: 'east', namespace: 'bank', vips: ['10.96.0.20'], ports: { 15008: 15008 } }),
     service({ name: 'left', vips: ['10.96.0.8'], ports: { 80: 8080 } }),
     service({ name: 'foreign', namespace: 'bank', vips: ['10.96.0.6'], ports: { 80: 8080 } }),
     service({
@@ -63,6 +71,8 @@ const cases: [authority: string, title: string, answer: string][] = [
   ['10.0.0.1:15000', 'ourselves', 'refuse 503 self-call'],
   ['10.0.0.2:9', 'a pod of our namespace that has us not', 'refuse 404 not-attached'],
   ['10.96.0.8:80', 'a service that had us a moment ago', 'service left detached'],
+  ['10.96.0.21:80', 'one that has another by now', 'service left-for-other detached bank/east'],
+  ['10.96.0.22:80', 'one that has another that nobody knows', 'refuse 404 not-attached'],
   ['10.0.0.5:9', 'a pod that had us a moment ago', 'workload left detached'],
   ['10.0.0.3:9', 'a pod that has us', 'workload bound attached'],
   ['10.0.0.4:9', 'a pod of another namespace', 'refuse 404 not-attached'],
@@ -79,6 +89,6 @@ for (const [authority, title, answer] of cases)
     const told =
       target.kind === 'refuse'
         ? `refuse ${target.status} ${target.reason}`
-        : `${target.kind} ${target.kind === 'service' ? target.service.name : target.workload.name} ${target.reason}`
+        : `${target.kind} ${target.kind === 'service' ? target.service.name : target.workload.name} ${[target.reason, ...target.beside].join(' ')}`
     t.equal(told, answer)
   })
