@@ -75,3 +75,34 @@ t.test('a TCP connection does not outlive its right to exist', async (t) => {
   await gone(again)
   t.equal(again.bytesRead, 0, 'and there is no other')
 })
+
+t.test(
+  'what does not look like HTTP gets no further than HTTP on a port that may speak anything',
+  async (t) => {
+    let heard = ''
+    const a = await tcpUpstream(t, '127.0.0.2', (socket) => {
+      socket.on('data', (bytes: Buffer) => (heard += bytes.toString('latin1')))
+      socket.write('welcome')
+    })
+    const s = await scene(t, { a })
+    const say = async (text: string) => {
+      const socket = connect({ host: '127.0.0.1', port: await s.front() })
+      socket.on('error', () => undefined)
+      if (text !== '') socket.write(text)
+      return socket
+    }
+    const free = await say('\0\x01binary')
+    t.equal(String((await once(free, 'data'))[0]), 'welcome', 'without a policy it is TCP')
+    free.destroy()
+    await eventually(() => heard.includes('binary'), 'it has come through')
+    heard = ''
+    // A rule that asks for a path, say, allows nobody: the controller has closed it.
+    await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'])
+    for (const text of ['\0\x01binary', 'FOO', 'F', '\r\n', '']) {
+      const socket = await say(text)
+      await gone(socket)
+      t.equal(socket.bytesRead, 0, JSON.stringify(text))
+    }
+    t.equal(heard, '')
+  },
+)
