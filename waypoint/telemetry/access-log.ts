@@ -10,7 +10,7 @@ import {
 } from '#telemetry'
 import type { AccessFacts } from './access-facts.ts'
 import { celFactsOf } from './cel-facts.ts'
-import { operators, type OperatorValue } from './operators.ts'
+import { type Evaluate, operators } from './operators.ts'
 
 /** Writes a line per request, or none. */
 export type AccessLog = (facts: AccessFacts) => void
@@ -21,15 +21,21 @@ const maxText = 1_024
 /** A client's text between quotes can end neither them nor the line (some take U+0085 for one's end), nor steer a terminal. */
 // oxlint-disable-next-line no-control-regex
 const unsafe = /["\\\u0000-\u001f\u007f-\u009f]/g
+const unsafeOnce = new RegExp(unsafe.source)
 const safe = (text: string): string =>
-  text.replaceAll(unsafe, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
+  !unsafeOnce.test(text)
+    ? text
+    : text.replaceAll(unsafe, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
-function valueOf({ name, argument, maxLength }: Operator, facts: AccessFacts): OperatorValue {
-  const value = operators[name]?.(facts, argument)
-  if (typeof value === 'number') return value
-  return value === undefined || value === ''
-    ? undefined
-    : value.slice(0, Math.min(maxLength ?? maxText, maxText))
+/** One operator, ready to be asked. */
+function valueOf({ name, argument, maxLength }: Operator): Evaluate {
+  const evaluate = operators[name]?.(argument) ?? (() => undefined)
+  const longest = Math.min(maxLength ?? maxText, maxText)
+  return (facts) => {
+    const value = evaluate(facts)
+    if (typeof value !== 'string') return value
+    return value === '' ? undefined : value.length > longest ? value.slice(0, longest) : value
+  }
 }
 
 type Render<T> = (facts: AccessFacts) => T
@@ -41,14 +47,14 @@ function partsOf(text: string): readonly FormatPart[] {
 }
 
 function textOf(text: string, omitsEmpty: boolean): Render<string> {
-  const parts = partsOf(text)
+  const parts = partsOf(text).map((part) => (typeof part === 'string' ? part : valueOf(part)))
   const empty = omitsEmpty ? '' : '-'
   return (facts) => {
     let line = ''
     for (const part of parts)
       if (typeof part === 'string') line += part
       else {
-        const value = valueOf(part, facts)
+        const value = part(facts)
         line += value === undefined ? empty : typeof value === 'number' ? value : safe(value)
       }
     return line
@@ -60,12 +66,14 @@ type JsonValue = string | number | null | { [name: string]: JsonValue }
 /** One operator alone keeps its kind, and is null where it has no value (Envoy). */
 function jsonValueOf(text: string, omitsEmpty: boolean): Render<JsonValue> {
   const [first, ...others] = partsOf(text)
-  if (first !== undefined && typeof first !== 'string' && others.length === 0)
-    return (facts) => valueOf(first, facts) ?? null
-  const parts = partsOf(text)
+  if (first !== undefined && typeof first !== 'string' && others.length === 0) {
+    const evaluate = valueOf(first)
+    return (facts) => evaluate(facts) ?? null
+  }
+  const parts = partsOf(text).map((part) => (typeof part === 'string' ? part : valueOf(part)))
   const empty = omitsEmpty ? '' : '-'
   return (facts) =>
-    parts.map((part) => (typeof part === 'string' ? part : `${valueOf(part, facts) ?? empty}`)).join('')
+    parts.map((part) => (typeof part === 'string' ? part : `${part(facts) ?? empty}`)).join('')
 }
 
 function objectOf(fields: JsonFormat, omitsEmpty: boolean): Render<JsonValue> {

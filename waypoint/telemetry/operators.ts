@@ -6,43 +6,55 @@ import { formatTime } from './format-time.ts'
 
 /** What an operator is replaced by; numbers stay numbers in JSON. */
 export type OperatorValue = string | number | undefined
-type Evaluate = (facts: AccessFacts, argument: string) => OperatorValue
+/** Of one request. */
+export type Evaluate = (facts: AccessFacts) => OperatorValue
+/** The argument is looked at once, not per request. */
+type Operator = (argument: string) => Evaluate
 
 /** `A?B`: the second where the first is not there. */
-const firstOf = (argument: string, of: (name: string) => OperatorValue): OperatorValue => {
-  for (const name of argument.toLowerCase().split('?')) {
-    const value = of(name)
-    if (value !== undefined && value !== '') return value
+function firstOf(of: (facts: AccessFacts, name: string) => OperatorValue): Operator {
+  return (argument) => {
+    const [only = '', ...others] = argument.toLowerCase().split('?')
+    if (others.length === 0) return (facts) => of(facts, only)
+    const names = [only, ...others]
+    return (facts) => {
+      for (const name of names) {
+        const value = of(facts, name)
+        if (value !== undefined && value !== '') return value
+      }
+      return undefined
+    }
   }
-  return undefined
 }
 
-const requestHeader: Evaluate = (facts, argument) => firstOf(argument, (name) => requestField(facts, name))
-const responseHeader: Evaluate = (facts, argument) =>
-  firstOf(argument, (name) =>
-    name === ':status' ? facts.responseCode : facts.header('response.headers', name),
-  )
-const trailer: Evaluate = (facts, argument) =>
-  firstOf(argument, (name) => facts.header('response.trailers', name))
-const withoutQuery: Evaluate = (facts, argument) =>
-  firstOf(argument, (name) => {
-    const value = requestField(facts, name)
-    return value === undefined ? undefined : pathOnly(value)
-  })
+const requestHeader = firstOf(requestField)
+const responseHeader = firstOf((facts, name) =>
+  name === ':status' ? facts.responseCode : facts.header('response.headers', name),
+)
+const trailer = firstOf((facts, name) => facts.header('response.trailers', name))
+const withoutQuery = firstOf((facts, name) => {
+  const value = requestField(facts, name)
+  return value === undefined ? undefined : pathOnly(value)
+})
 
 const grpcNames =
   'OK Canceled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable DataLoss Unauthenticated'.split(
     ' ',
   )
-const grpcStatus: Evaluate = ({ grpcStatus: status }, argument) => {
-  if (status === undefined || argument === 'NUMBER') return status
-  const name = grpcNames[status] ?? `${status}`
-  if (argument !== 'SNAKE_STRING' || name === 'OK') return name
-  return name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase()
-}
+const grpcStatus: Operator =
+  (argument) =>
+  ({ grpcStatus: status }) => {
+    if (status === undefined || argument === 'NUMBER') return status
+    const name = grpcNames[status] ?? `${status}`
+    if (argument !== 'SNAKE_STRING' || name === 'OK') return name
+    return name.replaceAll(/(?<=[a-z])(?=[A-Z])/g, '_').toUpperCase()
+  }
 
-const time: Evaluate = ({ startTime }, argument) => formatTime(startTime, argument)
-const emitTime: Evaluate = (_, argument) => formatTime(new Date(), argument)
+const time: Operator =
+  (format) =>
+  ({ startTime }) =>
+    formatTime(startTime, format)
+const emitTime: Operator = (format) => () => formatTime(new Date(), format)
 
 /** `UNITS` of a thousandth of a second. */
 const perMs: Readonly<Record<string, number>> = { ms: 1, us: 1_000, ns: 1_000_000 }
@@ -55,11 +67,13 @@ const moments = (facts: AccessFacts): Readonly<Record<string, number | undefined
   DS_TX_BEG: facts.responseMs,
   DS_TX_END: facts.durationMs,
 })
-const commonDuration: Evaluate = (facts, argument) => {
+const commonDuration: Operator = (argument) => {
   const [from = '', to = '', unit = 'ms'] = argument.split(':')
-  const known = moments(facts)
-  const [start, end] = [known[from], known[to]]
-  return start === undefined || end === undefined ? undefined : (end - start) * (perMs[unit] ?? 1)
+  return (facts) => {
+    const known = moments(facts)
+    const [start, end] = [known[from], known[to]]
+    return start === undefined || end === undefined ? undefined : (end - start) * (perMs[unit] ?? 1)
+  }
 }
 
 const addressOf = (text: string | undefined) => (text === undefined ? undefined : addressParts(text).address)
@@ -69,7 +83,7 @@ const local = ({ downstreamLocalAddress }: AccessFacts) => downstreamLocalAddres
 const upstream = ({ upstreamHost }: AccessFacts) => upstreamHost
 
 /** By the name of each operator that `lib/telemetry` lets through; the others are absent. */
-export const operators: Readonly<Record<string, Evaluate>> = {
+export const operators: Readonly<Record<string, Operator>> = {
   REQ: requestHeader,
   REQUEST_HEADER: requestHeader,
   RESP: responseHeader,
@@ -77,63 +91,143 @@ export const operators: Readonly<Record<string, Evaluate>> = {
   TRAILER: trailer,
   RESPONSE_TRAILER: trailer,
   REQ_WITHOUT_QUERY: withoutQuery,
-  PATH: ({ path }, argument) => (argument.startsWith('NQ') ? pathOnly(path) : path),
-  QUERY_PARAMS: ({ path }) => queryOf(path),
-  QUERY_PARAM: ({ path }, argument) => new URLSearchParams(queryOf(path)).get(argument) ?? undefined,
+  PATH: (argument) => (argument.startsWith('NQ') ? ({ path }) => pathOnly(path) : ({ path }) => path),
+  QUERY_PARAMS:
+    () =>
+    ({ path }) =>
+      queryOf(path),
+  QUERY_PARAM:
+    (name) =>
+    ({ path }) =>
+      new URLSearchParams(queryOf(path)).get(name) ?? undefined,
   START_TIME: time,
   START_TIME_LOCAL: time,
   EMIT_TIME: emitTime,
   EMIT_TIME_LOCAL: emitTime,
-  DURATION: ({ durationMs }) => durationMs,
+  DURATION:
+    () =>
+    ({ durationMs }) =>
+      durationMs,
   COMMON_DURATION: commonDuration,
-  REQUEST_DURATION: ({ requestMs }) => requestMs,
-  RESPONSE_DURATION: ({ responseMs }) => responseMs,
-  RESPONSE_TX_DURATION: ({ responseTxMs }) => responseTxMs,
-  PROTOCOL: ({ protocol }) => protocol,
-  UPSTREAM_PROTOCOL: ({ upstreamProtocol }) => upstreamProtocol,
-  RESPONSE_CODE: ({ responseCode }) => responseCode,
-  RESPONSE_CODE_DETAILS: ({ responseCodeDetails }) => responseCodeDetails,
-  RESPONSE_FLAGS: ({ responseFlags }) => responseFlags,
-  RESPONSE_FLAGS_LONG: ({ responseFlags }) =>
-    responseFlags
-      .split(',')
-      .map((flag) => flagNames[flag] ?? flag)
-      .join(','),
+  REQUEST_DURATION:
+    () =>
+    ({ requestMs }) =>
+      requestMs,
+  RESPONSE_DURATION:
+    () =>
+    ({ responseMs }) =>
+      responseMs,
+  RESPONSE_TX_DURATION:
+    () =>
+    ({ responseTxMs }) =>
+      responseTxMs,
+  PROTOCOL:
+    () =>
+    ({ protocol }) =>
+      protocol,
+  UPSTREAM_PROTOCOL:
+    () =>
+    ({ upstreamProtocol }) =>
+      upstreamProtocol,
+  RESPONSE_CODE:
+    () =>
+    ({ responseCode }) =>
+      responseCode,
+  RESPONSE_CODE_DETAILS:
+    () =>
+    ({ responseCodeDetails }) =>
+      responseCodeDetails,
+  RESPONSE_FLAGS:
+    () =>
+    ({ responseFlags }) =>
+      responseFlags,
+  RESPONSE_FLAGS_LONG:
+    () =>
+    ({ responseFlags }) =>
+      responseFlags
+        .split(',')
+        .map((flag) => flagNames[flag] ?? flag)
+        .join(','),
   GRPC_STATUS: grpcStatus,
-  GRPC_STATUS_NUMBER: ({ grpcStatus: status }) => status,
-  UPSTREAM_REQUEST_ATTEMPT_COUNT: ({ tries }) => tries,
-  ROUTE_NAME: ({ routeName }) => routeName,
-  STREAM_ID: (facts) => requestField(facts, 'x-request-id'),
-  UNIQUE_ID: () => randomUUID(),
-  ACCESS_LOG_TYPE: () => 'DownstreamEnd',
-  BYTES_RECEIVED: ({ bytesReceived }) => bytesReceived,
-  BYTES_SENT: ({ bytesSent }) => bytesSent,
-  REQUEST_HEADERS_BYTES: ({ requestHeaderBytes }) => requestHeaderBytes,
-  RESPONSE_HEADERS_BYTES: ({ responseHeaderBytes }) => responseHeaderBytes,
-  UPSTREAM_HOST: upstream,
-  UPSTREAM_HOST_NAME: ({ upstreamName }) => upstreamName,
-  UPSTREAM_HOST_NAME_WITHOUT_PORT: ({ upstreamName }) => upstreamName,
-  UPSTREAM_CLUSTER: ({ upstreamCluster }) => upstreamCluster,
-  UPSTREAM_CLUSTER_RAW: ({ upstreamCluster }) => upstreamCluster,
-  UPSTREAM_REMOTE_ADDRESS: upstream,
-  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (facts) => addressOf(upstream(facts)),
-  UPSTREAM_REMOTE_PORT: (facts) => portOf(upstream(facts)),
-  UPSTREAM_TRANSPORT_FAILURE_REASON: ({ upstreamTransportFailureReason: reason }) => reason,
-  UPSTREAM_PEER_URI_SAN: ({ upstreamPeer }) => upstreamPeer,
+  GRPC_STATUS_NUMBER:
+    () =>
+    ({ grpcStatus: status }) =>
+      status,
+  UPSTREAM_REQUEST_ATTEMPT_COUNT:
+    () =>
+    ({ tries }) =>
+      tries,
+  ROUTE_NAME:
+    () =>
+    ({ routeName }) =>
+      routeName,
+  STREAM_ID: () => (facts) => requestField(facts, 'x-request-id'),
+  UNIQUE_ID: () => () => randomUUID(),
+  ACCESS_LOG_TYPE: () => () => 'DownstreamEnd',
+  BYTES_RECEIVED:
+    () =>
+    ({ bytesReceived }) =>
+      bytesReceived,
+  BYTES_SENT:
+    () =>
+    ({ bytesSent }) =>
+      bytesSent,
+  REQUEST_HEADERS_BYTES:
+    () =>
+    ({ requestHeaderBytes }) =>
+      requestHeaderBytes,
+  RESPONSE_HEADERS_BYTES:
+    () =>
+    ({ responseHeaderBytes }) =>
+      responseHeaderBytes,
+  UPSTREAM_HOST: () => upstream,
+  UPSTREAM_HOST_NAME:
+    () =>
+    ({ upstreamName }) =>
+      upstreamName,
+  UPSTREAM_HOST_NAME_WITHOUT_PORT:
+    () =>
+    ({ upstreamName }) =>
+      upstreamName,
+  UPSTREAM_CLUSTER:
+    () =>
+    ({ upstreamCluster }) =>
+      upstreamCluster,
+  UPSTREAM_CLUSTER_RAW:
+    () =>
+    ({ upstreamCluster }) =>
+      upstreamCluster,
+  UPSTREAM_REMOTE_ADDRESS: () => upstream,
+  UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: () => (facts) => addressOf(upstream(facts)),
+  UPSTREAM_REMOTE_PORT: () => (facts) => portOf(upstream(facts)),
+  UPSTREAM_TRANSPORT_FAILURE_REASON:
+    () =>
+    ({ upstreamTransportFailureReason: reason }) =>
+      reason,
+  UPSTREAM_PEER_URI_SAN:
+    () =>
+    ({ upstreamPeer }) =>
+      upstreamPeer,
   /** Of a connection that is closed for what it is, which a waypoint tells in its own log. */
-  CONNECTION_TERMINATION_DETAILS: () => undefined,
-  DOWNSTREAM_LOCAL_ADDRESS: local,
-  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: (facts) => addressOf(local(facts)),
-  DOWNSTREAM_LOCAL_PORT: (facts) => portOf(local(facts)),
-  DOWNSTREAM_REMOTE_ADDRESS: remote,
-  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: (facts) => addressOf(remote(facts)),
-  DOWNSTREAM_REMOTE_PORT: (facts) => portOf(remote(facts)),
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: remote,
-  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: (facts) => addressOf(remote(facts)),
-  DOWNSTREAM_DIRECT_REMOTE_PORT: (facts) => portOf(remote(facts)),
-  DOWNSTREAM_PEER_URI_SAN: ({ downstreamPeer }) => downstreamPeer,
-  DOWNSTREAM_LOCAL_URI_SAN: ({ downstreamSelf }) => downstreamSelf,
-  DOWNSTREAM_TLS_VERSION: () => 'TLSv1.3',
-  HOSTNAME: () => hostname(),
-  ENVIRONMENT: (_, argument) => process.env[argument],
+  CONNECTION_TERMINATION_DETAILS: () => () => undefined,
+  DOWNSTREAM_LOCAL_ADDRESS: () => local,
+  DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: () => (facts) => addressOf(local(facts)),
+  DOWNSTREAM_LOCAL_PORT: () => (facts) => portOf(local(facts)),
+  DOWNSTREAM_REMOTE_ADDRESS: () => remote,
+  DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: () => (facts) => addressOf(remote(facts)),
+  DOWNSTREAM_REMOTE_PORT: () => (facts) => portOf(remote(facts)),
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS: () => remote,
+  DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT: () => (facts) => addressOf(remote(facts)),
+  DOWNSTREAM_DIRECT_REMOTE_PORT: () => (facts) => portOf(remote(facts)),
+  DOWNSTREAM_PEER_URI_SAN:
+    () =>
+    ({ downstreamPeer }) =>
+      downstreamPeer,
+  DOWNSTREAM_LOCAL_URI_SAN:
+    () =>
+    ({ downstreamSelf }) =>
+      downstreamSelf,
+  DOWNSTREAM_TLS_VERSION: () => () => 'TLSv1.3',
+  HOSTNAME: () => () => hostname(),
+  ENVIRONMENT: (name) => () => process.env[name],
 }
