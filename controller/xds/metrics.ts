@@ -87,10 +87,14 @@ function xdsTimes(registry: Registry) {
 
 export type XdsMetrics = ReturnType<typeof xdsMetrics>
 
-/** Istio's short names of the types. */
+/** Istio's short names of the types; what a waypoint is told in types of ours has those of what its Envoy peer is told. */
+const shortNames: ReadonlyMap<string, string> = new Map([
+  ['istio.workload.Address', 'wds'],
+  ['istio.security.Authorization', 'wads'],
+  ['lateen.dev.ServiceRoutes', 'rds'],
+  ['lateen.dev.TargetedPolicy', 'lds'],
+  ['lateen.dev.WaypointTelemetry', 'lds'],
+])
+
 export const shortName = (typeUrl: string): string =>
-  typeUrl.endsWith('istio.workload.Address')
-    ? 'wds'
-    : typeUrl.endsWith('istio.security.Authorization')
-      ? 'wads'
-      : 'other'
+  shortNames.get(typeUrl.slice(typeUrl.lastIndexOf('/') + 1)) ?? 'other'

@@ -106,6 +106,8 @@ t.test('of 1,000 services each waypoint is told its own, and of a change what ha
     0,
   )
   t.equal(sent, count + 4, 'resources, all in all')
+  const pushes = even.stream.responses.length + odd.stream.responses.length
+  t.match(await running.metrics(), new RegExp(`^pilot_xds_pushes(_total)?\\{type="rds"\\} ${pushes}$`, 'm'))
 })
 
 t.test(
