@@ -66,14 +66,17 @@ async function reach(asking: Asking): Promise<Outcome> {
     const { network, random } = ctx
     const question = { source, sourceIp, network, random, tried, ejected: ejections.current(), registryOnly }
     const route = resolveOutbound(ctx.state, question, ends.dst)
-    ctx.routing.countUnavailable(route)
-    // What went wrong with the endpoint that there was says more than that there is no other.
-    if (route.kind === 'reject') return missed ? outcomeOf(missed) : { kind: 'refused', route }
+    if (route.kind === 'reject') {
+      ctx.routing.countUnavailable(route)
+      // What went wrong with the endpoint that there was says more than that there is no other.
+      return missed ? outcomeOf(missed) : { kind: 'refused', route }
+    }
     const endpoint = failedEndpoint(route)
     let going: Going | undefined
     try {
       going = await addressed(route, asking)
       const upstream = await openUpstream(going, asking)
+      ctx.routing.countUnavailable(route)
       if (endpoint !== undefined) ejections.restore(endpoint)
       return { kind: 'open', route: going, upstream, attempts }
     } catch (failure) {
