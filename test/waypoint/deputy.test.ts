@@ -235,8 +235,8 @@ t.test('who comes for what has another waypoint, or none, is sent away', async (
     serviceResource({ name: 'plain', vips: ['10.96.0.11'], ports: { 80: 1 } }),
   )
   await Promise.all([
-    t.rejects(s.tunnel(`127.0.0.2:${a.port}`), { message: /404/ }, 'a pod of its namespace'),
-    t.rejects(s.tunnel('10.96.0.11:80'), { message: /404/ }, 'a service of its namespace'),
+    t.rejects(s.tunnel(`127.0.0.2:${a.port}`), { message: /503/ }, 'a pod of its namespace'),
+    t.rejects(s.tunnel('10.96.0.11:80'), { message: /503/ }, 'a service of its namespace'),
   ])
   t.equal(asked, 0)
 })

@@ -47,7 +47,7 @@ export type Target =
     }>
   | Readonly<{ kind: 'refuse'; status: RefuseStatus; reason: RefuseReason; message: string }>
 
-type RefuseStatus = 400 | 404 | 503
+type RefuseStatus = 400 | 503
 
 /** What can be gone on with. */
 export type Accepted = Exclude<Target, { kind: 'refuse' }>
@@ -103,7 +103,8 @@ function serviceTarget(state: MeshState, self: Self, service: Service, judged: S
   return { kind: 'service', service, port, judged, ...binding }
 }
 
-const notAttached = (name: string) => refuse(404, 'not-attached', `this is not the waypoint of ${name}`)
+/** 503, on which peers try another pod of ours: that may have heard of more than we have. */
+const notAttached = (name: string) => refuse(503, 'not-attached', `this is not the waypoint of ${name}`)
 
 function bindingOf(
   key: string,
