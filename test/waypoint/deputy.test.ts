@@ -6,7 +6,7 @@ import t, { type Test } from 'tap'
 import { addressTypeUrl, authorizationTypeUrl, security } from '#wire'
 import { policyResource, serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
-import { meshProxy, policyOf, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
+import { meshProxy, ownAddress, policyOf, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
 
 t.setTimeout(60_000)
 
@@ -15,7 +15,7 @@ const waypoint = 'cluster.local/ns/demo/sa/waypoint'
 
 /** A pod `a` of the mesh, whose own proxy knows nobody but the waypoint, behind service web. */
 async function meshed(t: Test, answer: http.RequestListener): Promise<Scene> {
-  const a = await upstreamOf(t, '127.0.8.2', answer)
+  const a = await upstreamOf(t, ownAddress(0), answer)
   const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } })
   await meshProxy(t, s.ca, 'a', a)
   return s
@@ -82,7 +82,7 @@ const gone = (socket: Socket) => new Promise<void>((resolve) => socket.once('clo
 
 t.test('a connection to a workload is judged by its policies, before and after it is open', async (t) => {
   let connections = 0
-  const a = await tcpUpstream(t, '127.0.8.3', (socket) => {
+  const a = await tcpUpstream(t, ownAddress(1), (socket) => {
     connections++
     socket.pipe(socket)
   })
@@ -166,7 +166,7 @@ t.test('a request that waits for its answer ends too', async (t) => {
 })
 
 t.test('a WebSocket ends, and so does a stream of HTTP/2 that is open both ways', async (t) => {
-  const a = await upstreamOf(t, '127.0.8.2', (request, response) => {
+  const a = await upstreamOf(t, ownAddress(0), (request, response) => {
     request.resume()
     response.write('first')
   })
@@ -292,7 +292,7 @@ t.test('a pod that has another address owner now is not sent what its tunnel was
 })
 
 t.test('who we are is shown by the certificate of now, also to who is called all the time', async (t) => {
-  const a = await upstreamOf(t, '127.0.8.4', (_, response) => void response.end('a'))
+  const a = await upstreamOf(t, ownAddress(2), (_, response) => void response.end('a'))
   // Renewed after four seconds, good for twenty.
   const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } }, {}, undefined, { lifeMs: 20_000 })
   const proxy = await meshProxy(t, s.ca, 'a', a)

@@ -289,6 +289,12 @@ export async function tcpUpstream(
   return { address: host, port: (server.address() as AddressInfo).port, server }
 }
 
+/** An address of this machine that no other process of tests takes: mesh proxies have one port. `n` is 0, 1 or 2. */
+export const ownAddress = (n: number): string => {
+  const { pid } = process
+  return `127.${80 + ((pid >> 14) & 127)}.${(pid >> 6) & 255}.${((pid & 63) << 2) + n + 1}`
+}
+
 /** The mesh proxy of an endpoint of this machine: tunnels to it end at `to`. */
 export async function meshProxy(
   t: Test,
