@@ -50,7 +50,8 @@ export function istioFrom(
       if (fetch.one(mesh.hiddenNamespaces, namespaceOf(object)) !== undefined) return undefined
       const one = as(object)
       const { exportTo } = meshDefaultsOf(fetch, objects.meshDefaults)
-      return one.exportTo.length > 0 ? one : { ...one, exportTo: exportTo[usually] }
+      const isSaid = one.exportTo.length > 0 || exportTo[usually].length === 0
+      return isSaid ? one : { ...one, exportTo: exportTo[usually] }
     })
   const virtualServices = read(
     'VirtualServices',

@@ -25,7 +25,9 @@ export type Request = Readonly<{
 }>
 
 const apiVersion = 'admission.k8s.io/v1'
-const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+/** Of Kubernetes' names none is longer; they stand in log lines, and anybody can send any. */
+const maxName = 253
+const textOf = (value: unknown): string => (typeof value === 'string' ? value.slice(0, maxName) : '')
 const recordOf = (value: unknown): Readonly<Record<string, unknown>> => (isRecord(value) ? value : {})
 
 /** An AdmissionReview v1 as we need it; undefined when it is none. */

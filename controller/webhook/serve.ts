@@ -57,7 +57,7 @@ export async function serveWebhook(options: WebhookOptions): Promise<AsyncDispos
   server.on('clientError', (_error, socket) => socket.destroy())
   server.on('request', (request, response) => {
     answers(request, response).catch((error: unknown) => {
-      log.warn('webhook request failed', { error: messageOf(error), peer: request.socket.remoteAddress })
+      log.warn('webhook request failed', { error: messageOf(error), peer: peerOf(request) })
       response.destroy()
     })
   })
@@ -73,6 +73,8 @@ export async function serveWebhook(options: WebhookOptions): Promise<AsyncDispos
     },
   }
 }
+
+const peerOf = ({ socket }: IncomingMessage): string => socket.remoteAddress ?? ''
 
 const contextOf = ({ keyPem, chainPem }: KeyAndChain) =>
   ({ key: keyPem, cert: chainPem, minVersion: 'TLSv1.2' }) as const
@@ -135,7 +137,8 @@ function answerer(options: WebhookOptions, held: Held) {
     if (findings.errors.length === 0) passed.inc(labels)
     else if (!isTrial(request)) {
       failed.inc({ ...labels, reason: 'invalid_resource' })
-      log.info('object refused', { kind: reviewed.kind, name: reviewed.name, errors: findings.errors.length })
+      const { kind, name } = reviewed
+      log.info('object refused', { kind, name, errors: findings.errors.length, peer: peerOf(message) })
     }
     close(response, 200, JSON.stringify(answerReview(request, findings)))
   }
@@ -192,7 +195,7 @@ async function readReview(
   options: WebhookOptions,
   { room, turns }: Held,
 ): Promise<Outcome | 400 | 413 | 503> {
-  const address = message.socket.remoteAddress ?? ''
+  const address = peerOf(message)
   const gone = new AbortController()
   response.once('close', () => gone.abort())
   const chunks: Buffer[] = []

@@ -40,4 +40,6 @@ t.test('a peer that is refused without end does not fill the log', async (t) => 
   log.warn('not about a peer')
   log.error('an error', { peer: '10.0.0.1:1' })
   t.equal(lines.length, 24)
+  for (let n = 0; n < 100; n++) log.info('object refused', { peer: '10.0.0.9' })
+  t.equal(lines.length, 44, 'nor one whose objects are')
 })

@@ -41,6 +41,18 @@ t.test('a refusal names the object, each field, and what to do', async (t) => {
   t.equal(response?.warnings?.[0]?.length, 256)
 })
 
+t.test('names that no API server has are cut before they stand anywhere', async (t) => {
+  const long = 'x'.repeat(100_000)
+  const kind = { group: long, version: long, kind: long }
+  const parsed = parseReview(
+    review({ ...base, kind, resource: { resource: long }, name: long, namespace: long, object: {} }),
+  )
+  t.ok(JSON.stringify(parsed).length < 3_000)
+  const response = parsed && answerReview(parsed, { errors: ['spec: no'], warnings: [] }).response
+  t.ok(JSON.stringify(response).length < 3_000)
+  t.equal(response?.uid, 'u-1')
+})
+
 t.test('what is judged is where the request says', async (t) => {
   let seen: unknown
   answerTo({ ...base, object: { metadata: { generateName: 'p-' }, spec: 1 } }, (reviewed) => {
