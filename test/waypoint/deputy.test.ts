@@ -293,8 +293,8 @@ t.test('a pod that has another address owner now is not sent what its tunnel was
 
 t.test('who we are is shown by the certificate of now, also to who is called all the time', async (t) => {
   const a = await upstreamOf(t, ownAddress(2), (_, response) => void response.end('a'))
-  // Renewed after four seconds, good for twenty.
-  const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } }, {}, undefined, { lifeMs: 20_000 })
+  // Renewed after five seconds, good for forty.
+  const s = await scene(t, { a: { ...a, tunnelProtocol: 1 } }, {}, undefined, { lifeMs: 40_000 })
   const proxy = await meshProxy(t, s.ca, 'a', a)
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
   t.teardown(() => agent.destroy())
