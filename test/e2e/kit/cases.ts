@@ -18,6 +18,8 @@ export type Given = Readonly<{
 type Step = Readonly<{
   /** What is applied; the same name again changes it. */
   given?: readonly Given[]
+  /** What the API server says where it takes nothing of what is given. */
+  refused?: string
   /** What is deleted, as `Kind/name`. */
   gone?: readonly string[]
   asks?: readonly Expected[]
@@ -69,7 +71,12 @@ async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Pro
   for (const object of objects) made.set(`${object.kind}/${object.metadata.name}`, object)
   await removeAll((step.gone ?? []).map((key) => made.get(key) ?? fail(key)))
   for (const key of step.gone ?? []) made.delete(key)
-  for (const object of objects) await apply(stringify(object))
+  for (const object of objects) {
+    const refusal = await apply(stringify(object)).then(() => '', refusalOf)
+    const isAsSaid = step.refused === undefined ? refusal === '' : refusal.includes(step.refused)
+    if (!isAsSaid) return [`${keyOf(object)}: ${refusal === '' ? 'it was taken' : refusal}`]
+    if (step.refused !== undefined) made.delete(keyOf(object))
+  }
   const telling = [...made.values()].filter(({ kind }) => kind in usually)
   const wanted = {
     ...Object.fromEntries(telling.map((one) => [keyOf(one), usually[one.kind] ?? ''])),
@@ -117,6 +124,8 @@ async function complaintsOf(
   )
   return slow.filter((one) => one !== undefined)
 }
+
+const refusalOf = (error: { body?: string; message: string }) => error.body ?? error.message
 
 const isSlow = (more: Expected[2]) => more?.afterMs !== undefined
 

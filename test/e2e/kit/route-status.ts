@@ -62,7 +62,8 @@ function conditionsComplaint(
   for (const word of wanted.split(' ').filter((word) => word !== '')) {
     const [type = '', state = 'True'] = word.split('=')
     const [status, reason] = state.split('/')
-    const found = conditions.find((one) => one.type === type)
+    // Of Istio's kinds, whose conditions are ours alone, by our name.
+    const found = conditions.find((one) => one.type === type || one.type === `lateen.dev/${type}`)
     if (found?.status !== status || (reason !== undefined && found?.reason !== reason)) return `not ${word}`
   }
   return undefined

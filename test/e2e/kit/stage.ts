@@ -148,6 +148,7 @@ export async function openStage(t: Test, base: string, hasWaypoint = true): Prom
     V1_IP: v1.status?.podIP ?? '',
     V2_IP: v2.status?.podIP ?? '',
     OUTSIDE_IP: outsider.status?.podIP ?? '',
+    OUTSIDE_DASHED: outsider.status?.podIP?.replaceAll('.', '-') ?? '',
     ECHO_VIP: await vip('echo'),
   }
   const nodes = { near: isV1Near ? there : here, far: isV1Near ? here : there }
