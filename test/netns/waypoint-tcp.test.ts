@@ -42,7 +42,7 @@ async function scene(t: Test, prefix: string): Promise<Scene> {
     serviceRoutesTypeUrl,
     waypointTelemetryTypeUrl,
   ]
-  const waypoint = await waypointIn({ ca: world.ca, types, pod })
+  const waypoint = await waypointIn({ ca: world.ca, types, pod, env: { ACCESS_LOG_FORMAT: 'off' } })
   t.teardown(() => waypoint[Symbol.asyncDispose]())
   const resources = {
     ...workloadResource({ name: 'client', node: 'n1', addresses: [client.v4] }),

@@ -4,6 +4,7 @@ import { describeError } from '#telemetry'
 import type { Accepted } from '../target/index.ts'
 import {
   connectionCelFacts,
+  connectionLine,
   type CountedConnection,
   type LabelFacts,
   type Moved,
@@ -38,21 +39,32 @@ export function recordTcp(
     service,
     protocol: 'tcp',
   })
+  const ends = (by: Reached | undefined) => ({
+    downstreamRemoteAddress: formatAddress(tunnel.remote),
+    downstreamLocalAddress: formatAddress(target.judged),
+    downstreamPeer: tunnel.peer,
+    downstreamSelf: identity,
+    upstreamHost: by && formatAddress(by.link.to),
+  })
   const opened = (by: Reached | undefined, moved: () => Moved = nothing) => {
     reached = by
-    const facts = () =>
-      connectionCelFacts({
-        downstreamRemoteAddress: formatAddress(tunnel.remote),
-        downstreamLocalAddress: formatAddress(target.judged),
-        downstreamPeer: tunnel.peer,
-        downstreamSelf: identity,
-        upstreamHost: by && formatAddress(by.link.to),
-      })
+    const facts = () => connectionCelFacts(ends(by))
     counted = tcp.open(labels(), moved, http.variants(facts, service?.key))
   }
+  const startTime = new Date()
   const ended = ({ sent, received, error }: Relayed) => {
     counted?.closed(flagOf(error), { sent: received, received: sent })
-    const level = error === undefined ? 'info' : 'error'
+    const isLogged = http.accessLog(
+      {
+        ...ends(reached),
+        ...lineOf(target, reached, { sent, received, error }),
+        startTime,
+        durationMs: Math.round(performance.now() - started),
+      },
+      service?.key,
+    )
+    // Who has a log of requests and connections wants each once; why one failed is told in more words.
+    const level = error !== undefined ? 'error' : isLogged ? 'debug' : 'info'
     if (!access.enabled(level)) return
     access[level]('connection complete', {
       'src.addr': formatAddress(tunnel.remote),
@@ -72,6 +84,22 @@ export function recordTcp(
     })
   }
   return { opened, ended }
+}
+
+/** What Envoy's access log says of a connection, but for its ends and its time. */
+function lineOf(target: Accepted, reached: Reached | undefined, { sent, received, error }: Relayed) {
+  const flag = flagOf(error)
+  const name = target.kind === 'service' ? target.service.hostname : undefined
+  return {
+    ...connectionLine,
+    responseFlags: flag === '-' ? '' : flag,
+    upstreamTransportFailureReason:
+      reached === undefined && error !== undefined ? describeError(error) : undefined,
+    bytesReceived: sent,
+    bytesSent: received,
+    upstreamCluster: name && `inbound-vip|${target.judged.port}|tcp|${name}`,
+    upstreamPeer: reached?.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
+  }
 }
 
 const nothing = (): Moved => ({ sent: 0, received: 0 })

@@ -64,11 +64,12 @@ const ofConnections = /^(?:source|destination|upstream|connection)\./
 /** The same of a connection that is not HTTP: there is no request to ask about. */
 export const connectionCelFacts = (facts: ConnectionFacts): CelFacts => ({
   attribute: (name) =>
-    ofConnections.test(name) ? attributes[name]?.({ ...noRequest, ...facts }) : undefined,
+    ofConnections.test(name) ? attributes[name]?.({ ...connectionLine, ...facts }) : undefined,
   header: () => undefined,
 })
 
-const noRequest: Omit<AccessFacts, keyof ConnectionFacts> = {
+/** What the facts of a connection without requests have in common. */
+export const connectionLine: Omit<AccessFacts, keyof ConnectionFacts> = {
   startTime: new Date(0),
   method: '',
   scheme: '',

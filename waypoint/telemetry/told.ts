@@ -13,14 +13,14 @@ import type { AccessFacts } from './access-facts.ts'
 import { type AccessLog, accessLog } from './access-log.ts'
 import { type Variants, type VariantsOf, variantsOf } from './variants.ts'
 
-/** Logs a request to a service, as is to be logged of it now. */
-export type RequestLog = (facts: AccessFacts, service: ServiceKey | undefined) => void
+/** Logs a request or connection to a service, as is to be logged of it now. False: nothing of that service is logged. */
+export type RequestLog = (facts: AccessFacts, service: ServiceKey | undefined) => boolean
 
 /** What is done for one scope. */
-type Scope = Readonly<{ log: AccessLog; variants: VariantsOf | undefined }>
+type Scope = Readonly<{ log: AccessLog; isLogged: boolean; variants: VariantsOf | undefined }>
 type Known = Readonly<{ own: Scope; services: ReadonlyMap<string, Scope> }>
 
-const nothing: Scope = { log: () => undefined, variants: undefined }
+const nothing: Scope = { log: () => undefined, isLogged: false, variants: undefined }
 const silent: Known = { own: nothing, services: new Map() }
 
 /** What the control plane tells of logs and series. Before it has told anything nothing is logged (Istio). */
@@ -35,7 +35,9 @@ export class ToldTelemetry {
   }
 
   readonly log: RequestLog = (facts, service) => {
-    this.#scope(service).log(facts)
+    const { log, isLogged } = this.#scope(service)
+    log(facts)
+    return isLogged
   }
 
   /** What is different of the series of a request or connection to a service. */
@@ -75,6 +77,7 @@ export class ToldTelemetry {
     }
     const scopeOf = ({ logs, metrics }: ScopeTelemetry): Scope => ({
       log: accessLog(logs, this.#write),
+      isLogged: logs.length > 0,
       variants: variantsOf(metrics),
     })
     const services = Object.entries(telemetry.services).map(
@@ -91,7 +94,10 @@ const specs: Readonly<Record<'text' | 'json', AccessLogSpec['format']>> = {
 
 /** The one log of a waypoint whose environment says what it is, whatever the control plane says. */
 export function fixedLog(format: 'text' | 'json' | 'off', write: (line: string) => void): RequestLog {
-  if (format === 'off') return () => undefined
+  if (format === 'off') return () => false
   const log = accessLog([{ format: specs[format], omitsEmpty: false }], write)
-  return (facts) => log(facts)
+  return (facts) => {
+    log(facts)
+    return true
+  }
 }

@@ -1,7 +1,9 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import t from 'tap'
 import { type WaypointTelemetry, waypointTelemetryTypeUrl } from '#telemetry'
 import { until } from '../../fakes/until.ts'
-import { type Scene, scene, upstreamOf, webKey } from '../kit.ts'
+import { type Scene, scene, tcpUpstream, upstreamOf, webKey } from '../kit.ts'
 
 const key = 'waypoint:demo/waypoint'
 const log = (text: string, filter?: string) => ({
@@ -61,4 +63,34 @@ t.test('who runs a waypoint may say for himself what it logs', async (t) => {
   await s.get('/a')
   await until(() => s.lines().length === 1, 'a line')
   t.match(s.lines()[0], /"GET \/a HTTP\/1\.1" 200/)
+})
+
+t.test('a TCP connection has a line of the same format', async (t) => {
+  const a = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.end('hello'))
+  const s = await scene(t, { a })
+  await s.route({ protocol: 'tcp' })
+  const socket = connect({ host: '127.0.0.1', port: await s.front(), allowHalfOpen: true })
+  socket.end('abc')
+  socket.resume()
+  await once(socket, 'close')
+  await until(() => s.lines().length === 1, 'a line')
+  t.match(
+    s.lines()[0],
+    /^\[[^\]]+\] "- - -" 0 - - - "-" 3 5 \d+ - "-" "-" "-" "-" "127\.0\.0\.2:\d+" inbound-vip\|80\|tcp\|web\.demo\.svc\.cluster\.local - 10\.96\.0\.10:80 127\.0\.0\.1:\d+ - -$/,
+  )
+  t.notOk(
+    s.running.lines.some(({ message }) => message === 'connection complete'),
+    'and no other',
+  )
+})
+
+t.test('a TCP connection that nobody takes says why', async (t) => {
+  const s = await scene(t, {})
+  await s.route({ protocol: 'tcp' })
+  const socket = connect({ host: '127.0.0.1', port: await s.front() })
+  socket.on('error', () => undefined)
+  await once(socket, 'close').catch(() => undefined)
+  await until(() => s.lines().length === 1, 'a line')
+  t.match(s.lines()[0], / "- - -" 0 UH - - "no healthy upstream for [^"]+" 0 0 /)
+  t.ok(s.running.lines.some(({ message, level }) => message === 'connection complete' && level === 'error'))
 })
