@@ -1,4 +1,4 @@
-import { MeshError } from '#base'
+import { MeshError, timerMs } from '#base'
 import type { ConnectionLimits } from '#routes'
 
 type Limits = Pick<ConnectionLimits, 'tcpIdleTimeoutMs' | 'maxConnectionDurationMs'>
@@ -24,9 +24,10 @@ export function keepTime(
     last = all
   }
   const looking =
-    tcpIdleTimeoutMs > 0 ? setInterval(look, Math.max(1, tcpIdleTimeoutMs / looks)).unref() : undefined
+    tcpIdleTimeoutMs > 0 ? setInterval(look, timerMs(tcpIdleTimeoutMs / looks)).unref() : undefined
   const old = () => end(over(`the connection was open for ${maxConnectionDurationMs} ms`))
-  const ageing = maxConnectionDurationMs > 0 ? setTimeout(old, maxConnectionDurationMs).unref() : undefined
+  const ageing =
+    maxConnectionDurationMs > 0 ? setTimeout(old, timerMs(maxConnectionDurationMs)).unref() : undefined
   return {
     [Symbol.dispose]: () => {
       clearInterval(looking)

@@ -1,4 +1,4 @@
-import { maxTimerMs } from '#base'
+import { maxTimerMs, timerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
 import { maxSniffedLine, sniff, type Sniffed } from '#http'
 import { maxHelloBytes, serverNameOf } from './server-name.ts'
@@ -38,7 +38,7 @@ export class PeekedStream implements ByteStream, BytesUser {
   /** What the other end speaks, as far as it has within `ms`; to be called before `use`, again if it was silent. */
   sniff(ms: number): Promise<Found> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#decide?.('silent'), Math.min(ms, maxTimerMs))
+      const timer = setTimeout(() => this.#decide?.('silent'), timerMs(ms))
       this.#decide = (found) => {
         clearTimeout(timer)
         this.#decide = undefined
@@ -54,7 +54,7 @@ export class PeekedStream implements ByteStream, BytesUser {
   /** The name that a TLS client asks for, '' if it names none within `ms`; to be called before `use`. */
   serverName(ms: number): Promise<string> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#hello?.(''), ms)
+      const timer = setTimeout(() => this.#hello?.(''), timerMs(ms))
       this.#hello = (name) => {
         clearTimeout(timer)
         this.#hello = undefined

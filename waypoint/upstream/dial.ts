@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns'
 import { once } from 'node:events'
 import { BlockList, type LookupFunction, Socket } from 'node:net'
-import { MeshError, messageOf } from '#base'
+import { MeshError, messageOf, timerMs } from '#base'
 import type { ConnectionLimits } from '#routes'
 
 /** Where sockets come from; tests put them into other network namespaces. */
@@ -61,7 +61,7 @@ export async function dial(
 ): Promise<Socket> {
   signal.throwIfAborted()
   const limit = new AbortController()
-  const timer = setTimeout(() => limit.abort(new Error('timed out')), timeoutMs)
+  const timer = setTimeout(() => limit.abort(new Error('timed out')), timerMs(timeoutMs))
   const socket = newSocket(to.host)
   socket.on('error', () => undefined) // whoever uses the socket sees it destroyed; a bare 'error' would be fatal
   try {

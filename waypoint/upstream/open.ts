@@ -7,7 +7,7 @@ import {
   type PeerCertificate,
   type TLSSocket,
 } from 'node:tls'
-import { follow, MeshError, messageOf } from '#base'
+import { follow, MeshError, messageOf, timerMs } from '#base'
 import { type ByteStream, socketBytes } from '#hbone'
 import type { DestinationPolicy, UpstreamTls } from '#routes'
 import { type Ends, proxyHeader } from './proxy-header.ts'
@@ -103,7 +103,7 @@ async function secure(
     socket.once('secureConnect', () => resolve())
     socket.on('error', failed)
     socket.once('close', () => failed(new Error('connection closed')))
-    const timer = setTimeout(() => failed(new Error('timed out')), o.connectTimeoutMs)
+    const timer = setTimeout(() => failed(new Error('timed out')), timerMs(o.connectTimeoutMs))
     using _ending = follow(o.signal, failed)
     await promise.finally(() => clearTimeout(timer))
     return socket

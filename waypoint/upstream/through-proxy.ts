@@ -1,4 +1,4 @@
-import { follow, MeshError } from '#base'
+import { follow, MeshError, timerMs } from '#base'
 import type { ByteStream, BytesUser } from '#hbone'
 
 /** More than this before the end of an answer's head is no answer. */
@@ -19,7 +19,7 @@ export async function throughProxy(
 ): Promise<ByteStream> {
   const name = host.includes(':') ? `[${host}]` : host
   const proxied = new ProxiedStream(stream, `${name}:${port}`)
-  const timer = setTimeout(() => proxied.fail('no answer in time'), timeoutMs)
+  const timer = setTimeout(() => proxied.fail('no answer in time'), timerMs(timeoutMs))
   try {
     using _ending = follow(signal, () => proxied.fail('given up'))
     await proxied.answered

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { keepTime } from '../../../waypoint/proxy/keep-time.ts'
 import { dial, isNear, ordinarySocket } from '../../../waypoint/upstream/dial.ts'
 import { tcpUpstream } from '../kit.ts'
 
@@ -19,6 +20,21 @@ const addresses: readonly (readonly [address: string, family: number, near: bool
 ]
 t.test('what nobody reaches from elsewhere', async (t) => {
   for (const [address, family, near] of addresses) t.equal(isNear(address, family), near, address)
+})
+
+t.test('times that no timer takes are long', async (t) => {
+  const { port } = await tcpUpstream(t, '127.0.0.1', () => undefined)
+  const signal = AbortSignal.timeout(20_000)
+  const to = { host: '127.0.0.1', port }
+  const socket = await dial(to, { newSocket: ordinarySocket, timeoutMs: 2 ** 40, signal })
+  socket.destroy()
+  const limits = { tcpIdleTimeoutMs: 2 ** 40, maxConnectionDurationMs: 2 ** 40 }
+  using _time = keepTime(
+    limits,
+    () => 0,
+    () => t.fail('its time is not over'),
+  )
+  await new Promise((resolve) => setTimeout(resolve, 50))
 })
 
 t.test('a name that a stranger has chosen does not lead to our own ports', async (t) => {
