@@ -48,6 +48,8 @@ const textOf = ({ source, expected, to, sourceIp }: PoolKey) =>
 export class HbonePool {
   readonly #limits: HboneLimits
   readonly #entries = new Map<string, Entry>()
+  /** They take no more tunnels, and end with the ones that they have. */
+  readonly #retired = new Set<Session>()
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #timer: NodeJS.Timeout
@@ -191,7 +193,10 @@ export class HbonePool {
         ready: () => undefined,
         goaway: () => this.#forget(entry, session),
       },
-      closed: () => this.#forget(entry, session),
+      closed: () => {
+        this.#forget(entry, session)
+        this.#retired.delete(session)
+      },
     })
     entry.sessions.push(session)
     entry.lastUse.set(session, performance.now())
@@ -209,7 +214,8 @@ export class HbonePool {
       for (const [session, at] of entry.lastUse) {
         if (at > before) continue
         this.#forget(entry, session)
-        session.drain()
+        this.#retired.add(session)
+        session.retire()
       }
     }
     this.#trim()
@@ -238,6 +244,7 @@ export class HbonePool {
       for (const waiter of waiters) waiter.reject(this.#signal.reason)
     }
     this.#entries.clear()
+    for (const session of this.#retired) session.destroy()
   }
 
   /** Lets live tunnels finish; whoever is still to be connected gets a new connection. */
@@ -245,6 +252,7 @@ export class HbonePool {
     for (const entry of this.#entries.values()) {
       for (const session of entry.sessions) session.drain()
     }
+    for (const session of this.#retired) session.drain()
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -54,7 +54,7 @@ export class Session {
   readonly #closed: (error: unknown) => void
   readonly #peer: Peer
   readonly #watch: Disposable
-  readonly #closesUnused: boolean
+  #closesUnused: boolean
   #unsentControl = 0
   #dirty: Flushable[] = []
   #error: unknown
@@ -268,6 +268,12 @@ export class Session {
     if (this.#draining) return
     this.#draining = true
     this.connection.tellLeaving()
+  }
+
+  /** Closes after the last stream: nobody opens another one. Those that are open need not hear of it, for they may go on. */
+  retire(): void {
+    this.#closesUnused = true
+    if (this.connection.streamCount === 0) this.drain()
   }
 
   /** Takes no more streams, but for those on the way, and closes after the last. */

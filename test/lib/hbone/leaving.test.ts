@@ -289,3 +289,29 @@ t.test('whoever is in a tunnel hears that its connection leaves, once, whichever
     tunnel.reset()
   }
 })
+
+t.test(
+  'a connection that gets no new tunnels is left to the ones that it has, which hear nothing of it',
+  async (t) => {
+    const heard: string[] = []
+    const served = await serve(t, (tunnel) => {
+      tunnel.accept()
+      tunnel.onLeaving(() => heard.push('server'))
+    })
+    const pool = poolOf(t, { unusedReleaseMs: 40 })
+    const old = await pool.connect(towards(served.address))
+    old.onLeaving(() => heard.push('client'))
+    await until(() => pool.connections === 0)
+    const next = await pool.connect(towards(served.address))
+    t.equal(served.connections.length, 2, 'the next tunnel is in another one')
+    t.strictSame(heard, [])
+    await until(() => pool.connections === 0)
+    pool.drain()
+    await until(() => heard.length === 3)
+    t.strictSame(heard.sort(), ['client', 'server', 'server'], 'when the pool leaves it is told')
+    for (const tunnel of [old, next]) tunnel.reset()
+    await until(() => served.connections.every((one) => one.tunnels === 0))
+    await Promise.all(served.connections.map((one) => one.closed))
+    t.pass('and it ends with its last tunnel')
+  },
+)
