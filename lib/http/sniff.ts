@@ -28,7 +28,7 @@ const longest = Math.max(preface.length, ...methods.map(({ length }) => length))
 /** What of a first line is looked at for the words of a request. */
 export const maxSniffedLine = 8 << 10
 /** A request by another method, or after empty lines, which servers skip (RFC 9112 §2.2). */
-const requestLine = /^(?:\r?\n)*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t]+[^\r\n]*[ \t]HTTP\/\d(?:\.\d)?[ \t]*\r?\n/
+const requestLine = /^(?:\r?\n)*[!#$%&'*+\-.^_`|~0-9A-Za-z]+[ \t][^\r\n]*[ \t]HTTP\/\d(?:\.\d)?[ \t]*\r?\n/
 
 /** A client's first bytes begin a TLS handshake record of any version (RFC 8446 §5.1). */
 const handshakeRecord = 0x16

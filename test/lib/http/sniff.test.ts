@@ -61,3 +61,14 @@ t.test('who says nothing clear in time is passed on as it is', (t) => {
   t.strictSame(sniffUntil(Buffer.from('GET /'), 0, 100), { kind: 'decided', as: 'http1' })
   t.end()
 })
+
+t.test('no line takes long to be looked at', (t) => {
+  const lines = ['A', '\n', '\r\n', 'A '].flatMap((start) =>
+    [' ', '\t', 'A', '\n', ' HTTP/1.1', ' HTTP/1 '].map((part) => start + part.repeat(8_192)),
+  )
+  const { user } = process.cpuUsage()
+  for (let n = 0; n < 50; n++) for (const line of lines) sniff(Buffer.from(line))
+  // Of one that is quadratic fifty take more than a second.
+  t.ok((process.cpuUsage().user - user) / 1_000 < 1_000)
+  t.end()
+})
