@@ -43,10 +43,6 @@ const judges: Readonly<Record<string, Judge>> = {
   'defaultProviders.*': providers,
   configSources: 'configuration comes from the Kubernetes API only',
   enableAutoMtls: { reason: 'between workloads of the mesh there is always mTLS', fine: [true] },
-  trustDomainAliases: {
-    reason: 'principals of policies are compared as they are written: a policy has to name each trust domain',
-    fine: [[]],
-  },
   caCertificates: { reason: 'nobody is believed but our own CA’s root; see Secret cacerts', fine: [[]] },
   ca: 'the CA is our own; see Secret cacerts for another root',
   certificates: { reason: 'DNS certificates are not signed', fine: [[]] },
@@ -78,6 +74,7 @@ const judges: Readonly<Record<string, Judge>> = {
 /** Read elsewhere: mesh-config.ts, routes/mesh-defaults.ts, telemetry/ (which says itself what it leaves), and ztunnel (outboundTrafficPolicy.mode, at its start). */
 const heeded: ReadonlySet<string> = new Set([
   'trustDomain',
+  'trustDomainAliases',
   'rootNamespace',
   'discoverySelectors',
   'serviceEntryVisibility',

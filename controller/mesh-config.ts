@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { parse } from 'yaml'
 import { isRecord, messageOf } from '#base'
 import { type Collection, type ConfigMap, deriveMany } from '#kube'
@@ -9,12 +10,17 @@ import {
   type LiveSettings,
   parseLabelSelector,
   seenThrough,
+  type Settings,
 } from './collections/index.ts'
 
 import { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './routes/index.ts'
 
 /** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
-export type MeshConfig = Readonly<{ trustDomain: string; rootNamespace: string }>
+export type MeshConfig = Readonly<{
+  trustDomain: string
+  trustDomainAliases: readonly string[]
+  rootNamespace: string
+}>
 
 /** Of a revision, by Istio's names. */
 export const meshConfigMap = (revision: string): string =>
@@ -25,24 +31,43 @@ const namespaceName = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /** Reads `mesh` of the ConfigMap; what is missing or unreadable is Istio's default, and the log says so. */
 export function meshConfigFrom(map: ConfigMap | undefined, namespace: string, log: Logger): MeshConfig {
-  const defaults = { trustDomain: 'cluster.local', rootNamespace: namespace }
+  const defaults = { trustDomain: 'cluster.local', trustDomainAliases: [], rootNamespace: namespace }
   const text = map?.data?.['mesh']
   if (text === undefined) return defaults
   try {
     const mesh: unknown = parse(text) ?? {}
     if (!isRecord(mesh)) throw new TypeError('not a map')
-    const read = (field: keyof MeshConfig, pattern: RegExp): string => {
+    const read = (field: 'trustDomain' | 'rootNamespace', pattern: RegExp): string => {
       const value = mesh[field]
       if (value === undefined || value === '') return defaults[field]
       if (typeof value === 'string' && pattern.test(value)) return value
       log.error('a field of the ConfigMap istio cannot be read; using its default', { field, value })
       return defaults[field]
     }
-    return { trustDomain: read('trustDomain', domain), rootNamespace: read('rootNamespace', namespaceName) }
+    return {
+      trustDomain: read('trustDomain', domain),
+      trustDomainAliases: aliasesIn(mesh['trustDomainAliases'], log),
+      rootNamespace: read('rootNamespace', namespaceName),
+    }
   } catch (error) {
     log.error('the ConfigMap istio cannot be read; using defaults', { error: messageOf(error) })
     return defaults
   }
+}
+
+/** One that cannot be read is left out: nobody is known by it. */
+function aliasesIn(value: unknown, log: Logger): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value)
+    ? value
+    : value === undefined || value === null
+      ? []
+      : [value]
+  return list.filter((one): one is string => {
+    const isGood = Array.isArray(value) && typeof one === 'string' && domain.test(one)
+    if (!isGood)
+      log.error('an alias of the trust domain cannot be read; nobody is known by it', { alias: one })
+    return isGood
+  })
 }
 
 /** What of the ConfigMap may change while we run. A version of it that cannot be read leaves the last good one. */
@@ -67,7 +92,7 @@ export const meshDefaults = (maps: Collection<ConfigMap>, log: Logger): Collecti
 /** Says when the ConfigMap changes what cannot change while we run; a trust domain of our environment is not its to say. */
 export const warnOfRestart = (
   maps: Collection<ConfigMap>,
-  inUse: MeshConfig,
+  inUse: Pick<Settings, keyof MeshConfig>,
   { namespace, trustDomain: own }: Readonly<{ namespace: string; trustDomain: string | undefined }>,
   log: Logger,
 ): Disposable =>
@@ -75,8 +100,8 @@ export const warnOfRestart = (
     for (const { row } of changes) {
       const said = meshConfigFrom(row, namespace, log)
       const changed = { ...said, trustDomain: own ?? said.trustDomain }
-      for (const field of ['trustDomain', 'rootNamespace'] as const)
-        if (inUse[field] !== changed[field])
+      for (const field of ['trustDomain', 'trustDomainAliases', 'rootNamespace'] as const)
+        if (!isDeepStrictEqual(inUse[field] ?? [], changed[field]))
           log.warn(
             'the ConfigMap istio has changed a field that is read at start only; restart all replicas',
             {

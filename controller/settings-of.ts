@@ -19,5 +19,6 @@ export async function settingsOf(
   const mesh = meshConfigFrom(map, namespace, log)
   const trustDomain = config.trustDomain ?? mesh.trustDomain
   const fixed = { clusterId, domain, dryRunPolicies, allowWaypoints, revision }
-  return { ...fixed, trustDomain, rootNamespace: mesh.rootNamespace }
+  const { trustDomainAliases, rootNamespace } = mesh
+  return { ...fixed, trustDomain, trustDomainAliases, rootNamespace }
 }

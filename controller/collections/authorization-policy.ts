@@ -8,6 +8,7 @@ import { readRules, type ReadRules } from './policy-rules.ts'
 import { targetsOf, type PolicyTarget } from './policy-targets.ts'
 import { newNotes, type Notes, shown } from './problems.ts'
 import { annotations, type Settings } from './settings.ts'
+import { underAllNames } from './trust-domains.ts'
 
 /** What became of an AuthorizationPolicy: what ztunnel is told, whom it concerns, and what its status shall say. */
 export type CompiledPolicy = Readonly<{
@@ -61,7 +62,7 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
     return {
       ...none,
       condition: undefined,
-      targeted: authorizationOf(rules, of),
+      targeted: authorizationOf(rules, of, settings),
       ...(closed ? { closed } : {}),
     }
   }
@@ -72,16 +73,17 @@ export function compilePolicy(policy: Custom, settings: Settings): CompiledPolic
     : namespace === settings.rootNamespace
       ? Scope.GLOBAL
       : Scope.NAMESPACE
-  const authorization = authorizationOf(rules, { name: nameOf(policy), namespace, scope, dryRun })
+  const authorization = authorizationOf(rules, { name: nameOf(policy), namespace, scope, dryRun }, settings)
   return { ...row, authorization, selector, condition: ztunnelCondition(asked, rules, notes) }
 }
 
 function authorizationOf(
   { as, rules }: ReadRules,
   of: Pick<security.Authorization, 'name' | 'namespace' | 'scope' | 'dryRun'>,
+  settings: Settings,
 ): security.Authorization {
   const action = as === 'DENY' ? Action.DENY : Action.ALLOW
-  const authorization = { ...of, action, rules: [...rules], extensions: [] }
+  const authorization = { ...of, action, rules: [...underAllNames(rules, settings)], extensions: [] }
   return as === 'AUDIT' ? auditPolicy(authorization) : authorization
 }
 

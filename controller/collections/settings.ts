@@ -4,6 +4,8 @@ import type { LabelSelector } from './label-selector.ts'
 export type Settings = Readonly<{
   clusterId: string
   trustDomain: string
+  /** What it was called before, or is called too. */
+  trustDomainAliases?: readonly string[]
   /** Domain of Service names. */
   domain: string
   /** Policies here hold for the whole mesh. */

@@ -2,7 +2,13 @@ import t from 'tap'
 import { type ConfigMap, Table } from '#kube'
 import { silent } from '#telemetry'
 import { liveKey } from '../../controller/collections/index.ts'
-import { liveSettings, liveSettingsFrom, meshDefaults } from '../../controller/mesh-config.ts'
+import {
+  liveSettings,
+  liveSettingsFrom,
+  meshConfigFrom,
+  meshDefaults,
+  warnOfRestart,
+} from '../../controller/mesh-config.ts'
 import { meshDefaultsKey } from '../../controller/routes/index.ts'
 
 const map = (mesh: string | undefined): ConfigMap => ({
@@ -94,4 +100,31 @@ t.test('what is for routes is followed too; what cannot be read leaves what was'
     t.equal((put(map(bad)), attempts()), 7, bad)
   put(map(''))
   t.equal(attempts(), 2)
+})
+
+t.test('aliases of the trust domain hold from start to end; a change is told', async (t) => {
+  const lines: string[] = []
+  const say = (message: string) => void lines.push(message)
+  const log = { ...silent, error: say, warn: say }
+  const read = (mesh: string) => meshConfigFrom(map(mesh), 'istio-system', log).trustDomainAliases
+  t.strictSame(read(''), [])
+  t.strictSame(read('trustDomainAliases: [old.example.com, older]'), ['old.example.com', 'older'])
+  t.equal(lines.length, 0)
+  t.strictSame(read('trustDomainAliases: [old, 5, "UPPER", "a/b"]'), ['old'])
+  t.strictSame(read('trustDomainAliases: old'), [])
+  t.equal(lines.splice(0).length, 4)
+  const maps = new Table<ConfigMap>('configmaps')
+  const inUse = { trustDomain: 'cluster.local', trustDomainAliases: ['old'], rootNamespace: 'istio-system' }
+  using _watched = warnOfRestart(
+    maps.collection,
+    inUse,
+    { namespace: 'istio-system', trustDomain: undefined },
+    log,
+  )
+  const key = 'istio-system/istio'
+  const put = (row: ConfigMap) => maps.apply([{ key, old: maps.get(key), row }])
+  put(map('trustDomainAliases: [old]'))
+  t.equal(lines.length, 0)
+  put(map('trustDomainAliases: [old, older]'))
+  t.match(lines, [/restart all replicas/])
 })

@@ -14,6 +14,9 @@ type Case = Readonly<{
   given: Readonly<Record<string, unknown>>
   sent?: Readonly<Record<string, string>>
   named?: readonly string[]
+  /** Of the mesh's trust domain, which is cluster.local if `domain` does not say. */
+  aliases?: readonly string[]
+  domain?: string
 }>
 const scopes = ['mesh', 'namespace', 'selected']
 const told = (row: security.Authorization | undefined) =>
@@ -21,7 +24,7 @@ const told = (row: security.Authorization | undefined) =>
   `${row.dryRun ? 'on trial ' : ''}${row.action === security.Action.DENY ? 'DENY' : 'ALLOW'} ${scopes[row.scope]}: ${sentence(row)}`
 
 const cases = parse(readFileSync(`${import.meta.dirname}/policies.yaml`, 'utf8')) as readonly Case[]
-for (const { title, given, sent = {}, named = [] } of cases)
+for (const { title, given, sent = {}, named = [], aliases = [], domain = 'cluster.local' } of cases)
   t.test(title, async (t) => {
     const of = (kind: string) =>
       Object.entries(given)
@@ -31,7 +34,12 @@ for (const { title, given, sent = {}, named = [] } of cases)
           // The order of writing is the order of creation.
           return { metadata: { namespace, name, creationTimestamp: `2026-01-01T00:00:0${i}Z` }, spec }
         })
-    const { policies, workloads } = meshOf({ pods: [pod()], policies: of('AP'), peers: of('PA') })
+    const { policies, workloads } = meshOf({
+      pods: [pod()],
+      policies: of('AP'),
+      peers: of('PA'),
+      settings: { trustDomain: domain, trustDomainAliases: aliases },
+    })
     const strict = 'istio-system/istio_converted_static_strict'
     const got = policies.authorizations.keys().map((key) => [key, told(policies.authorizations.get(key))])
     t.strictSame(Object.fromEntries(got.filter(([key]) => key !== strict)), sent)
