@@ -72,7 +72,7 @@ export class HeaderList {
       return
     }
     this.flat[at + 1] = value
-    this.#deleteFrom(name, at + 2)
+    this.#deleteFrom(name, this.#find(name, at + 2))
   }
 
   /** Puts one more value after those that there are. */
@@ -82,7 +82,7 @@ export class HeaderList {
   }
 
   delete(name: string): void {
-    this.#deleteFrom(name, 0)
+    this.#deleteFrom(name, this.#find(name))
   }
 
   copy(): HeaderList {
@@ -93,12 +93,15 @@ export class HeaderList {
     for (let i = 0; i < this.flat.length; i += 2) yield [this.flat[i] ?? '', this.flat[i + 1] ?? '']
   }
 
-  #find(name: string): number {
-    for (let i = 0; i < this.flat.length; i += 2) if (this.flat[i] === name) return i
+  #find(name: string, from = 0): number {
+    const { flat } = this
+    for (let i = from; i < flat.length; i += 2) if (flat[i] === name) return i
     return -1
   }
 
+  /** `from` is where it stands first; -1: nowhere, as most names that are taken away. */
   #deleteFrom(name: string, from: number): void {
+    if (from < 0) return
     const { flat } = this
     let to = from
     for (let i = from; i < flat.length; i += 2) {

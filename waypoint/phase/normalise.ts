@@ -31,7 +31,8 @@ function isForged(name: string): boolean {
 export const normalise: Phase = async (call, next) => {
   const { request } = call
   const { headers } = request
-  for (const name of [...headers].flatMap(([one]) => (isForged(one) ? [one] : []))) headers.delete(name)
+  const forged = headers.flat.filter((text, i) => i % 2 === 0 && isForged(text))
+  for (const name of forged) headers.delete(name)
   if (!headers.has('x-request-id')) headers.set('x-request-id', randomUUID())
   if (request.authority === '') return localReply(call, { status: 400, details: 'missing_host_header' })
   // As in Envoy no route is for CONNECT: what an application takes for an answer would open a way past routes and policies.
