@@ -25,7 +25,7 @@ type Step = Readonly<{
   asks?: readonly Expected[]
   /** A second after what was made before: times of creation are in seconds. */
   later?: boolean
-  /** What `Kind/name` says of itself; a route says `Accepted ResolvedRefs` where nothing else is told. */
+  /** What `Kind/name` says of itself; where nothing else is told all is well. */
   status?: Readonly<Record<string, string | readonly string[]>>
 }>
 
@@ -96,7 +96,7 @@ async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Pro
 
 /** What each kind says where all is well. */
 const usually: Readonly<Record<string, string>> = {
-  ...Object.fromEntries(routeKinds.map((kind) => [kind, 'Accepted ResolvedRefs'])),
+  ...Object.fromEntries(routeKinds.map((kind) => [kind, 'Accepted ResolvedRefs ResolvedWaypoints'])),
   VirtualService: 'Accepted ResolvedRefs',
   DestinationRule: 'Accepted',
 }
