@@ -107,8 +107,9 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const { sockets = ordinary } = parts
   const known = knownOf(config, state, logs)
   const ends = { stop, leaving, closing }
+  const told = Promise.withResolvers<void>()
   const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, ...ends }
-  const ctx = contextOf({ ...known, ...own })
+  const ctx = contextOf({ ...known, ...own, everythingTold: told.promise })
   const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, closing, config })
@@ -118,7 +119,10 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const { signal } = stop
   const options = { ...xdsOptions(config, known, registry), signal, log: log.child('xds') }
   const subscription = subscribe(options)
-  void subscription.synced.then(() => readiness.done(stateTask))
+  void subscription.synced.then(() => {
+    readiness.done(stateTask)
+    told.resolve()
+  })
   stack.defer(async () => {
     stop.abort(shuttingDown())
     await subscription.done
@@ -179,6 +183,7 @@ type ContextParts = Readonly<{
   /** Told of each new certificate of ours. */
   renewals: Set<() => void>
   trust: Trust
+  everythingTold: Promise<void>
   stop: AbortController
   leaving: AbortController
   closing: AbortController
@@ -203,19 +208,7 @@ function contextOf(o: ContextParts): ProxyContext {
   })
   const left = (place: string) => requests.drain(place)
   const clusters = new Clusters(state, { local, network, random, now, left })
-  const leavingBy = {
-    identity,
-    address,
-    network,
-    pool,
-    local,
-    certificate: () => certificate(stop.signal),
-    newSocket: o.sockets.newSocket,
-    state,
-    trust,
-    random,
-    ownPorts: new Set(Object.values(config.ports).filter((port) => port > 0)),
-  }
+  const leavingBy = leavingOf(o, pool)
   const log = logs.root('waypoint').child('proxy')
   const attachments = new Attachments(state, self)
   const streamIdle = new StreamIdle(permits, config.streamIdleMs)
@@ -232,6 +225,7 @@ function contextOf(o: ContextParts): ProxyContext {
     state,
     local,
     certificate,
+    told: o.everythingTold,
     trust,
     clusters,
     leaving: leavingBy,
@@ -259,6 +253,24 @@ function contextOf(o: ContextParts): ProxyContext {
     closing: closing.signal,
   }
 }
+
+/** What every way out needs. */
+const leavingOf = (
+  { config, parts, sockets, state, certificates, trust, stop }: ContextParts,
+  pool: HbonePool,
+) => ({
+  identity: config.identity,
+  address: ip(config.address),
+  network: config.network,
+  pool,
+  local: () => state.localWorkload(config.pod),
+  certificate: () => certificates.get(config.identity, stop.signal),
+  newSocket: sockets.newSocket,
+  state,
+  trust,
+  random: parts.random ?? Math.random,
+  ownPorts: new Set(Object.values(config.ports).filter((port) => port > 0)),
+})
 
 type EndingParts = Readonly<{
   listener: HboneListener

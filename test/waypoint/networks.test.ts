@@ -6,6 +6,7 @@ import { ip, ipToBytes } from '#base'
 import { HbonePool, type InboundTunnel, serveHbone } from '#hbone'
 import { targetedPolicyTypeUrl } from '#policy'
 import { serviceRoutesTypeUrl } from '#routes'
+import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { createTestCa } from '../fakes/test-ca.ts'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
@@ -41,7 +42,13 @@ async function twoNetworks(t: Test, subjectAltNames: readonly string[]) {
       return tunnel.forward(socket, never)
     })
   })
-  const types = [addressTypeUrl, authorizationTypeUrl, targetedPolicyTypeUrl, serviceRoutesTypeUrl]
+  const types = [
+    addressTypeUrl,
+    authorizationTypeUrl,
+    targetedPolicyTypeUrl,
+    serviceRoutesTypeUrl,
+    waypointTelemetryTypeUrl,
+  ]
   const running = await waypointIn({ ca, types, env: { ISTIO_META_NETWORK: network } })
   t.teardown(() => running[Symbol.asyncDispose]())
   const at = { network: 'far', address: bytes('127.0.0.1') }

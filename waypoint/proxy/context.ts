@@ -21,6 +21,8 @@ export type ProxyContext = Readonly<{
   /** Our own record; undefined before the control plane has sent it. */
   local: () => Workload | undefined
   certificate: (signal: AbortSignal) => Promise<WorkloadCertificate>
+  /** Resolves when the control plane has told everything once: policies may come after what they are about. */
+  told: Promise<void>
   trust: Trust
   clusters: Clusters
   leaving: Leaving

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
-import { formatAddress, messageOf } from '#base'
+import { abortable, formatAddress, messageOf } from '#base'
 import { type HboneServerConnection, type InboundTunnel, serveHbone } from '#hbone'
 import { type ProxyContext } from './context.ts'
 
@@ -8,8 +8,8 @@ import { type ProxyContext } from './context.ts'
 const maxConnections = 10_000
 /** Of one address, so that nobody takes all of them: 100,000 tunnels of a pod, whose proxy puts 100 on a connection. */
 const maxPerSource = 1_000
-/** For the certificate that a handshake needs. */
-const certificateMs = 10_000
+/** For what a handshake needs: our certificate, and all that we judge its tunnels by. */
+const preparedMs = 10_000
 
 /** The port on which peers dial us. */
 export type HboneListener = AsyncDisposable &
@@ -115,9 +115,9 @@ async function serve(
 ): Promise<void> {
   const from = `${socket.remoteAddress}:${socket.remotePort}`
   try {
-    const certificate = await ctx.certificate(
-      AbortSignal.any([ctx.signal, AbortSignal.timeout(certificateMs)]),
-    )
+    const inTime = AbortSignal.any([ctx.signal, AbortSignal.timeout(preparedMs)])
+    await abortable(ctx.told, inTime)
+    const certificate = await ctx.certificate(inTime)
     let served = 0
     const connection = serveHbone(socket, {
       certificate,
