@@ -3,7 +3,7 @@ import type { Way } from './client.ts'
 import { startEnvoy } from './envoy.ts'
 import { lastPath } from './mesh.ts'
 import { grpcPort } from './orders.ts'
-import { bodies, capacity, type Effort, grpcCalls, paced, settledBytes } from './rows.ts'
+import { bodies, capacity, type Effort, grpcCalls, paced, settledBytes, warmUp } from './rows.ts'
 import { startTlsPeers } from './tls-peers.ts'
 import { startWaypoint } from './waypoint.ts'
 import { openWorld, type World } from './world.ts'
@@ -70,8 +70,7 @@ async function timedRows(world: World, effort: Effort, wanted: readonly Row[]): 
   const ours = waypoint.way('web')
   const peer = typeof envoy === 'string' ? undefined : envoy
   const all = ways(ours, peer, ...others)
-  // Compilers and caches get warm before anything counts.
-  await capacity(all, { repetitions: 1, seconds: effort.seconds })
+  await warmUp(all, effort)
   let measured: ReturnType<typeof capacity> | undefined
   const scene: Scene = {
     world,

@@ -75,7 +75,7 @@ function routesOf(name: string, paths: readonly string[]) {
   const service = hostOf(name)
   const port = (number: number): PortRoutes => ({
     port: number,
-    protocol: 'auto',
+    protocol: 'http',
     http: paths.map((value) => ruleFor(service, number, { kind: 'segments', value })),
     l4: [],
   })
