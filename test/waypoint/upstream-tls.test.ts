@@ -7,7 +7,7 @@ import t, { type Test } from 'tap'
 import type { UpstreamTls } from '#routes'
 import { createTestCa } from '../fakes/test-ca.ts'
 import { eventually } from '../fakes/mesh-world.ts'
-import { policyOf, rule, scene } from './kit.ts'
+import { policyOf, rule, scene, tcpUpstream, upstreamOf } from './kit.ts'
 
 const ca = createTestCa()
 
@@ -110,4 +110,16 @@ t.test('what was opened by other settings is not used', async (t) => {
   t.equal((await s.get('/')).status, 200)
   await s.route({ http: [rule()] }, [policyOf({ tls: { ...lax, insecureSkipVerify: false } })])
   t.equal((await s.get('/')).status, 503, 'nobody has verified it')
+})
+
+t.test('what was opened past a proxy is not used once there is one', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+  const s = await scene(t, { a })
+  t.equal((await s.get('/')).status, 200)
+  const refusing = await tcpUpstream(t, '127.0.0.3', (socket) => {
+    socket.end('HTTP/1.1 403 Forbidden\r\n\r\n')
+  })
+  const tunnel = { method: 'CONNECT', host: refusing.address, port: refusing.port } as const
+  await s.route({ http: [rule()] }, [policyOf({ tunnel })])
+  t.equal((await s.get('/')).status, 503)
 })

@@ -92,12 +92,15 @@ function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
   const place = placeOf(group, host.uid)
   const ends: Ends = { source: call.facts.client, destination: call.facts.local }
   // A connection that has told of one client is no other's.
-  const told = policy.proxyProtocol ? `${formatAddress(ends.source)}>${formatAddress(ends.destination)}` : ''
+  const told = policy.proxyProtocol
+    ? `${policy.proxyProtocol} ${formatAddress(ends.source)}>${formatAddress(ends.destination)}`
+    : ''
+  const through = policy.tunnel ? JSON.stringify(policy.tunnel) : ''
   const idleMs = told
     ? Math.min(connections.httpIdleTimeoutMs || proxiedIdleMs, proxiedIdleMs)
     : connections.httpIdleTimeoutMs
   return {
-    key: `${version}|${tls}|${place}|${identity}|${names}|${addresses.join()}|${host.port}|${told}`,
+    key: `${version}|${tls}|${place}|${identity}|${names}|${addresses.join()}|${host.port}|${told}|${through}`,
     group,
     place,
     version,
