@@ -16,7 +16,11 @@ const annotations: ReadonlyMap<string, readonly string[]> = new Map([
   ['gateway.istio.io/service-account', ['Gateway']],
   ['gateway.istio.io/controller-version', ['Gateway', 'Deployment', 'Service', 'ServiceAccount']],
   ['istio.io/dry-run', ['AuthorizationPolicy']],
-  ['lateen.dev/waypoint-fail-open', ['Gateway']],
+  ['istio.io/use-waypoint-canary-weight', ['Service', 'ServiceEntry', 'Namespace']],
+  [
+    'lateen.dev/waypoint-fail-open',
+    ['Gateway', 'Service', 'ServiceEntry', 'Namespace', 'Pod', 'WorkloadEntry'],
+  ],
 ])
 /** Of these domains nobody else has annotations. */
 const ours = /(^|\.)(istio\.io|lateen\.dev)\//
