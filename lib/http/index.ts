@@ -37,4 +37,6 @@ export { passOn, relay } from './relay.ts'
 /** HTTP on a connection to an upstream. */
 export { connectHttp, type ConnectHttpOptions, type ConnectionOwner } from './connect.ts'
 /** Connections to upstreams within a policy's limits. */
-export { HttpPool, type PoolDestination, type PoolPolicy, type PoolUse } from './pool.ts'
+export { HttpPool, type PoolUse } from './pool.ts'
+/** What a pool is told of a destination, and of its limits. */
+export type { PoolDestination, PoolPolicy } from './pool-policy.ts'

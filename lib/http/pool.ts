@@ -1,95 +1,23 @@
 import { timerMs } from '#base'
 import type { ByteStream } from '#hbone'
-import { connectHttp, type ConnectHttpOptions } from './connect.ts'
+import { connectHttp } from './connect.ts'
 import type {
   Body,
   HttpConnection,
-  HttpVersion,
   RequestHead,
   SendFailureReason,
   SendOptions,
   SendOutcome,
 } from './exchange.ts'
-import type { HttpLimits } from './limits.ts'
-
-/** What a pool may use for the destinations of one group (Istio: connectionPool, per cluster). */
-export type PoolPolicy = Readonly<{
-  /** Connections, beyond which requests wait; a destination that has none may always open one. */
-  maxConnections: number
-  /** Requests that wait for a connection. */
-  maxPending: number
-  /** Requests on their way, those that wait included. */
-  maxRequests: number
-  /** After so many a connection is closed; 0 for no end. */
-  maxRequestsPerConnection: number
-  /** HTTP/2: requests on one connection at once. */
-  maxConcurrentStreams: number
-  connectMs: number
-  /** How long a connection without a request is kept; 0 for ever. */
-  idleMs: number
-  /** After so long a connection takes no more requests, and closes after the last; 0 for no end. */
-  maxConnectionMs: number
-}>
-
-/** One place that connections lead to. Requests share connections if and only if their keys are the same. */
-export type PoolDestination = Readonly<{
-  /** All that makes connections different: the endpoint, who we are to it, how it is reached. */
-  key: string
-  /** Whose limits count: a service and port and subset. */
-  group: string
-  /** What may go away as one, however it is reached: see `drain`. The key, where it is not given. */
-  place?: string
-  version: ConnectHttpOptions['version']
-  policy: PoolPolicy
-  limits?: Partial<HttpLimits>
-  /** Opens the connection, HBONE, TLS and all. `leaving` is to be called when what it is carried by may not last: it is drained then. */
-  dial(signal: AbortSignal, leaving: () => void): Promise<ByteStream>
-}>
+import type { PoolDestination } from './pool-policy.ts'
+import { type Group, isShared, type Kept, pick, type Slot, type Waiting } from './pool-slot.ts'
 
 /** What a group uses at the moment. */
 export type PoolUse = Readonly<{ connections: number; pending: number; requests: number }>
 
-type Group = { connections: number; pending: number; requests: number }
-
-type Waiting = {
-  readonly request: RequestHead
-  readonly body: Body | undefined
-  readonly options: SendOptions
-  readonly settle: (outcome: SendOutcome) => void
-  readonly onAbort: () => void
-}
-
-type Kept = {
-  readonly slot: Slot
-  connection: HttpConnection | undefined
-  served: number
-  active: number
-  /** It is among the free ones. */
-  free: boolean
-  idle: NodeJS.Timeout | undefined
-  end: NodeJS.Timeout | undefined
-}
-
-type Slot = {
-  readonly key: string
-  readonly place: string
-  readonly group: Group
-  destination: PoolDestination
-  dialling: number
-  /** Drained, and nobody has asked for it since: what is still being dialled serves those that wait, and no others. */
-  leaving: boolean
-  readonly open: Set<Kept>
-  /** Those that may have room; the one that was used last is at the end, and used first, so that the others get old. */
-  readonly free: Kept[]
-  readonly waiting: Waiting[]
-}
-
 /** Connections without a request that are kept, to one place and to all: a burst, or many names of one place, are no reason to hold more. */
 type IdleLimits = Readonly<{ maxIdlePerKey: number; maxIdle: number }>
 const defaultIdleLimits: IdleLimits = { maxIdlePerKey: 256, maxIdle: 4_096 }
-
-/** Many requests at once go over one connection. */
-const isShared = (version: HttpVersion): boolean => version === 'HTTP/2'
 
 const failure = (reason: SendFailureReason, error?: unknown): SendOutcome => ({
   kind: 'failure',
@@ -380,20 +308,6 @@ export class HttpPool {
       for (const { connection } of slot.open) connection?.destroy()
     }
   }
-}
-
-/** A connection that can take a request. */
-function pick({ free, destination }: Slot): Kept | undefined {
-  const most = isShared(destination.version) ? destination.policy.maxConcurrentStreams : 1
-  for (let last = free.at(-1); last !== undefined; last = free.at(-1)) {
-    const usable = last.connection?.available === true && last.active < most
-    if (usable && last.active + 1 < most) return last
-    // It comes back when one of its requests is over.
-    free.pop()
-    last.free = false
-    if (usable) return last
-  }
-  return undefined
 }
 
 function refused(outcome: SendOutcome, body: Body | undefined): Promise<SendOutcome> {
