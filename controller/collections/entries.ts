@@ -126,7 +126,11 @@ export function isCanonical(claim: Claim, fetch: Fetch, context: EntryContext): 
 
 /** The claims of an entry that hold, and have endpoints; what a waypoint resolves has none. */
 export const heldClaims = (entry: ServiceEntry, fetch: Fetch, context: EntryContext): readonly Claim[] =>
-  (isForWaypoint(entry) ? [] : entry.hosts)
+  isForWaypoint(entry) ? [] : allHeldClaims(entry, fetch, context)
+
+/** The same, also of hosts that are for a waypoint to resolve. */
+export const allHeldClaims = (entry: ServiceEntry, fetch: Fetch, context: EntryContext): readonly Claim[] =>
+  entry.hosts
     .map((host) => fetch.one(context.entries.claims, `${entry.key}/${host}`))
     .filter((claim) => claim !== undefined)
     .filter((claim) => holds(claim, fetch, context))

@@ -1,10 +1,10 @@
 import type { Custom, Fetch, Pod } from '#kube'
 import { workload } from '#wire'
-import { type Claim, heldClaims, slotOf } from './entries.ts'
+import { allHeldClaims, type Claim, slotOf } from './entries.ts'
 import { bytesOfIp, nameOf, namespaceOf } from './inputs.ts'
 import { entryPorts, type PortLists, servicesOfMachine } from './memberships.ts'
 import { canonicalNameOf, canonicalRevisionOf } from './names.ts'
-import { implicitDns, type ServiceEntry } from './service-entry.ts'
+import { implicitDns, isForWaypoint, isWildcard, type ServiceEntry } from './service-entry.ts'
 import { networkOf } from './services.ts'
 import { labels } from './settings.ts'
 import { type EntryEndpoint, isUnhealthy, type Machine } from './workload-entry.ts'
@@ -18,7 +18,7 @@ export function inlineWorkloads(
   fetch: Fetch,
   context: WorkloadContext,
 ): readonly Readonly<{ row: workload.Workload; pod: Pod }>[] {
-  const held = heldClaims(entry, fetch, context)
+  const held = allHeldClaims(entry, fetch, context)
   if (held.length === 0) return []
   const uid = `${context.settings.clusterId}/networking.istio.io/ServiceEntry/${entry.key}`
   const row = (endpoint: EntryEndpoint, claims: readonly Claim[]) => {
@@ -28,9 +28,11 @@ export function inlineWorkloads(
     const services = Object.fromEntries(lists)
     return { pod, row: machineWorkload(pod, endpoint, { ...own, services }, fetch, context) }
   }
-  return implicitDns.has(entry.resolution) && entry.endpoints.length === 0 && entry.selector === undefined
-    ? held.map((claim) => row(named(claim.host), [claim]))
-    : entry.endpoints.map((endpoint) => row(endpoint, held))
+  if (entry.endpoints.length > 0 || entry.selector !== undefined)
+    return entry.endpoints.map((endpoint) => row(endpoint, held))
+  // What is below a wildcard is the waypoint's to find out, for each name that is asked for.
+  const resolved = implicitDns.has(entry.resolution) || isForWaypoint(entry) ? held : []
+  return resolved.flatMap((claim) => (isWildcard(claim.host) ? [] : [row(named(claim.host), [claim])]))
 }
 
 const named = (host: string): EntryEndpoint => ({

@@ -1,6 +1,6 @@
 import { type Cidr, type Ip, isRecord, parseCidr, parseIp } from '#base'
 import type { Custom } from '#kube'
-import type { workload } from '#wire'
+import { workload } from '#wire'
 import { nameOf, namespaceOf } from './inputs.ts'
 import { shown } from './problems.ts'
 import { appProtocolOf } from './services.ts'
@@ -48,7 +48,8 @@ export type ServiceEntry = Readonly<{
 const autoAllocate = 'networking.istio.io/enable-autoallocate-ip'
 export const isWildcard = (host: string): boolean => host.startsWith('*')
 /** Nobody could resolve its hosts but a waypoint. */
-export const isForWaypoint = ({ resolution }: ServiceEntry): boolean => resolution === 'DYNAMIC_DNS'
+export const isForWaypoint = ({ resolution }: Pick<ServiceEntry, 'resolution'>): boolean =>
+  resolution === 'DYNAMIC_DNS'
 
 /** Undefined when it has nothing that could be served. */
 export function readServiceEntry(object: Custom): ServiceEntry | undefined {
@@ -82,11 +83,20 @@ export function readServiceEntry(object: Custom): ServiceEntry | undefined {
     problems,
     unserved,
   }
+  if (isForWaypoint(entry) && hosts.some(isWildcard)) unserved.push(...unnamedPorts(entry.ports))
   const hasOwn = listOf(spec['addresses'], 'spec.addresses', []).length > 0
   const wants = !hasOwn && entry.resolution !== 'NONE' && metadata.labels?.[autoAllocate] !== 'false'
   const allocated = wants ? hosts : []
   return { ...entry, allocated, vips: vipsOf(object.status, allocated) }
 }
+
+/** Names below a wildcard are told apart by what requests say. */
+const unnamedPorts = (ports: readonly EntryPort[]): readonly string[] =>
+  ports.flatMap(({ number, appProtocol }) =>
+    appProtocol === workload.AppProtocol.TCP || appProtocol === workload.AppProtocol.TLS
+      ? [`spec.ports: below a wildcard port ${number} leads nowhere, as it is not HTTP's`]
+      : [],
+  )
 
 /** The addresses that a status holds for `hosts`, in its order; what is none is left out. */
 export function vipsOf(status: unknown, hosts: readonly string[]): ServiceEntry['vips'] {
