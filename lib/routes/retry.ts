@@ -79,7 +79,6 @@ function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: Ret
     case 'retriable-4xx':
       return isAnswer && outcome.status === 409
     case 'retriable-status-codes':
-      if (outcome.kind === 'per-try-timeout') return statuses.includes(504)
       return isAnswer && statuses.includes(outcome.status)
     default:
       return (

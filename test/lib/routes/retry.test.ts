@@ -51,7 +51,7 @@ const table: readonly [RetryPolicy['on'][number], string][] = [
   ['refused-stream', 'refused'],
   ['envoy-ratelimited', '429'],
   ['retriable-4xx', '409'],
-  ['retriable-status-codes', '418 slow'],
+  ['retriable-status-codes', '418'],
   ['cancelled', 'cancelled'],
   ['deadline-exceeded', 'deadline'],
   ['resource-exhausted', 'exhausted'],
