@@ -47,7 +47,8 @@ const headerMatch = ({ name, value, negated, missingIsEmpty }: HeaderMatch): Jso
   name,
   ...textMatch(value),
   ...(negated ? { invert_match: true } : {}),
-  ...(missingIsEmpty ? { treat_missing_header_as_empty: true } : {}),
+  // One that is not there has another value, too; Envoy wants that said.
+  ...(missingIsEmpty || (negated && value.kind !== 'present') ? { treat_missing_header_as_empty: true } : {}),
 })
 
 const textMatch = (match: PresenceMatch): Json =>

@@ -44,6 +44,12 @@ function noteEnd(call: Call, answer: Answer, end: ExchangeEnd): void {
     call.details = call.exchange.version === 'HTTP/1.1' ? 'http1.codec_error' : 'http2.violation'
     return
   }
+  if (end.by === 'downstream' && end.reason === 'remote-reset') {
+    // One request of a client that is still there.
+    call.flags.push('DR')
+    call.details = 'http2.remote_reset'
+    return
+  }
   if (end.by === 'downstream' || answer.kind === 'gone') {
     call.flags.push('DC')
     call.details = 'downstream_remote_disconnect'

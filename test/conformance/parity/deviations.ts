@@ -27,6 +27,15 @@ const closes: Deviation = {
   why: 'what is left of the request is read and dropped, and the connection goes on',
 }
 
+const cancelled: Deviation = {
+  paths: ['got.body'],
+  why: 'what is broken off for its time is cancelled (RFC 9113 §7), not an internal error',
+}
+const bySegments: Deviation = {
+  paths: ['seen.0.url'],
+  why: 'a prefix of whole segments is replaced without doubling the slash (Istio has an expression for it)',
+}
+
 /** By case. */
 export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
   'no-route-post': [closes],
@@ -154,6 +163,30 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
       why: 'a tunnel that its upstream has ended is not a broken one',
     },
   ],
+  'header-match': [
+    {
+      paths: [
+        'got.body',
+        'got.headers.content-length',
+        'got.headers.x-envoy-upstream-service-time',
+        'got.status',
+        'log.bytes_sent',
+        'log.response_code',
+        'log.response_code_details',
+        'log.response_flags',
+        'log.route_name',
+        'seen.0',
+      ],
+      why: 'values of one name are one list (Gateway API: joined by commas); Envoy 1.40 tries each by itself',
+    },
+  ],
+  'h2-stall-timeout': [cancelled],
+  'h2-up-stall-timeout': [cancelled],
+  'retry-reset-late': [timeoutRetry()],
+  'retry-asked-per-try': [timeoutRetry(), internal(2)],
+  'rw-b': [bySegments],
+  'rw-c': [bySegments],
+  'respond-grpc-400': [closes],
   'continue-refused': [closes],
   head: [{ paths: ['got.headers.transfer-encoding'], why: 'an answer to HEAD has no chunks' }],
   'h2-to-h1-trailers': [{ paths: ['got.trailers'], why: 'trailers are passed on to who can read them' }],
