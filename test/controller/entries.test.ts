@@ -101,7 +101,8 @@ t.test(
       spec: { gatewayClassName: 'other', listeners: [{ name: 'mesh', port: 15_008, protocol: 'HBONE' }] },
       status: { addresses: [{ type: 'Hostname', value: 'wp.shop.svc.cluster.local' }] },
     }
-    const wild = { hosts: ['*.example.com'], resolution: 'DYNAMIC_DNS' }
+    const ports = [{ number: 80, name: 'http', protocol: 'HTTP' }]
+    const wild = { hosts: ['*.example.com'], ports, resolution: 'DYNAMIC_DNS' }
     await using kube = await FakeKube.start(
       namespace('istio-system'),
       namespace('shop'),
