@@ -36,6 +36,8 @@ type TcpAsk = Readonly<{
 }>
 type WebSocketAsk = Readonly<{
   kind: 'websocket'
+  /** By Upgrade, or by extended CONNECT. */
+  version?: 1 | 2
   url: string
   headers?: Readonly<Record<string, string>>
   messages: readonly string[]

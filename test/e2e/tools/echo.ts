@@ -12,10 +12,11 @@ import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
-import { WebSocketServer } from 'ws'
+import { type WebSocket, WebSocketServer } from 'ws'
 import { createTestCa } from '../../fakes/test-ca.ts'
 import { pattern } from '../kit/answer.ts'
 import { serveGrpc } from './echo-grpc.ts'
+import { webSocketOver } from './websocket-over.ts'
 
 const app = process.env['APP'] ?? 'echo'
 const who = { app, pod: hostname() }
@@ -101,17 +102,22 @@ const serve = (request: Request, response: Response) =>
 
 const plain = http.createServer(serve)
 const sockets = new WebSocketServer({ server: plain })
-sockets.on('connection', (socket, request) => {
-  socket.send(JSON.stringify({ ...who, path: request.url, host: request.headers.host }))
+const converse = (socket: WebSocket, path: string | undefined, version: string) => {
+  socket.send(JSON.stringify({ ...who, path, version }))
   socket.on('message', (message, isBinary) => socket.send(message as Buffer, { binary: isBinary }))
   socket.on('error', () => undefined)
-})
+}
+sockets.on('connection', (socket, { url, httpVersion }) => converse(socket, url, httpVersion))
 plain.listen(8080, '::')
 http2
-  .createServer((request, response) =>
+  .createServer({ settings: { enableConnectProtocol: true } }, (request, response) =>
     // Made to be used like those of HTTP/1.1.
     serve(request as unknown as Request, response as unknown as Response),
   )
+  .on('connect', ({ stream, headers, httpVersion }: http2.Http2ServerRequest) => {
+    stream.respond({ ':status': headers[':protocol'] === 'websocket' ? 200 : 501 })
+    converse(webSocketOver(stream, true), headers[':path'], httpVersion)
+  })
   .listen(8081, '::')
 
 const { keyPem: key, certPem: cert } = createTestCa().server()
