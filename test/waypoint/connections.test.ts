@@ -68,7 +68,12 @@ for (const way of ways) {
   })
 
   t.test(`${way}: a connection over which nothing moves is closed, one that is used is not`, async (t) => {
-    const s = await tcpScene(t, way, limited({ tcpIdleTimeoutMs: 400 }), (socket) => void socket.pipe(socket))
+    const s = await tcpScene(
+      t,
+      way,
+      limited({ tcpIdleTimeoutMs: 2_000 }),
+      (socket) => void socket.pipe(socket),
+    )
     const [used, idle] = [await open(t, s), await open(t, s)]
     idle.socket.write('x')
     const talking = setInterval(() => used.socket.write('.'), 20)
@@ -76,7 +81,7 @@ for (const way of ways) {
     await eventually(idle.closed, 'the idle one is closed')
     t.equal(idle.text(), 'x')
     t.notOk(used.closed(), 'the other one is not')
-    t.match(errorsOf(s), [/nothing was sent for 400 ms/])
+    t.match(errorsOf(s), [/nothing was sent for 2000 ms/])
   })
 
   t.test(`${way}: a connection is not older than it may be, however it is used`, async (t) => {
@@ -149,7 +154,7 @@ t.test('an endpoint that does not answer in time is passed over', async (t) => {
   const good = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.end('hello'))
   const s = await scene(t, { good, mute: { address: '127.0.0.3', port } })
   await s.route({ protocol: 'tcp' }, [
-    { ...limited({ connectTimeoutMs: 100 }), loadBalancer: { kind: 'round-robin' } },
+    { ...limited({ connectTimeoutMs: 1_000 }), loadBalancer: { kind: 'round-robin' } },
   ])
   for (let i = 0; i < 4; i++) {
     const one = await open(t, s)
