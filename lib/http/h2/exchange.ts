@@ -17,7 +17,7 @@ import { type H2BodyOwner, H2BodyWriter } from './body-writer.ts'
 import { lengthOf, requestOf, responseFields } from './heads.ts'
 import { H2Incoming } from './incoming.ts'
 import type { H2Link } from './link.ts'
-import { codeOf, reasonOf } from './reasons.ts'
+import { answerCodeOf, codeOf, reasonOf } from './reasons.ts'
 
 /** One request over HTTP/2 and the answer to it. */
 export class H2Exchange implements Exchange, H2BodyOwner {
@@ -134,7 +134,7 @@ export class H2Exchange implements Exchange, H2BodyOwner {
 
   bodyBroken(reason: ResetReason): void {
     if (this.#outcome.over) return
-    this.#link.connection.reset(this.#stream, codeOf(reason))
+    this.#link.connection.reset(this.#stream, answerCodeOf(reason))
     this.#link.flush()
     this.#break('local', reason)
   }

@@ -26,3 +26,10 @@ export function codeOf(reason: ResetReason): number {
       return h2Code.internalError
   }
 }
+
+/**
+ * The same of an answer. CANCEL is a client's word: from a server some clients (Node's) take it for an ordinary end, and half
+ * an answer for a whole one. Envoy says the same.
+ */
+export const answerCodeOf = (reason: ResetReason): number =>
+  reason === 'timeout' || reason === 'local-reset' ? h2Code.internalError : codeOf(reason)

@@ -27,10 +27,6 @@ const closes: Deviation = {
   why: 'what is left of the request is read and dropped, and the connection goes on',
 }
 
-const cancelled: Deviation = {
-  paths: ['got.body'],
-  why: 'what is broken off for its time is cancelled (RFC 9113 §7), not an internal error',
-}
 const bySegments: Deviation = {
   paths: ['seen.0.url'],
   why: 'a prefix of whole segments is replaced without doubling the slash (Istio has an expression for it)',
@@ -180,8 +176,6 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
       why: 'values of one name are one list (Gateway API: joined by commas); Envoy 1.40 tries each by itself',
     },
   ],
-  'h2-stall-timeout': [cancelled],
-  'h2-up-stall-timeout': [cancelled],
   'retry-reset-late': [timeoutRetry()],
   'retry-asked-per-try': [timeoutRetry(), internal(2)],
   'rw-b': [bySegments],
