@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
-import { serviceRoutesTypeUrl, type ServiceRoutes } from '#routes'
+import { type DestinationPolicy, serviceRoutesTypeUrl, type ServiceRoutes } from '#routes'
 import { addressTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
@@ -48,6 +48,33 @@ async function external(
   return s
 }
 
+/** One try for everything, by a policy of its own. */
+async function routed(s: Scene, hostname: string, policy: Partial<DestinationPolicy>): Promise<void> {
+  const service = keyOf(hostname)
+  const to = { kind: 'service', service, port: 80 } as const
+  const origin = { kind: 'ServiceEntry', name: 'demo/api' } as const
+  const forward = {
+    kind: 'forward',
+    destinations: [{ weight: 1, to, requestHeaders: noOps, responseHeaders: noOps }],
+    mirrors: [],
+    timeoutMs: 0,
+    retry: noRetries,
+  } as const
+  const own = { name: 'r', origin, match: {}, requestHeaders: noOps, responseHeaders: noOps }
+  const routes: ServiceRoutes = {
+    version: 1,
+    service,
+    ports: [{ port: 80, protocol: 'http', http: [{ ...own, action: forward }], l4: [] }],
+    policies: [{ ...defaultPolicy(service, 80), ...policy }],
+  }
+  await s.running.push(serviceRoutesTypeUrl, { [service]: { bytes: Buffer.from(JSON.stringify(routes)) } })
+}
+/** Whoever asks a name server that does not answer gives up. */
+const impatient = (hostname: string): Partial<DestinationPolicy> => {
+  const { connections } = defaultPolicy(keyOf(hostname), 80)
+  return { connections: { ...connections, connectTimeoutMs: 1_000 } }
+}
+
 t.test('an external host of fixed endpoints, each with its own port', async (t) => {
   const [a, b] = [
     await upstreamOf(t, '127.0.0.2', ({ headers }, response) => response.end(`a for ${headers.host}`)),
@@ -77,6 +104,7 @@ t.test('one that DNS resolves, asked for by address or by name, and counted', as
 
 t.test('one whose name nobody knows', async (t) => {
   const s = await external(t, 'api.example.com', { 80: 80 }, [{ hostname: 'nowhere.invalid' }])
+  await routed(s, 'api.example.com', impatient('api.example.com'))
   t.equal((await s.get('/', { authority: `${vip}:80` })).status, 503)
 })
 
@@ -114,30 +142,13 @@ t.test('TLS is originated: HTTP on port 80 leads to HTTPS on its target port', a
   })
   const { port } = server.address() as AddressInfo
   const s = await external(t, 'localhost', { 80: port }, [{ hostname: 'localhost' }])
-  const service = keyOf('localhost')
-  const to = { kind: 'service', service, port: 80 } as const
-  const origin = { kind: 'ServiceEntry', name: 'demo/api' } as const
-  const forward = {
-    kind: 'forward',
-    destinations: [{ weight: 1, to, requestHeaders: noOps, responseHeaders: noOps }],
-    mirrors: [],
-    timeoutMs: 0,
-    retry: noRetries,
-  } as const
-  const own = { name: 'r', origin, match: {}, requestHeaders: noOps, responseHeaders: noOps }
   const tls = {
     mode: 'simple',
     subjectAltNames: [],
     trust: { kind: 'pem', pem: ca.rootPem },
     insecureSkipVerify: false,
   } as const
-  const routes: ServiceRoutes = {
-    version: 1,
-    service,
-    ports: [{ port: 80, protocol: 'http', http: [{ ...own, action: forward }], l4: [] }],
-    policies: [{ ...defaultPolicy(service, 80), tls }],
-  }
-  await s.running.push(serviceRoutesTypeUrl, { [service]: { bytes: Buffer.from(JSON.stringify(routes)) } })
+  await routed(s, 'localhost', { tls })
   const got = await s.get('/', { authority: `${vip}:80`, headers: { host: 'localhost' } })
   t.match(got, { status: 200, body: 'over TLS for localhost' })
 })
@@ -165,6 +176,7 @@ t.test('any name below a wildcard leads to itself, and no other name does', asyn
     response.end('here')
   })
   const s = await external(t, '*.localhost', { 80: a.port }, [])
+  await routed(s, '*.localhost', impatient('*.localhost'))
   const statusOf = async (host: string) =>
     (await s.get('/', { authority: `${vip}:80`, headers: { host } })).status
   for (const host of [
