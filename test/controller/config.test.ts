@@ -91,11 +91,12 @@ t.test('settings of Istio’s CA that are done in another way here are named', a
 t.test('mesh config: what is missing or unreadable is Istio’s default', async (t) => {
   const of = (mesh?: string) =>
     meshConfigFrom(mesh === undefined ? undefined : { metadata: {}, data: { mesh } }, 'istio-system', silent)
-  const defaults = { trustDomain: 'cluster.local', rootNamespace: 'istio-system' }
+  const defaults = { trustDomain: 'cluster.local', trustDomainAliases: [], rootNamespace: 'istio-system' }
   for (const mesh of [undefined, '', '[', '5', 'trustDomain: 5', 'trustDomain: "a b"'])
     t.strictSame(of(mesh), defaults, mesh ?? 'none')
   t.strictSame(of('trustDomain: example.org\nrootNamespace: root\nextensionProviders: []'), {
     trustDomain: 'example.org',
+    trustDomainAliases: [],
     rootNamespace: 'root',
   })
 })
