@@ -45,7 +45,9 @@ export function meshTelemetryFrom(text: string | undefined): MeshTelemetry {
   if (!isRecord(mesh)) throw new TypeError('mesh: not a map')
   const remarks: string[] = []
   const own: AccessLogSpec = { format: meshFormat(mesh), omitsEmpty: false }
-  remarks.push(...formatRemarks(own.format).map((remark) => `accessLogFormat: ${remark}`))
+  // Of the default nothing is remarked: nobody asked for its fields.
+  if (textAt(mesh, 'accessLogFormat') !== '')
+    remarks.push(...formatRemarks(own.format).map((remark) => `accessLogFormat: ${remark}`))
   const file = textAt(mesh, 'accessLogFile')
   if (file !== '' && file !== stdout)
     remarks.push(`accessLogFile: waypoints write to ${stdout}, not to ${file}`)

@@ -11,6 +11,7 @@ import {
 import type { Waypoint } from '../../../controller/collections/waypoints.ts'
 import type { RoutedService } from '../../../controller/routes/index.ts'
 import { telemetryFrom } from '../../../controller/telemetry/index.ts'
+import { meshTelemetryFrom } from '../../../controller/telemetry/mesh-logging.ts'
 import { settings } from '../collections/world.ts'
 
 const waypoint = (namespace: string, name: string): Waypoint =>
@@ -287,3 +288,13 @@ t.test('a resource is named by the waypoint’s key', async (t) => {
     keys: ['waypoint:shop/waypoint'],
   })
 })
+
+t.test(
+  'what a format asks for in vain is remarked where somebody asked for it, not of the default',
+  async (t) => {
+    t.same(meshTelemetryFrom('accessLogFile: /dev/stdout').remarks, [])
+    const asked = meshTelemetryFrom("accessLogFile: /dev/stdout\naccessLogFormat: '%UPSTREAM_LOCAL_ADDRESS%'")
+    t.equal(asked.remarks.length, 1)
+    t.match(asked.remarks[0], /^accessLogFormat: .*UPSTREAM_LOCAL_ADDRESS/)
+  },
+)
