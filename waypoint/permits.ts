@@ -1,7 +1,7 @@
 import { Bag, type Place, type SocketAddress } from '#base'
 import type { MeshState, Workload } from '#mesh'
 import type { Applicable } from '#policy'
-import { serviceNameOf, type Touched, type WaypointPolicies } from './policy.ts'
+import { nameOf, serviceNameOf, type Through, type Touched, type WaypointPolicies } from './policy.ts'
 import type { Accepted } from './target/index.ts'
 import type { Asker, WorkloadPolicies } from './workload-policy.ts'
 
@@ -24,8 +24,10 @@ export type Permitted = Readonly<{
   stream?: Readonly<{ moved(): number; stalled(): void }>
 }>
 
+type Asked = Pick<Permitted, 'asker' | 'target'>
+
 /** Where it has gone. */
-type Reached = Readonly<{ workload: Workload; to: SocketAddress }>
+type Reached = Readonly<{ workload: Workload; to: SocketAddress; through: Through | undefined }>
 
 /** That something is open. Closing it is all that has to be done when it ends by itself. */
 export class Permit {
@@ -48,13 +50,13 @@ export class Permit {
 
   /**
    * It goes to this workload, as that is now; why the workload's policies refuse that, undefined if they do not. Noted
-   * first, so that no change falls in between.
+   * first, so that no change falls in between. `through`: the service that a route has led to.
    */
-  reach(workload: Workload, to: SocketAddress): string | undefined {
+  reach(workload: Workload, to: SocketAddress, through?: Through): string | undefined {
     this.#permits.left(this)
-    this.#reached = { workload, to }
+    this.#reached = { workload, to, through }
     if (!this.#over) this.#permits.arrived(this)
-    return this.#permits.refusalAt(workload, to, this.what.asker)
+    return this.#permits.refusalAt(this.#reached, this.what)
   }
 
   close(): void {
@@ -68,8 +70,13 @@ export class Permit {
   }
 }
 
-/** Those that go to one workload, and by what they were judged last. */
-type AtWorkload = { workload: Workload; judgedBy: Applicable; readonly open: Bag<Permit> }
+/** Those that go to one workload, and by what they were judged last; `routes`: names of other services than they were for. */
+type AtWorkload = {
+  workload: Workload
+  judgedBy: Applicable
+  readonly open: Bag<Permit>
+  readonly routes: Set<string>
+}
 
 /** What is open, by what it is for and where it goes; what policies allow no more is ended. */
 export class Permits {
@@ -108,16 +115,22 @@ export class Permits {
   }
 
   /** Why it may not be open, by the policies of now. */
-  refusal({ what: { target, asker }, reached }: Permit): string | undefined {
+  refusal({ what, reached }: Permit): string | undefined {
     return (
-      this.#policies.refusal(target, asker) ??
-      (reached && this.refusalAt(this.#now(reached.workload), reached.to, asker))
+      this.#policies.refusal(what.target, what.asker) ??
+      (reached && this.refusalAt({ ...reached, workload: this.#now(reached.workload) }, what))
     )
   }
 
-  /** Why nothing may be sent to a workload for who asks. */
-  refusalAt(workload: Workload, to: SocketAddress, asker: Asker): string | undefined {
-    return this.#workloadPolicies.refusal(workload, to, asker)
+  /**
+   * Why nothing may be sent to a workload for who asks. Whose owner leaves that to us means by what he has said about his
+   * service: somebody else's route to it, through us, is no way past that (Istio's waypoints ask about what was called only).
+   */
+  refusalAt({ workload, to, through }: Reached, { target, asker }: Asked): string | undefined {
+    const judgement = this.#workloadPolicies.judge(workload, to, asker)
+    if (judgement.kind === 'refused') return judgement.by
+    if (judgement.kind === 'allowed' || !through || isWhatWasAsked(target, through)) return undefined
+    return this.#policies.refusalOf(through, to, asker)
   }
 
   closed(permit: Permit): void {
@@ -132,16 +145,17 @@ export class Permits {
     const { reached } = permit
     // Nobody judges for those that have no proxy.
     if (reached?.workload.protocol !== 'HBONE') return
-    const { workload } = reached
-    const known = this.#byWorkload.get(workload.uid)
-    if (known) {
-      permit.atWorkload = known.open.add(permit)
-      return
-    }
+    const { workload, through } = reached
+    const at = this.#byWorkload.get(workload.uid) ?? this.#newAt(workload)
+    permit.atWorkload = at.open.add(permit)
+    if (through && !isWhatWasAsked(permit.what.target, through)) at.routes.add(nameOf(through.service))
+  }
+
+  #newAt(workload: Workload): AtWorkload {
     const judgedBy = this.#workloadPolicies.applicableTo(workload)
-    const open = new Bag<Permit>()
-    permit.atWorkload = open.add(permit)
-    this.#byWorkload.set(workload.uid, { workload, judgedBy, open })
+    const at = { workload, judgedBy, open: new Bag<Permit>(), routes: new Set<string>() }
+    this.#byWorkload.set(workload.uid, at)
+    return at
   }
 
   left(permit: Permit): void {
@@ -172,11 +186,14 @@ export class Permits {
 
   #onTouched(touched: Touched): void {
     if (touched === 'everything') for (const open of this.#byService.values()) this.#judge(open)
-    else
+    else {
       for (const name of touched) {
         const open = this.#byService.get(name)
         if (open) this.#judge(open)
       }
+      for (const { open, routes } of this.#byWorkload.values())
+        if (!routes.isDisjointFrom(touched)) this.#judge(open)
+    }
     this.#judgeDue()
   }
 
@@ -238,6 +255,9 @@ export class Permits {
     for (const one of this.#listening) one[Symbol.dispose]()
   }
 }
+
+const isWhatWasAsked = (target: Accepted, { service }: Through): boolean =>
+  target.kind === 'service' && target.service.key === service.key
 
 const same = (a: Applicable, b: Applicable): boolean =>
   a === b || (sameList(a.policies, b.policies) && sameList(a.missing, b.missing))

@@ -7,6 +7,9 @@ import {
   decodeTargeted,
   explainDecision,
 } from '#policy'
+import type { SocketAddress } from '#base'
+import type { Service } from '#mesh'
+import type { DestinationPolicy } from '#routes'
 import type { Handler, Rejection } from '#xds'
 import type { Accepted } from './target/index.ts'
 import type { Asker } from './workload-policy.ts'
@@ -15,6 +18,9 @@ import type { Asker } from './workload-policy.ts'
 const className = 'istio-waypoint'
 
 type Held = Readonly<{ authorization: Authorization; targets: readonly AttachedTo[] }>
+
+/** A destination that something goes to by way of a route. */
+export type Through = Readonly<{ service: Service; policy: Pick<DestinationPolicy, 'destination'> }>
 
 /** What a change of policies may have changed the answer for: everything, or these services (`namespace/name`). */
 export type Touched = 'everything' | ReadonlySet<string>
@@ -39,10 +45,20 @@ export class WaypointPolicies {
   }
 
   /** Why a peer may not have what it asks for; undefined: it may. */
-  refusal(target: Accepted, { peer, remote }: Asker): string | undefined {
+  refusal(target: Accepted, asker: Asker): string | undefined {
+    return this.#refusal(this.#applicableTo(target), target.judged, asker)
+  }
+
+  /** The same for a service that a route leads to; `at` is its endpoint. */
+  refusalOf({ service, policy }: Through, at: SocketAddress, asker: Asker): string | undefined {
+    const address = service.vips[0]?.address ?? at.address
+    const judged = { address, port: policy.destination.port }
+    return this.#refusal(this.#kept(nameOf(service)), judged, asker)
+  }
+
+  #refusal(applicable: Applicable, destination: SocketAddress, { peer, remote }: Asker): string | undefined {
     for (const name of this.#unreadable) return `${name} cannot be read`
-    const connection = { source: remote.address, peer, destination: target.judged }
-    const decision = decide(this.#applicableTo(target), connection)
+    const decision = decide(applicable, { source: remote.address, peer, destination })
     if (decision.verdict === 'allow') return undefined
     const by = 'considered' in decision ? decision.considered.join(',') : decision.by
     return by === '' ? explainDecision(decision) : by
@@ -132,6 +148,10 @@ export class WaypointPolicies {
     const key = serviceNameOf(target)
     // Not for long: nothing is kept for it.
     if (target.beside.length > 0) return this.#made(['', key, ...target.beside.map(gatewayKey)])
+    return this.#kept(key)
+  }
+
+  #kept(key: string): Applicable {
     const known = this.#applicable.get(key)
     if (known) return known
     const made = this.#made(['', key])
@@ -150,4 +170,6 @@ const gatewayKey = (name: string) => `Gateway/${name}`
 
 /** What policies call a target; '' for what is no service. */
 export const serviceNameOf = (target: Accepted): string =>
-  target.kind === 'service' ? `${target.service.namespace}/${target.service.name}` : ''
+  target.kind === 'service' ? nameOf(target.service) : ''
+
+export const nameOf = ({ namespace, name }: Service): string => `${namespace}/${name}`

@@ -16,6 +16,11 @@ import {
 /** Who asks for something, as its certificate and its address tell. */
 export type Asker = Readonly<{ peer: SpiffeId; remote: SocketAddress }>
 
+/** `left-to-us`: its owner lets in whom we let in, by what he has said of that. */
+export type Judgement = Readonly<{ kind: 'allowed' | 'left-to-us' } | { kind: 'refused'; by: string }>
+const allowed: Judgement = { kind: 'allowed' }
+const leftToUs: Judgement = { kind: 'left-to-us' }
+
 /**
  * The policies of the workloads that we send to. Their own proxies see us and no longer who asks, so they are asked about
  * that here, before anything is sent; beyond what Istio does, whose waypoints lend everybody their name.
@@ -36,17 +41,17 @@ export class WorkloadPolicies {
     return policiesFor(this.#state.policies, workload)
   }
 
-  /** Why nothing may be sent to a workload for who asks; undefined: it may. */
-  refusal(workload: Workload, destination: SocketAddress, { peer, remote }: Asker): string | undefined {
+  /** May anything be sent to a workload for who asks? */
+  judge(workload: Workload, destination: SocketAddress, { peer, remote }: Asker): Judgement {
     // Nobody enforces them where there is no proxy.
-    if (workload.protocol !== 'HBONE') return undefined
+    if (workload.protocol !== 'HBONE') return allowed
     const applicable = this.applicableTo(workload)
-    if (applicable.policies.length === 0 && applicable.missing.length === 0) return undefined
+    if (applicable.policies.length === 0 && applicable.missing.length === 0) return allowed
     const decision = decide(applicable, { source: remote.address, peer, destination })
-    if (decision.verdict === 'allow') return undefined
-    if (decision.by === 'nothing-allowed' && this.#isLeftToUs(applicable, destination)) return undefined
+    if (decision.verdict === 'allow') return allowed
+    if (decision.by === 'nothing-allowed' && this.#isLeftToUs(applicable, destination)) return leftToUs
     const by = 'considered' in decision ? decision.considered.join(',') : decision.by
-    return by === '' ? explainDecision(decision) : by
+    return { kind: 'refused', by: by === '' ? explainDecision(decision) : by }
   }
 
   /** A rule that names us says that whoever we let through may come: how users make everything go through a waypoint. */

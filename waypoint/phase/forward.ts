@@ -174,7 +174,7 @@ function overBefore(call: Call, outcome?: SendOutcome): Answer {
 /** The endpoint's own policies, asked about who really calls. */
 function refusedAt({ permit, parts }: Call, host: Host, cluster: Cluster | undefined): string | undefined {
   const to = endpointAddress(host, cluster?.service, parts.leaving.address)
-  return to && permit?.reach(host.workload, to)
+  return to && permit?.reach(host.workload, to, cluster)
 }
 
 /** What changes nothing, however often it is asked (RFC 9110 §9.2.1). */

@@ -38,8 +38,9 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
   const host = cluster?.choose()
   if (!cluster || !host) return body?.discard()
   const at = endpointAddress(host, cluster.service, parts.leaving.address)
-  const { client: remote, peer } = call.facts
-  if (at && parts.permits.refusalAt(host.workload, at, { peer, remote }) !== undefined) {
+  const { client: remote, peer, target } = call.facts
+  const reached = at && { workload: host.workload, to: at, through: cluster }
+  if (reached && parts.permits.refusalAt(reached, { asker: { peer, remote }, target }) !== undefined) {
     parts.metrics.mirrorSkipped()
     return body?.discard()
   }

@@ -108,7 +108,7 @@ async function reachOne(
     const host = cluster.choose({ tried, hash })
     if (!host || tried.has(host)) break
     const to = endpointAddress(host, service, ctx.address)
-    const refusedBy = to && permit.reach(host.workload, to)
+    const refusedBy = to && permit.reach(host.workload, to, cluster)
     if (refusedBy !== undefined) return { failure: denied(refusedBy) }
     host.active++
     try {
