@@ -80,12 +80,12 @@ export class Cluster {
   /** Another policy: what is known of the hosts stays, unless there are other hosts now. */
   obey(policy: DestinationPolicy): void {
     if (policy === this.#policy) return
-    const isSameWay = JSON.stringify(wayOf(policy)) === JSON.stringify(wayOf(this.#policy))
-    if (!isSameWay) for (const uid of this.#hosts.keys()) this.#leave(uid)
+    if (!isSame(wayOf(policy), wayOf(this.#policy))) for (const uid of this.#hosts.keys()) this.#leave(uid)
+    // Other rules, other verdicts: Envoy begins anew. Without rules nobody would ever let them back.
+    if (!isSame(policy.outliers, this.#policy.outliers))
+      for (const { health } of this.#hosts.values()) forgive(health)
     this.#policy = policy
     this.#plan = 'stale'
-    // Nobody would ever let them back.
-    if (!policy.outliers) for (const { health } of this.#hosts.values()) forgive(health)
   }
 
   /** The service and its members, all at once. */
@@ -173,6 +173,8 @@ export class Cluster {
     return this.#plan
   }
 }
+
+const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)
 
 /** What of a policy a connection is made by. */
 const wayOf = ({ tls, tunnel, proxyProtocol }: DestinationPolicy) => [tls, tunnel, proxyProtocol]

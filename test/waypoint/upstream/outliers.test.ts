@@ -136,6 +136,16 @@ t.test('ejections get longer up to a bound, and are forgiven one by one', async 
   t.equal(host('h0').health.ejections, 2)
 })
 
+t.test('other rules begin anew, the same ones told again do not', async (t) => {
+  const { names, fail, cluster } = clusterOf(2, { outliers })
+  fail('h0', 3)
+  t.same(names(), ['h1'])
+  cluster.obey(policyOf({ outliers: { ...outliers } }))
+  t.same(names(), ['h1'], 'still out')
+  cluster.obey(policyOf({ outliers: { ...outliers, consecutive5xx: 5 } }))
+  t.same(names(), ['h0', 'h1'], 'nothing is held against it')
+})
+
 t.test('in panic health is ignored', async (t) => {
   const { names, fail } = clusterOf(2, {
     outliers: { ...outliers, maxEjectionPercent: 100 },
