@@ -41,8 +41,20 @@ export class WorkloadPolicies {
     return policiesFor(this.#state.policies, workload)
   }
 
-  /** May anything be sent to a workload for who asks? */
-  judge(workload: Workload, destination: SocketAddress, { peer, remote }: Asker): Judgement {
+  /**
+   * May anything be sent to a workload for who asks? Anybody can list an endpoint at the address of somebody else's pod
+   * (ServiceEntry, WorkloadEntry): the pod's own policies hold there, and what they leave to us they leave to its own.
+   */
+  judge(workload: Workload, destination: SocketAddress, asker: Asker): Judgement {
+    const there = this.#state.workloadAt(workload.network, destination.address)
+    if (!there || there.uid === workload.uid) return this.#judge(workload, destination, asker)
+    const judgement = this.#judge(there, destination, asker)
+    if (judgement.kind === 'left-to-us' && there.namespace !== workload.namespace)
+      return { kind: 'refused', by: `${there.namespace}/${there.name} is not of ${workload.namespace}` }
+    return judgement.kind === 'allowed' ? this.#judge(workload, destination, asker) : judgement
+  }
+
+  #judge(workload: Workload, destination: SocketAddress, { peer, remote }: Asker): Judgement {
     // Nobody enforces them where there is no proxy.
     if (workload.protocol !== 'HBONE') return allowed
     const applicable = this.applicableTo(workload)

@@ -6,19 +6,7 @@ import t, { type Test } from 'tap'
 import { addressTypeUrl, authorizationTypeUrl, security } from '#wire'
 import { policyResource, serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
-import {
-  meshProxy,
-  noOps,
-  ownAddress,
-  policyOf,
-  rule,
-  type Scene,
-  scene,
-  tcpUpstream,
-  upstreamOf,
-} from './kit.ts'
-
-const origin = { kind: 'VirtualService', name: 'demo/web' } as const
+import { meshProxy, ownAddress, policyOf, type Scene, scene, tcpUpstream, upstreamOf } from './kit.ts'
 
 t.setTimeout(60_000)
 
@@ -116,11 +104,10 @@ t.test('a connection to a workload is judged by its policies, before and after i
 })
 
 /** A request whose answer does not end. */
-async function openStream(s: Scene, path = '/'): Promise<http.IncomingMessage> {
+async function openStream(s: Scene): Promise<http.IncomingMessage> {
   const request = http.get({
     host: '127.0.0.1',
     port: await s.front(),
-    path,
     agent: false,
     headers: { host: 'web' },
   })
@@ -322,52 +309,4 @@ t.test('who we are is shown by the certificate of now, also to who is called all
     15_000,
   )
   t.ok(requests > 1, 'after others on the old one')
-})
-
-t.test('a route of somebody else is no way past the policies of a service', async (t) => {
-  let asked = 0
-  const vault = await upstreamOf(t, ownAddress(0), (request, response) => {
-    asked++
-    if (request.url === '/stream') response.write('data: 1\n\n')
-    else response.end('vault')
-  })
-  const s = await scene(t, {})
-  await meshProxy(t, s.ca, 'vault', vault)
-  const key = 'demo/vault.demo.svc.cluster.local'
-  const draft = { name: 'vault', node: 'n2', addresses: [vault.address] }
-  await s.running.push(addressTypeUrl, {
-    ...workloadResource({ ...draft, services: { [key]: { 80: vault.port } } }),
-    ...serviceResource({ name: 'vault', vips: ['10.96.0.12'], ports: { 80: 1 }, waypoint: '127.0.0.1' }),
-  })
-  const to = { kind: 'service', service: key, port: 80 } as const
-  const destinations = [{ weight: 1, to, requestHeaders: noOps, responseHeaders: noOps }]
-  const policies = [policyOf({}), policyOf({ destination: to })]
-  await s.route({ http: [rule({}, { destinations })] }, policies)
-  t.equal((await s.get('/')).body, 'vault')
-  const ofVault = [{ kind: 'Service', namespace: 'demo', name: 'vault' }] as const
-  await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'], ofVault)
-  t.equal((await s.get('/')).status, 200, 'who may call the pods themselves may be sent there (Istio)')
-  await told(s, policyResource({ name: 'only-waypoint', principals: [waypoint] }))
-  t.equal((await s.get('/', { authority: '10.96.0.12:80' })).status, 403)
-  t.equal((await s.get('/')).status, 403, 'its pods are left to the waypoint, which asks for vault')
-  t.equal(asked, 2)
-  await s.route(
-    {
-      http: [rule()],
-      protocol: 'tcp',
-      l4: [{ name: 'l4', origin, match: {}, destinations: [{ weight: 1, to }] }],
-    },
-    policies,
-  )
-  const socket = connect({ host: '127.0.0.1', port: await s.front() }).on('error', () => undefined)
-  await gone(socket)
-  t.equal(socket.bytesRead, 0, 'nor a connection')
-  await s.policy('only-bank', 'allow', [client], ofVault)
-  await s.route({ http: [rule({}, { destinations })] }, policies)
-  t.equal((await s.get('/')).body, 'vault', 'whom both let in is let in')
-  const stream = await openStream(s, '/stream')
-  const ended = new Promise((resolve) => stream.once('close', resolve))
-  await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'], ofVault)
-  await ended
-  t.equal(stream.complete, false, 'for as long as they do')
 })
