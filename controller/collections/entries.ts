@@ -1,3 +1,4 @@
+import { ipFromBytes } from '#base'
 import {
   type Collection,
   derive,
@@ -11,6 +12,7 @@ import type { Logger } from '#telemetry'
 import { type Inputs, isSubset, nameOf, namespaceOf } from './inputs.ts'
 import type { OurObjects } from './our-objects.ts'
 import { isForWaypoint, readServiceEntry, type ServiceEntry } from './service-entry.ts'
+import { clusterIpsOf } from './services.ts'
 import type { EntryVisibility, Settings } from './settings.ts'
 import { entryVisibilities, liveOf, narrower } from './visibility.ts'
 
@@ -32,6 +34,8 @@ export type Entries = Readonly<{
   byHost: Index<Claim>
   /** Who sees it, as the mesh and the entry say. */
   visibilityOf: (entry: ServiceEntry, fetch: Fetch) => EntryVisibility
+  /** By the addresses that Kubernetes has given them. */
+  servicesByAddress: Index<Service>
   /** By namespace, those with a workloadSelector. */
   selecting: Index<ServiceEntry>
 }>
@@ -64,6 +68,7 @@ export function entriesFrom(inputs: Inputs, ours: OurObjects, log?: Logger): Ent
     visibilityOf,
     bySlot: claims.indexBy((claim) => [slotOf(claim)]),
     byHost: claims.indexBy(({ host }) => [host]),
+    servicesByAddress: inputs.services.indexBy(clusterIpsOf),
     selecting: entries.indexBy(({ namespace, selector }) => (selector ? [namespace] : [])),
   }
 }
@@ -114,10 +119,14 @@ export function rivalOf(claim: Claim, fetch: Fetch, context: EntryContext): Riva
 export const holds = (claim: Claim, fetch: Fetch, context: EntryContext): boolean =>
   rivalOf(claim, fetch, context) === undefined
 
-/** Is it the one that other namespaces mean by this host? */
+/**
+ * Is it the one that other namespaces mean by this host, and by its addresses? An entry that has put down the address of
+ * another namespace's Service would have that Service's traffic by its name alone (Istio leaves that to chance).
+ */
 export function isCanonical(claim: Claim, fetch: Fetch, context: EntryContext): boolean {
   if (claim.visibility === 'namespace' || kubernetesService(claim.host, fetch, context) !== undefined)
     return false
+  if (hasOthersAddress(claim, fetch, context)) return false
   const open = fetch
     .by(context.entries.byHost, claim.host)
     .filter(({ visibility }) => visibility === 'everybody')
@@ -134,6 +143,18 @@ export const allHeldClaims = (entry: ServiceEntry, fetch: Fetch, context: EntryC
     .map((host) => fetch.one(context.entries.claims, `${entry.key}/${host}`))
     .filter((claim) => claim !== undefined)
     .filter((claim) => holds(claim, fetch, context))
+
+const hasOthersAddress = ({ entry }: Claim, fetch: Fetch, { entries }: EntryContext): boolean =>
+  [
+    ...entry.addresses.map(({ bytes }) => ipFromBytes(bytes)),
+    ...entry.vips.map(({ address }) => address),
+  ].some(
+    (address) =>
+      address !== undefined &&
+      fetch
+        .by(entries.servicesByAddress, address)
+        .some((service) => namespaceOf(service) !== entry.namespace),
+  )
 
 /** Of the entries of a namespace those that select these labels; an empty selector selects nobody. */
 export const selectingEntries = (

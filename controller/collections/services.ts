@@ -1,4 +1,4 @@
-import { parseIp } from '#base'
+import { type Ip, isRecord, parseIp } from '#base'
 import type { Fetch, Service, ServicePort } from '#kube'
 import { workload } from '#wire'
 import { bytesOfIp, type Inputs, listIn, nameOf, namespaceOf } from './inputs.ts'
@@ -42,7 +42,7 @@ export function meshService(
     name: nameOf(service),
     namespace: namespaceOf(service),
     hostname: hostnameOf(service, settings),
-    addresses: vips(service).map((address) => ({ network, address })),
+    addresses: clusterIpsOf(service).map((ip) => ({ network, address: bytesOfIp(ip) })),
     ports: tcpPorts(service).map((port) => ({
       servicePort: port.port,
       targetPort: typeof port.targetPort === 'string' ? 0 : (port.targetPort ?? port.port),
@@ -61,12 +61,12 @@ export function meshService(
 }
 
 /** All of `clusterIPs`; none for a headless Service, whose `None` is no address. */
-function vips({ spec = {} }: Service): Buffer[] {
-  const texts = spec.clusterIPs ?? (spec.clusterIP === undefined ? [] : [spec.clusterIP])
-  return texts
-    .map(parseIp)
+export function clusterIpsOf({ spec }: Service): readonly Ip[] {
+  const { clusterIP, clusterIPs } = isRecord(spec) ? spec : {}
+  const texts: unknown = clusterIPs ?? [clusterIP]
+  return (Array.isArray(texts) ? texts : [])
+    .map((text: unknown) => (typeof text === 'string' ? parseIp(text) : undefined))
     .filter((ip) => ip !== undefined)
-    .map((ip) => bytesOfIp(ip))
 }
 
 // Maps, because users choose the words and `constructor` is a member of every object.
