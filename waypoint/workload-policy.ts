@@ -47,7 +47,9 @@ export class WorkloadPolicies {
    */
   judge(workload: Workload, destination: SocketAddress, asker: Asker): Judgement {
     const there = this.#state.workloadAt(workload.network, destination.address)
-    if (!there || there.uid === workload.uid) return this.#judge(workload, destination, asker)
+    // Of pods alone it is sure whose an address is.
+    const isOthers = there && there.uid !== workload.uid && there.uid.includes('//Pod/')
+    if (!isOthers) return this.#judge(workload, destination, asker)
     const judgement = this.#judge(there, destination, asker)
     if (judgement.kind === 'left-to-us' && there.namespace !== workload.namespace)
       return { kind: 'refused', by: `${there.namespace}/${there.name} is not of ${workload.namespace}` }

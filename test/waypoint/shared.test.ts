@@ -109,5 +109,18 @@ t.test(
     t.equal(asked, 1)
     await told(s, policyResource({ name: 'some', principals: [client] }))
     t.equal((await s.get('/', { authority })).body, 'vault', 'whom it lets in itself is let in')
+    const machine = {
+      addresses: [vault.address],
+      uid: 'Kubernetes/networking.istio.io/WorkloadEntry/a/vault',
+    }
+    await s.running.push(addressTypeUrl, workloadResource({ name: 'vault', node: 'n2', ...machine }), [
+      'Kubernetes//Pod/demo/vault',
+    ])
+    await told(s, policyResource({ name: 'some', principals: ['cluster.local/ns/demo/sa/bank'] }))
+    t.equal(
+      (await s.get('/', { authority })).body,
+      'vault',
+      'what is no pod has no say: anybody can put it there',
+    )
   },
 )
