@@ -196,3 +196,28 @@ t.test('any name below a wildcard leads to itself, and no other name does', asyn
   await eventually(() => s.lines().length === 8, 'all are logged')
   t.match(s.lines()[0], / 404 NR route_not_found /)
 })
+
+t.test('an endpoint in the mesh that has only a name is not called in the clear', async (t) => {
+  let asked = 0
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => {
+    asked++
+    response.end('a')
+  })
+  const s = await scene(t, {})
+  await s.running.push(addressTypeUrl, {
+    ...serviceResource({
+      name: 'api',
+      hostname: 'api.test',
+      vips: [vip],
+      ports: { 80: a.port },
+      waypoint: '127.0.0.1',
+    }),
+    ...workloadResource({
+      name: 'vm',
+      hostname: '127.0.0.2',
+      services: { [keyOf('api.test')]: { 80: a.port } },
+    }),
+  })
+  t.match(await s.get('/', { authority: `${vip}:80` }), { status: 503 })
+  t.equal(asked, 0)
+})

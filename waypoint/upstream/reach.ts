@@ -67,6 +67,9 @@ export async function reach(endpoint: Endpoint, leaving: Leaving, o: ReachOption
   if (workload.network !== leaving.network) return await reachAcross(workload, leaving, o)
   const to = endpointAddress(endpoint, o.service, leaving.address)
   if (!to && workload.hostname === '') throw unreachable(`no address of ${workload.uid}`)
+  // Its proxy would be asked by its address only, and nothing for it goes in the clear.
+  if (!to && workload.protocol === 'HBONE')
+    throw unreachable(`${workload.uid} is in the mesh, and known by its name only`)
   if (!to || workload.protocol !== 'HBONE') {
     const host = to?.address ?? workload.hostname
     const isOurs = (address: string, at: number) =>
