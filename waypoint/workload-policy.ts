@@ -28,8 +28,8 @@ const leftToUs: Judgement = { kind: 'left-to-us' }
 export class WorkloadPolicies {
   readonly #state: MeshState
   readonly #own: Readonly<{ identity: SpiffeId; address: Ip }>
-  /** What of a workload's policies names us. */
-  readonly #naming = new WeakMap<Applicable, Applicable>()
+  /** What of a workload's policies is about us. */
+  readonly #left = new WeakMap<Applicable, LeftToUs>()
 
   constructor(state: MeshState, own: Readonly<{ identity: SpiffeId; address: Ip }>) {
     this.#state = state
@@ -61,24 +61,48 @@ export class WorkloadPolicies {
     if (workload.protocol !== 'HBONE') return allowed
     const applicable = this.applicableTo(workload)
     if (applicable.policies.length === 0 && applicable.missing.length === 0) return allowed
-    const decision = decide(applicable, { source: remote.address, peer, destination })
+    const connection = { source: remote.address, peer, destination }
+    const decision = decide(applicable, connection)
     if (decision.verdict === 'allow') return allowed
-    if (decision.by === 'nothing-allowed' && this.#isLeftToUs(applicable, destination)) return leftToUs
+    if (this.#isLeftToUs(applicable, connection)) return leftToUs
     const by = 'considered' in decision ? decision.considered.join(',') : decision.by
     return { kind: 'refused', by: by === '' ? explainDecision(decision) : by }
   }
 
-  /** A rule that names us says that whoever we let through may come: how users make everything go through a waypoint. */
-  #isLeftToUs(applicable: Applicable, destination: SocketAddress): boolean {
+  /**
+   * A rule that allows us by name, or denies everybody but us, says that whoever we let through may come: how users make
+   * everything go through a waypoint.
+   */
+  #isLeftToUs(applicable: Applicable, asked: Connection): boolean {
     const { identity, address } = this.#own
-    const known = this.#naming.get(applicable)
-    const naming =
-      known ?? applicableOf(applicable.policies.flatMap((policy) => rulesNaming(policy, identity)))
-    if (!known) this.#naming.set(applicable, naming)
-    const connection: Connection = { source: address, peer: identity, destination }
-    return naming.enforced.allow.length > 0 && decide(naming, connection).verdict === 'allow'
+    const known = this.#left.get(applicable)
+    const { naming, others } = known ?? leftTo(identity, applicable)
+    if (!known) this.#left.set(applicable, { naming, others })
+    const decision = decide(others, asked)
+    if (decision.verdict === 'allow') return true
+    const own: Connection = { ...asked, source: address, peer: identity }
+    const isNamed = naming.enforced.allow.length > 0 && decide(naming, own).verdict === 'allow'
+    return decision.by === 'nothing-allowed' && isNamed
   }
 }
+
+/** What of a workload's policies allows us by name, and all of them without what denies everybody but us. */
+type LeftToUs = Readonly<{ naming: Applicable; others: Applicable }>
+
+const leftTo = (id: SpiffeId, { policies, missing }: Applicable): LeftToUs => ({
+  naming: applicableOf(policies.flatMap((policy) => rulesNaming(policy, id))),
+  others: applicableOf(
+    policies.map((policy) =>
+      policy.action === 'deny'
+        ? { ...policy, rules: policy.rules.filter((rule) => !spares(rule, id)) }
+        : policy,
+    ),
+    missing,
+  ),
+})
+
+const spares = (rule: Rule, id: SpiffeId): boolean =>
+  rule.some((clause) => clause.length > 0 && clause.every((match) => names(match, id, 'none')))
 
 /** The policy with only those of its rules that name this very account; a namespace or `*` names nobody. */
 function rulesNaming(policy: Authorization, id: SpiffeId): readonly Authorization[] {
@@ -88,20 +112,23 @@ function rulesNaming(policy: Authorization, id: SpiffeId): readonly Authorizatio
 }
 
 function ruleNaming(rule: Rule, id: SpiffeId): readonly Rule[] {
-  const clauses = rule.map((clause) => ({ clause, naming: clause.filter((match) => names(match, id)) }))
+  const clauses = rule.map((clause) => ({
+    clause,
+    naming: clause.filter((match) => names(match, id, 'any')),
+  }))
   if (clauses.every(({ naming }) => naming.length === 0)) return []
   return [clauses.map(({ clause, naming }) => (naming.length > 0 ? naming : clause))]
 }
 
-function names(match: Match, id: SpiffeId): boolean {
+function names(match: Match, id: SpiffeId, among: 'any' | 'none'): boolean {
   if (typeof match === 'string') return false
   const { namespace, serviceAccount } = partsOf(id)
   const account = `/ns/${namespace}/sa/${serviceAccount}`
   return (
-    match.principals.any.some(
+    match.principals[among].some(
       (text) => (text.kind === 'exact' || text.kind === 'suffix') && text.value.endsWith(account),
     ) ||
-    match.serviceAccounts.any.some(
+    match.serviceAccounts[among].some(
       (one) => one.namespace === namespace && one.serviceAccount === serviceAccount,
     )
   )

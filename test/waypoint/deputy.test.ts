@@ -71,6 +71,35 @@ t.test('the namespace of a waypoint lends nobody its name', async (t) => {
   t.equal((await s.get('/')).status, 403)
 })
 
+for (const [title, spared, status] of [
+  ['the waypoint', [waypoint], 200],
+  ['the waypoint and somebody else', ['cluster.local/ns/demo/sa/bank', waypoint], 200],
+  ['somebody else', ['cluster.local/ns/demo/sa/bank'], 403],
+  ['whoever has an identity', ['*'], 200],
+] as const)
+  t.test(`a workload that denies everybody but ${title}`, async (t) => {
+    const s = await meshed(t, (_, response) => void response.end('a'))
+    const others: security.Match = {
+      ...security.Match.decode(new Uint8Array()),
+      notPrincipals: spared.map((value) => ({
+        matchType: value === '*' ? { $case: 'presence', value: {} } : { $case: 'exact', value },
+      })),
+    }
+    const policy: security.Authorization = {
+      ...security.Authorization.decode(new Uint8Array()),
+      name: 'others',
+      namespace: 'demo',
+      scope: security.Scope.NAMESPACE,
+      action: security.Action.DENY,
+      rules: [{ clauses: [{ matches: [others] }] }],
+    }
+    const bytes = security.Authorization.encode(policy).finish()
+    await told(s, { 'demo/others': { bytes } })
+    t.equal((await s.get('/')).status, status)
+    await told(s, policyResource({ name: 'not-client', action: 'deny', principals: [client] }))
+    t.equal((await s.get('/')).status, 403, 'what denies the caller still does')
+  })
+
 t.test('nobody is asked about where there is no proxy that would', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
   const s = await scene(t, { a })
