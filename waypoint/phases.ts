@@ -2,7 +2,7 @@ import type { Exchange } from '#http'
 import { admit } from './phase/admit.ts'
 import { authenticate } from './phase/authenticate.ts'
 import { authorise } from './phase/authorise.ts'
-import type { Answer, Call, HttpFacts, HttpParts, Phase } from './phase/call.ts'
+import type { Call, HttpFacts, HttpParts, Next, Phase } from './phase/call.ts'
 import { route } from './phase/choose-route.ts'
 import { cors } from './phase/cors.ts'
 import { fault } from './phase/fault.ts'
@@ -30,6 +30,12 @@ const phases: readonly Phase[] = [
   upstream,
 ]
 
+/** Each with those after it: put together once, not per request. */
+const way = phases.reduceRight<Next>(
+  (next, phase) => (call) => phase(call, next),
+  () => ({ kind: 'gone' }),
+)
+
 /** Answers one request. Never rejects. */
 export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts: HttpParts): Promise<void> {
   const { request } = exchange
@@ -55,12 +61,10 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     grpcStatus: undefined,
     grpc: undefined,
   }
-  const run = (i: number): Promise<Answer> => {
-    const phase = phases[i]
-    return phase ? phase(call, () => run(i + 1)) : Promise.resolve({ kind: 'gone' })
-  }
-  await run(0).catch((error: unknown) => {
+  try {
+    await way(call)
+  } catch (error) {
     parts.log.error('bug: a request could not be recorded', { error })
     if (!exchange.responded) exchange.reset('local-reset')
-  })
+  }
 }

@@ -12,11 +12,11 @@ const maxRequests = 10_000
 export const processLoad = new Load(maxRequests)
 
 /** A request is taken while there is room, and counts until the last byte of its answer (Envoy: circuit breakers, overload manager). */
-export const admit: Phase = async (call, next) => {
+export const admit: Phase = (call, next) => {
   const { peer } = call.facts
   if (!processLoad.enter(peer)) return overloaded(call)
   void call.exchange.ended.then(() => processLoad.leave(peer))
-  return next()
+  return next(call)
 }
 
 const overloaded = (call: Call) =>

@@ -6,7 +6,7 @@ import { localReply } from './local-reply.ts'
  * May the caller do this at all? Judged per request: a policy that arrives in between counts from the next one on, and
  * ends those that are on their way and may not be any more.
  */
-export const authorise: Phase = async (call, next) => {
+export const authorise: Phase = (call, next) => {
   const { exchange, facts, parts } = call
   if (facts.lost !== undefined) return localReply(call, { status: 503, flag: 'NC', details: facts.lost })
   call.permit = parts.permits.open({
@@ -21,7 +21,7 @@ export const authorise: Phase = async (call, next) => {
     ...(exchange.request.upgrade === undefined ? { stream: streamOf(call) } : {}),
   })
   const refusedBy = parts.permits.refusal(call.permit)
-  return refusedBy === undefined ? next() : denied(call, refusedBy)
+  return refusedBy === undefined ? next(call) : denied(call, refusedBy)
 }
 
 const streamOf = (call: Call): NonNullable<Permitted['stream']> => ({

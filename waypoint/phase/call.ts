@@ -87,5 +87,11 @@ export type Answer =
   /** Nobody is there any more to be answered, or the answer is to be broken off. */
   | Readonly<{ kind: 'gone' }>
 
+/** What comes of a request, now or later: who does not have to wait costs no promise. */
+export type Reply = Answer | Promise<Answer>
+
+/** The steps after one of them. */
+export type Next = (call: Call) => Reply
+
 /** One step of a request: it answers, or lets the next ones answer and looks at what they say. */
-export type Phase = (call: Call, next: () => Promise<Answer>) => Promise<Answer>
+export type Phase = (call: Call, next: Next) => Reply

@@ -1,20 +1,26 @@
 import { sleep } from '#base'
 import { drawFault } from '#routes'
-import type { Phase } from './call.ts'
+import type { Answer, Call, Next, Phase } from './call.ts'
 import { isGrpc, localReply } from './local-reply.ts'
 
 /** What a rule does to requests on purpose. A delay is not part of the route's timeout (facts: l7.md §3.2). */
-export const fault: Phase = async (call, next) => {
+export const fault: Phase = (call, next) => {
   const rule = call.route && 'rule' in call.route ? call.route.rule : undefined
-  if (!rule?.fault) return next()
-  const { delayMs, abort } = drawFault(rule.fault, call.parts.random)
+  return rule?.fault ? disturb(call, next, drawFault(rule.fault, call.parts.random)) : next(call)
+}
+
+async function disturb(
+  call: Call,
+  next: Next,
+  { delayMs, abort }: ReturnType<typeof drawFault>,
+): Promise<Answer> {
   if (delayMs > 0) {
     call.flags.push('DI')
     const gone = call.exchange.gone
     await sleep(delayMs, gone).catch(() => undefined)
     if (gone.aborted) return { kind: 'gone' }
   }
-  if (!abort) return next()
+  if (!abort) return next(call)
   const details = 'fault_filter_abort'
   if (abort.kind === 'http')
     return localReply(call, { status: abort.status, body: 'fault filter abort', flag: 'FI', details })

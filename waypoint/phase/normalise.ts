@@ -28,7 +28,7 @@ function isForged(name: string): boolean {
 }
 
 /** The request as it will be judged, matched and sent on: one spelling for one thing. */
-export const normalise: Phase = async (call, next) => {
+export const normalise: Phase = (call, next) => {
   const { request } = call
   const { headers } = request
   const forged = headers.flat.filter((text, i) => i % 2 === 0 && isForged(text))
@@ -46,5 +46,5 @@ export const normalise: Phase = async (call, next) => {
   if (path === undefined) return localReply(call, { status: 400, details: 'path_normalization_failed' })
   call.request = { ...request, path }
   if (!headers.has('x-forwarded-proto')) headers.set('x-forwarded-proto', request.scheme)
-  return next()
+  return next(call)
 }

@@ -10,7 +10,7 @@ import { isGrpc } from './local-reply.ts'
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
 export const record: Phase = async (call, next) => {
   const startTime = new Date()
-  const answer = await next()
+  const answer = await next(call)
   const end = await call.exchange.ended
   call.permit?.close()
   noteEnd(call, answer, end)

@@ -6,12 +6,12 @@ import { grpcMessage, grpcStatusOf, isGrpc, localReply } from './local-reply.ts'
 
 /** Says what the others have decided on; whatever they fail on is an answer too. */
 export const respond: Phase = async (call, next) => {
-  const answer = await next().catch((error: unknown) => {
-    call.parts.log.error('bug: a request failed', {
-      error: error instanceof Error ? error.stack : messageOf(error),
-    })
-    return localReply(call, { status: 500, details: 'internal_error' })
-  })
+  let answer: Answer
+  try {
+    answer = await next(call)
+  } catch (error) {
+    answer = failed(call, error)
+  }
   try {
     write(call, answer)
   } catch (error) {
@@ -20,6 +20,13 @@ export const respond: Phase = async (call, next) => {
     call.exchange.reset('local-reset')
   }
   return answer
+}
+
+function failed(call: Call, error: unknown): Answer {
+  call.parts.log.error('bug: a request failed', {
+    error: error instanceof Error ? error.stack : messageOf(error),
+  })
+  return localReply(call, { status: 500, details: 'internal_error' })
 }
 
 /** Nobody gets it: its upstream may stop. */

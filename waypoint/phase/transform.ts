@@ -1,5 +1,6 @@
+import type { HeaderList } from '#http'
 import { applyHeaderOps, changedTarget, type HeaderOps } from '#routes'
-import type { Call, Phase } from './call.ts'
+import type { Answer, Call, Phase, Reply } from './call.ts'
 import { localReply } from './local-reply.ts'
 import { normalRewrite } from './normal-path.ts'
 import { renderTemplate } from './template.ts'
@@ -18,23 +19,30 @@ const steering = [
 ]
 
 /** What the rule and its destination change of the request, and then of the answer. */
-export const transform: Phase = async (call, next) => {
+export const transform: Phase = (call, next) => {
   const { route } = call
-  if (!route || !('rule' in route) || !route.rule) return next()
+  if (!route || !('rule' in route) || !route.rule) return next(call)
   const { rule } = route
   const destination = 'destination' in route ? route.destination : undefined
-  const ops = (list: readonly (HeaderOps | undefined)[]) => list.filter((one) => one !== undefined)
-  const render = (template: string) => renderTemplate(template, call)
   if (route.kind === 'forward') {
     if (!rewrite(call, route)) return localReply(call, { status: 400, details: 'path_normalization_failed' })
-    for (const one of ops([rule.requestHeaders, destination?.requestHeaders]))
-      applyHeaderOps(call.request.headers, one, render)
+    change(call, call.request.headers, rule.requestHeaders)
+    change(call, call.request.headers, destination?.requestHeaders)
   }
-  const answer = await next()
-  if (answer.kind === 'gone') return answer
-  for (const one of ops([rule.responseHeaders, destination?.responseHeaders]))
-    applyHeaderOps(answer.headers, one, render)
+  const changes = rule.responseHeaders ?? destination?.responseHeaders
+  return changes
+    ? changed(call, next(call), [rule.responseHeaders, destination?.responseHeaders])
+    : next(call)
+}
+
+async function changed(call: Call, reply: Reply, all: readonly (HeaderOps | undefined)[]): Promise<Answer> {
+  const answer = await reply
+  if (answer.kind !== 'gone') for (const ops of all) change(call, answer.headers, ops)
   return answer
+}
+
+function change(call: Call, headers: HeaderList, ops: HeaderOps | undefined): void {
+  if (ops) applyHeaderOps(headers, ops, (template) => renderTemplate(template, call))
 }
 
 /** False where what is left of the path is none. */

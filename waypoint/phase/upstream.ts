@@ -1,12 +1,10 @@
 import { redirectLocation } from '#routes'
-import type { Answer, Call, Phase } from './call.ts'
+import type { Phase } from './call.ts'
 import { forward } from './forward.ts'
 import { localReply } from './local-reply.ts'
 
 /** Does what the rule says: sends the request on, or answers. */
-export const upstream: Phase = async (call) => answerOf(call)
-
-function answerOf(call: Call): Answer | Promise<Answer> {
+export const upstream: Phase = (call) => {
   const { route } = call
   switch (route?.kind) {
     case 'forward':
