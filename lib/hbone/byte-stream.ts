@@ -26,6 +26,7 @@ export type ByteStream = {
   resume(): void
   /** Sends what was written, and then our end. */
   end(): void
+  /** At once, whatever waits. To the peer it is a reset, unless it has got our end. */
   destroy(): void
 }
 

@@ -1,6 +1,6 @@
 import { Duplex } from 'node:stream'
 import { errorCode, headerBytes } from './frames.ts'
-import { isPlainEnd } from './h2-error.ts'
+import { brokenCode, isPlainEnd } from './h2-error.ts'
 import { readBytes } from './memory.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
 
@@ -92,7 +92,9 @@ class TunnelView extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    if (!this.#tunnel.stream.closed) this.#tunnel.reset(errorCode.cancel)
+    const { stream } = this.#tunnel
+    // Who has heard our end has got all there is; who has not must not take this for it.
+    if (!stream.closed) this.#tunnel.reset(stream.localEnded ? errorCode.cancel : brokenCode)
     this.#tunnel.discard()
     this.#rest = undefined
     callback(error)

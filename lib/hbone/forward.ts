@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { breakOff } from './break-off.ts'
-import { errorCode, headerBytes } from './frames.ts'
+import { headerBytes } from './frames.ts'
 import { brokenCode, isBroken, isHangUp, isPlainEnd } from './h2-error.ts'
 import { readBytes, releaseSlab, sizeFor, takeSlab, unsentBudget } from './memory.ts'
 import { readInto } from './read-into.ts'
@@ -56,8 +56,6 @@ class Forward implements TunnelUser {
   /** How long the next read may be. */
   #view = 0
   #appEnded = false
-  /** Reset by the application, so that the peer must not take what it has got for all there is. */
-  #appBroke = false
   #writing = false
   #appFinished = false
   #peerGone = false
@@ -80,8 +78,7 @@ class Forward implements TunnelUser {
     const app = this.#app
     app.setNoDelay(true)
     app.on('error', (error) => {
-      if (isHangUp(error)) this.#appBroke = true
-      else this.#error ??= error
+      if (!isHangUp(error)) this.#error ??= error
     })
     app.on('close', () => this.#onAppClose())
     app.on('end', () => this.#onAppEnd())
@@ -235,15 +232,17 @@ class Forward implements TunnelUser {
   #onAppClose(): void {
     if (this.#over) return
     this.#settle()
-    this.#tunnel.reset(this.#appBroke ? brokenCode : errorCode.cancel)
+    // It had not ended: the peer must not take what it has got for all there is.
+    this.#tunnel.reset(brokenCode)
   }
 
   #abort(reason: unknown): void {
     if (this.#over) return
     this.#error ??= reason
     this.#settle()
-    this.#tunnel.reset(errorCode.cancel)
-    this.#app.destroy()
+    // Neither side has said its end, so neither may hear one.
+    this.#tunnel.reset(brokenCode)
+    breakOff(this.#app)
   }
 
   #settle(): void {

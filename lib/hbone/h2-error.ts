@@ -11,7 +11,7 @@ export function resetError(code: number, unsent: boolean): MeshError {
 export const isPlainEnd = (code: number): boolean => code === errorCode.noError || code === errorCode.cancel
 
 /**
- * The application reset its connection. RFC 9113 §8.5 wants CONNECT_ERROR, which Envoy turns into a plain end for the
+ * The application reset its connection, or we break it off before its end. RFC 9113 §8.5 wants CONNECT_ERROR, which Envoy turns into a plain end for the
  * next hop; ztunnel reads STREAM_CLOSED as a broken pipe and Envoy passes it on as a reset.
  */
 export const brokenCode = errorCode.streamClosed

@@ -26,8 +26,9 @@ export function forwardSockets(a: Socket, b: Socket, signal: AbortSignal): Promi
     }
     const onAbort = () => {
       if (signal.aborted) error ??= signal.reason
-      a.destroy()
-      b.destroy()
+      // Neither side has said its end, so neither may hear one.
+      breakOff(a)
+      breakOff(b)
     }
     for (const [socket, other] of [
       [a, b],

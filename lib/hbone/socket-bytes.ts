@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { breakOff } from './break-off.ts'
 import { type ByteStream, type BytesUser, flushSoon, highWater, lowWater } from './byte-stream.ts'
 import { releaseSlab, unsentBudget } from './memory.ts'
 import { Outbox } from './outbox.ts'
@@ -169,7 +170,9 @@ class SocketBytes implements ByteStream {
     this.#held = undefined
     this.#out.clear()
     if (this.#isClosed) this.#tellClosed()
-    else this.#socket.destroy()
+    // Not as an end, unless ours has been sent: the peer must not take what it has got for all there is.
+    else if (this.#socket.writableFinished) this.#socket.destroy()
+    else breakOff(this.#socket)
   }
 
   #onClose(): void {

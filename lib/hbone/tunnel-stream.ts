@@ -8,6 +8,7 @@ import { tunnelDuplex } from './duplex.ts'
 import type { Message } from './fields.ts'
 import { forwardTunnel } from './forward.ts'
 import { errorCode } from './frames.ts'
+import { brokenCode } from './h2-error.ts'
 import { readBytes } from './memory.ts'
 import type { Session } from './session.ts'
 import type { Stream, StreamListener } from './stream.ts'
@@ -74,7 +75,7 @@ export class TunnelStream implements StreamListener, Tunnel {
     this.#user?.writable()
   }
 
-  reset(code: number = errorCode.cancel, remote = false): void {
+  reset(code: number = brokenCode, remote = false): void {
     if (!remote) return this.#resetBoth(code)
     this.#gone(code)
   }

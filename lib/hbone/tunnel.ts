@@ -13,7 +13,7 @@ export type Tunnel = Readonly<{
   peer: SpiffeId
   /** The other end's TCP address. */
   remote: SocketAddress
-  /** Ends both directions at once. */
+  /** Breaks both directions off at once: to the applications it is a reset. */
   reset(): void
   /** Names who is told that its connection takes no more tunnels, and may not last: whoever can had better go on in another. */
   onLeaving(told: () => void): void

@@ -85,17 +85,24 @@ for (const way of ways) {
   })
 
   t.test(`${way}: a connection is not older than it may be, however it is used`, async (t) => {
-    const s = await tcpScene(
-      t,
-      way,
-      limited({ maxConnectionDurationMs: 300 }),
-      (socket) => void socket.pipe(socket),
-    )
+    const broken: string[] = []
+    const s = await tcpScene(t, way, limited({ maxConnectionDurationMs: 300 }), (socket) => {
+      socket.on('error', ({ code }: NodeJS.ErrnoException) => broken.push(`upstream ${code}`))
+      socket.pipe(socket)
+    })
     const one = await open(t, s)
+    one.socket.on('error', ({ code }: NodeJS.ErrnoException) => broken.push(`client ${code}`))
+    one.socket.on('end', () => broken.push('client told of an end'))
     const talking = setInterval(() => one.socket.write('.'), 20)
     t.teardown(() => clearInterval(talking))
-    await eventually(one.closed, 'it is closed')
+    await eventually(() => broken.length === 2, 'it is broken off')
     t.ok(one.text().length > 0)
+    // EPIPE: told while it wrote.
+    t.match(
+      broken.sort(),
+      [/^client (ECONNRESET|EPIPE)$/, /^upstream (ECONNRESET|EPIPE)$/],
+      'no end to either',
+    )
     t.match(errorsOf(s), [/was open for 300 ms/])
   })
 

@@ -77,6 +77,7 @@ t.test('WebSocket', async (t) => {
     a: await (async () => {
       const server = http.createServer()
       server.on('upgrade', (request, socket) => {
+        socket.on('error', () => undefined)
         socket.write(
           'HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nfirst ',
         )

@@ -115,7 +115,9 @@ export class H2Link implements BytesUser {
   }
 
   ended(): void {
-    this.destroy()
+    // Nothing is lost where nothing is under way.
+    if (this.connection.streamCount === 0) this.#leave()
+    else this.destroy()
   }
 
   drained(): void {

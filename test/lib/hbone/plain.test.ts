@@ -88,15 +88,17 @@ t.test('a reset on one side is a reset on the other', async (t) => {
   t.strictSame(await done, { toApp: 1, fromApp: 0 })
 })
 
-t.test('abort ends both sides, with the reason', async (t) => {
+t.test('abort resets both sides, with the reason', async (t) => {
   const stop = new AbortController()
   const { left, right, done } = await joined(t, stop.signal)
   left.write('x')
   await once(right, 'data')
   const reason = new Error('pod is gone')
+  const reset = { code: 'ECONNRESET' }
+  const both = [left, right].map((side) => t.rejects(once(side, 'end'), reset))
   stop.abort(reason)
   t.strictSame(await done, { toApp: 1, fromApp: 0, error: reason })
-  await Promise.all([readAll(left), readAll(right)])
+  await Promise.all(both)
 })
 
 t.test('sockets that are gone already end the forward at once', async (t) => {

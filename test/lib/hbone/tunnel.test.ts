@@ -94,7 +94,7 @@ t.test('a refusal is an error with its status, and no connection is lost', async
   t.equal(served.connections.length, 1)
 })
 
-t.test('aborting a forward destroys its application and ends the tunnel', async (t) => {
+t.test('aborting a forward resets its application and ends the tunnel', async (t) => {
   const served = await serve(t, echo)
   const [app, near] = await tcpPair(t)
   const tunnel = await poolOf(t).connect(towards(served.address))
@@ -105,7 +105,7 @@ t.test('aborting a forward destroys its application and ends the tunnel', async 
   const reason = new Error('closed due to policy change')
   stop.abort(reason)
   t.strictSame(await forwarded, { toApp: 1, fromApp: 1, error: reason })
-  await once(app, 'end')
+  await t.rejects(once(app, 'end'), { code: 'ECONNRESET' })
   await until(() => served.connections[0]?.tunnels === 0)
 })
 

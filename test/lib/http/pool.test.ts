@@ -308,10 +308,11 @@ t.test('closing a pool ends its connections', async (t) => {
   const pool = new HttpPool()
   const first = send(pool, destinationOf(origin.port, 'HTTP/1.1'))
   await origin.arrived(1)
+  const [socket] = origin.sockets
+  const broken = socket && t.rejects(once(socket, 'end'), { code: 'ECONNRESET' })
   pool.close()
   t.match(await first, { kind: 'failure', reason: 'local-reset' })
-  const [socket] = origin.sockets
-  if (socket && !socket.destroyed) await once(socket, 'close')
+  await broken
   t.match(await send(pool, destinationOf(origin.port, 'HTTP/1.1')), { kind: 'failure' })
 })
 

@@ -161,7 +161,7 @@ for (const version of ['HTTP/1.1', 'HTTP/2'] satisfies readonly HttpVersion[]) {
       session.on('error', () => undefined)
       const stream = session.request({ ':path': '/bug' })
       stream.on('error', () => undefined)
-      await once(session, 'close')
+      await new Promise<void>((done) => session.once('close', () => done()))
     }
     await until(() => served.ends.length === 1, 'the connection is over')
     t.match(served.ends, [{ error: { message: 'a bug' } }])
