@@ -1,6 +1,6 @@
 import { timerMs } from '#base'
 
-/** The time that one request has, and whether its client is still there. */
+/** The time that one request has, or one try of it, and whether there is still somebody who waits. */
 export class Deadline {
   readonly #ms: number
   readonly #abort = new AbortController()
@@ -9,6 +9,7 @@ export class Deadline {
   #timer: NodeJS.Timeout | undefined
   #isOver = false
   #startedAt: number | undefined
+  /** It was the time that ended it. */
   expired = false
 
   /** `ms` of 0: no limit. */
@@ -19,7 +20,7 @@ export class Deadline {
     else gone.addEventListener('abort', this.#onGone, { once: true })
   }
 
-  /** Fires when the time is over or the client has gone. */
+  /** Fires when the time is over or who waits has gone. */
   get signal(): AbortSignal {
     return this.#abort.signal
   }
@@ -36,6 +37,7 @@ export class Deadline {
     if (this.#ms === 0 || this.#timer || this.#isOver) return
     this.#startedAt = performance.now()
     this.#timer = setTimeout(() => {
+      if (this.#abort.signal.aborted) return
       this.expired = true
       this.#abort.abort(new Error('the time of the request is over'))
     }, timerMs(this.#ms))
@@ -46,9 +48,14 @@ export class Deadline {
     this.#abort.abort(new Error('the request was ended'))
   }
 
-  stop(): void {
+  /** It was in time. Who has gone still counts. */
+  stopClock(): void {
     this.#isOver = true
     clearTimeout(this.#timer)
+  }
+
+  stop(): void {
+    this.stopClock()
     this.#gone.removeEventListener('abort', this.#onGone)
   }
 }

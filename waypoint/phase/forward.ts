@@ -230,7 +230,7 @@ function answerOf(sending: Sending, { outcome }: Attempt, ending: TryOutcome): A
   if (outcome.kind === 'response') {
     call.details = 'via_upstream'
     const { response } = outcome
-    return { kind: 'upstream', status: response.head.status, headers: response.head.headers.copy(), response }
+    return { kind: 'upstream', status: response.head.status, headers: response.head.headers, response }
   }
   if (ending.kind === 'timeout') return timedOut(sending, 'response_timeout')
   if (ending.kind === 'per-try-timeout') return timedOut(sending, 'upstream_per_try_timeout')

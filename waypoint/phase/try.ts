@@ -1,4 +1,4 @@
-import { formatAddress, MeshError, timerMs } from '#base'
+import { formatAddress, MeshError } from '#base'
 import {
   type Body,
   type HttpVersion,
@@ -21,7 +21,7 @@ import {
   tlsName,
 } from '../upstream/index.ts'
 import type { Call } from './call.ts'
-import type { Deadline } from './deadline.ts'
+import { Deadline } from './deadline.ts'
 import type { ResetWords } from './local-reply.ts'
 
 /** What came of a try, and whether we ended it ourselves. */
@@ -46,32 +46,25 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   request.headers.set('x-envoy-attempt-count', `${call.tries}`)
   call.sent = { cluster, host, to: endpointAddress(host, cluster?.service, parts.leaving.address) }
   call.transportFailure = undefined
-  let cause: Attempt['cause']
-  const abort = new AbortController()
-  const onDeadline = () => {
-    cause ??= deadline.expired ? 'timeout' : 'gone'
-    abort.abort(deadline.signal.reason)
-  }
-  if (deadline.signal.aborted) onDeadline()
-  else deadline.signal.addEventListener('abort', onDeadline, { once: true })
-  const timer =
-    perTryMs > 0
-      ? setTimeout(() => {
-          cause ??= 'per-try-timeout'
-          abort.abort(new Error('the try took too long'))
-        }, timerMs(perTryMs))
-      : undefined
-  const sent = { ...request, headers: request.headers.copy() }
-  const outcome = await parts.pool.send(destinationOf(o), sent, o.body, {
-    signal: abort.signal,
+  const own = perTryMs > 0 ? new Deadline(perTryMs, deadline.signal) : undefined
+  own?.start()
+  const outcome = await parts.pool.send(destinationOf(o), request, o.body, {
+    signal: (own ?? deadline).signal,
     ...(o.quiet ? {} : { onInform: (head) => exchange.inform(head) }),
   })
-  clearTimeout(timer)
   // A response that is on its way still ends with the request's time.
-  if (outcome.kind === 'failure') deadline.signal.removeEventListener('abort', onDeadline)
+  if (outcome.kind === 'failure') own?.stop()
+  else own?.stopClock()
+  const cause = causeOf(own, deadline)
   if (outcome.kind === 'failure' && outcome.error instanceof MeshError)
     call.transportFailure = outcome.error.message
   return { outcome, ...(cause ? { cause } : {}) }
+}
+
+function causeOf(own: Deadline | undefined, { signal, expired }: Deadline): Attempt['cause'] {
+  if (own?.expired) return 'per-try-timeout'
+  if (!signal.aborted) return undefined
+  return expired ? 'timeout' : 'gone'
 }
 
 /** A connection that is one client's alone is not kept for long: there may be as many as there are clients. */
