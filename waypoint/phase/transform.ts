@@ -29,20 +29,21 @@ export const transform: Phase = (call, next) => {
     change(call, call.request.headers, rule.requestHeaders)
     change(call, call.request.headers, destination?.requestHeaders)
   }
-  const changes = rule.responseHeaders ?? destination?.responseHeaders
-  return changes
-    ? changed(call, next(call), [rule.responseHeaders, destination?.responseHeaders])
-    : next(call)
+  const ofAnswer = [rule.responseHeaders, destination?.responseHeaders].filter(changesAny)
+  return ofAnswer.length > 0 ? changed(call, next(call), ofAnswer) : next(call)
 }
 
-async function changed(call: Call, reply: Reply, all: readonly (HeaderOps | undefined)[]): Promise<Answer> {
+async function changed(call: Call, reply: Reply, all: readonly HeaderOps[]): Promise<Answer> {
   const answer = await reply
   if (answer.kind !== 'gone') for (const ops of all) change(call, answer.headers, ops)
   return answer
 }
 
+const changesAny = (ops: HeaderOps | undefined): ops is HeaderOps =>
+  ops !== undefined && ops.set.length + ops.add.length + ops.remove.length > 0
+
 function change(call: Call, headers: HeaderList, ops: HeaderOps | undefined): void {
-  if (ops) applyHeaderOps(headers, ops, (template) => renderTemplate(template, call))
+  if (changesAny(ops)) applyHeaderOps(headers, ops, (template) => renderTemplate(template, call))
 }
 
 /** False where what is left of the path is none. */

@@ -71,7 +71,26 @@ function causeOf(own: Deadline | undefined, { signal, expired }: Deadline): Atte
 const proxiedIdleMs = 10_000
 
 /** The pool keeps connections apart by host and by the service whose identities may answer. */
-function destinationOf({ call, host, cluster, policy }: Try): PoolDestination {
+function destinationOf(o: Try): PoolDestination {
+  const { call, host, cluster, policy } = o
+  // Requests may differ in their server name, and in whom a PROXY header tells of.
+  if (policy.tls || policy.proxyProtocol) return newDestination(o)
+  const { way, workload, port } = host
+  const service = cluster?.service
+  const version = versionFor(call, policy)
+  const isKnown =
+    way?.policy === policy &&
+    way.workload === workload &&
+    way.service === service &&
+    way.port === port &&
+    way.version === version
+  if (isKnown) return way.destination
+  const destination = newDestination(o)
+  host.way = { workload, port, service, policy, version, destination }
+  return destination
+}
+
+function newDestination({ call, host, cluster, policy }: Try): PoolDestination {
   const { leaving } = call.parts
   const { connections } = policy
   const { http2KeepAlive } = connections

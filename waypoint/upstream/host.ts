@@ -1,5 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { Workload, WorkloadUid } from '#mesh'
+import type { HttpVersion, PoolDestination } from '#http'
+import type { Service, Workload, WorkloadUid } from '#mesh'
+import type { DestinationPolicy } from '#routes'
 
 /** An endpoint of a destination as it is now, with what this process has seen of it. Replaced workloads keep their host. */
 export type Host = {
@@ -12,7 +14,19 @@ export type Host = {
   /** When it was first seen, on the monotonic clock. */
   readonly since: number
   readonly health: HostHealth
+  /** How requests got to it last. */
+  way: KnownWay | undefined
 }
+
+/** A destination of the pool, and what it was made of: while all of that is the same it need not be made again. */
+type KnownWay = Readonly<{
+  workload: Workload
+  port: number
+  service: Service | undefined
+  policy: DestinationPolicy
+  version: HttpVersion
+  destination: PoolDestination
+}>
 
 /** What outlier detection keeps of a host. */
 export type HostHealth = {
@@ -38,6 +52,7 @@ export const newHost = (workload: Workload, port: number, since: number): Host =
     ejections: 0,
     ejectedUntil: 0,
   },
+  way: undefined,
 })
 
 /** Would a connection that was made to the one have been made to the other? */
