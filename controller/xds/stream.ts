@@ -254,9 +254,14 @@ export class AdsStream {
     if (this.#heldBack.has(typeUrl) || this.#repeats.take()) return
     const { log, caller } = this.#options
     log.warn('client asks for the same again and again', { type: shortName(typeUrl), pod: caller.pod?.name })
+    this.#wait(typeUrl)
+  }
+
+  #wait(typeUrl: string): void {
     const goOn = () => {
+      // A timer may be early by a part of a millisecond.
+      if (!this.#repeats.take()) return this.#wait(typeUrl)
       this.#heldBack.delete(typeUrl)
-      this.#repeats.take()
       this.#goOn(typeUrl)
     }
     this.#heldBack.set(typeUrl, setTimeout(goOn, this.#repeats.waitMs))
