@@ -169,8 +169,11 @@ async function chaos(context: Context): Promise<Chaos> {
   tell.detail(
     `${receiptsAsked} receipts, which take 1.5 s and have 0.5 s: ${told(receipts)}, the last after ${receipts.slowestMs} ms`,
   )
+  // A line is written after its answer: the last ones may still be on their way.
+  const timedOut = () => accessLines(context, ' UT response_timeout ')
+  await until('the timeouts are in the access log', async () => (await timedOut()).length > 0, { signal })
+  const timeouts = await timedOut()
   const faults = await accessLines(context, ' FI fault_filter_abort ')
-  const timeouts = await accessLines(context, ' UT response_timeout ')
   tell.detail(faults.at(-1) ?? '(no line)')
   tell.detail(timeouts.at(-1) ?? '(no line)')
   await deleteAll(client, objects, signal)
