@@ -14,7 +14,7 @@ const flushMs = 500
 try {
   const config = parseConfig(process.env)
   const logs = startLogging(config.log)
-  collectWhenQuiet(new AbortController().signal, 'thoroughly')
+  collectWhenQuiet(new AbortController().signal, 'warm')
   const log = logs.root('waypoint')
   const waypoint = await startWaypoint(config, { logs })
   surviveBugs(waypoint.registry, log)

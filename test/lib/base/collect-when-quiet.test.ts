@@ -39,7 +39,21 @@ t.test('when a process collects', async (t) => {
   }
 })
 
-for (const how of ['once', 'thoroughly'] as const)
+t.test('who would have to compile everything anew collects for much only', async (t) => {
+  const kept: Quiet = { looks: 2, keptBytes: 40 * mib }
+  t.equal(decideCollection(still(120), kept, 128 * mib).collect, false)
+  t.equal(decideCollection(still(120), kept).collect, true)
+  t.equal(decideCollection(still(170), kept, 128 * mib).collect, true)
+})
+
+function runProgram(text: string, flags: readonly string[] = []) {
+  return spawnSync(process.execPath, ['--input-type=module', ...flags, '--eval', text], {
+    encoding: 'utf8',
+    cwd: new URL('../../../', import.meta.url).pathname,
+  })
+}
+
+for (const how of ['once', 'warm'] as const)
   t.test(`a process that has fallen quiet gives back what it no longer needs, ${how}`, async (t) => {
     const program = `
     import { collectWhenQuiet } from '#base'
@@ -56,11 +70,48 @@ for (const how of ['once', 'thoroughly'] as const)
       console.log(arrayBuffers >> 20)
     }, 100)
   `
-    const { stdout, stderr } = spawnSync(
-      process.execPath,
-      ['--input-type=module', '--no-memory-reducer', '--eval', program],
-      { encoding: 'utf8', cwd: new URL('../../../', import.meta.url).pathname },
-    )
+    const { stdout, stderr } = runProgram(program, ['--no-memory-reducer'])
     t.equal(stderr, '')
     t.ok(Number(stdout) < 16 && stdout !== '', `${stdout.trim()} MiB are left of 64`)
   })
+
+/** Quiet, and collected; a function is compiled for a shape; so much is left behind, and it is quiet: what is it now? */
+const compiledBefore = (leftMib: number) => `
+  import { constants, PerformanceObserver } from 'node:perf_hooks';
+  import { collectWhenQuiet } from '#base';
+  class Request { constructor(n) { this.method = 'GET'; this.bytes = n } }
+  const sum = (request) => request.bytes + request.method.length;
+  const optimized = 1 << 3;
+  const isCompiled = () => (%GetOptimizationStatus(sum) & optimized) !== 0;
+  let thorough = 0;
+  new PerformanceObserver((list) => {
+    for (const { detail } of list.getEntries())
+      if (detail.flags & constants.NODE_PERFORMANCE_GC_FLAGS_ALL_AVAILABLE_GARBAGE) thorough++;
+  }).observe({ entryTypes: ['gc'] });
+  const stop = new AbortController();
+  collectWhenQuiet(stop.signal, 'warm');
+  const held = [Buffer.alloc(32 << 20, 1)];
+  const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+  for (let looks = 0; thorough === 0 && looks < 250; looks++) await sleep(100);
+  const first = thorough;
+  %PrepareFunctionForOptimization(sum);
+  for (let i = 0; i < 1000; i++) sum(new Request(i));
+  %OptimizeFunctionOnNextCall(sum);
+  sum(new Request(1));
+  const before = isCompiled();
+  held.push(Buffer.alloc(${leftMib} << 20, 1));
+  await sleep(6000);
+  console.log(first > 0, before, isCompiled(), thorough > first);
+  stop.abort();
+`
+
+t.test('what was compiled for requests is kept while there are none, unless very much is left behind', async (t) => {
+  for (const [leftMib, said] of [
+    [64, 'true true true false'],
+    [192, 'true true false true'],
+  ] as const) {
+    const { stdout, stderr } = runProgram(compiledBefore(leftMib), ['--allow-natives-syntax', '--no-warnings'])
+    t.equal(stderr, '')
+    t.equal(stdout.trim(), said, `${leftMib} MiB`)
+  }
+})
