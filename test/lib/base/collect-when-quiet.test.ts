@@ -105,13 +105,19 @@ const compiledBefore = (leftMib: number) => `
   stop.abort();
 `
 
-t.test('what was compiled for requests is kept while there are none, unless very much is left behind', async (t) => {
-  for (const [leftMib, said] of [
-    [64, 'true true true false'],
-    [192, 'true true false true'],
-  ] as const) {
-    const { stdout, stderr } = runProgram(compiledBefore(leftMib), ['--allow-natives-syntax', '--no-warnings'])
-    t.equal(stderr, '')
-    t.equal(stdout.trim(), said, `${leftMib} MiB`)
-  }
-})
+t.test(
+  'what was compiled for requests is kept while there are none, unless very much is left behind',
+  async (t) => {
+    for (const [leftMib, said] of [
+      [64, 'true true true false'],
+      [192, 'true true false true'],
+    ] as const) {
+      const { stdout, stderr } = runProgram(compiledBefore(leftMib), [
+        '--allow-natives-syntax',
+        '--no-warnings',
+      ])
+      t.equal(stderr, '')
+      t.equal(stdout.trim(), said, `${leftMib} MiB`)
+    }
+  },
+)
