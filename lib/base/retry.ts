@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import type { EndSignal } from './ending.ts'
 import { isRetryable } from './mesh-error.ts'
 
 export type Backoff = Readonly<{
@@ -31,13 +31,19 @@ export const maxTimerMs = 2 ** 31 - 1
 export const timerMs = (ms: number): number => (ms > 0 ? Math.min(Math.ceil(ms), maxTimerMs) : 0)
 
 /** Waits `ms`, at most `maxTimerMs`; rejects at once with the reason of `signal` when it fires. */
-export async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(timerMs(ms), undefined, { signal })
-  } catch (error) {
-    signal.throwIfAborted()
-    throw error
-  }
+export function sleep(ms: number, signal: EndSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason)
+    const onAbort = () => {
+      clearTimeout(timer)
+      reject(signal.reason)
+    }
+    const timer = setTimeout(() => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    }, timerMs(ms))
+    signal.addEventListener('abort', onAbort, { once: true })
+  })
 }
 
 /** `promise`, unless `signal` fires first, which does not stop it: others may wait for it too. */

@@ -1,3 +1,4 @@
+import type { EndSignal } from '#base'
 import type { HeaderList } from './header-list.ts'
 
 export type HttpVersion = 'HTTP/1.1' | 'HTTP/2'
@@ -103,7 +104,7 @@ export type Exchange = {
   readonly request: RequestHead
   readonly body: Body
   /** Fires when the downstream has gone; made for those who ask. */
-  readonly gone: AbortSignal
+  readonly gone: EndSignal
   readonly marks: ExchangeMarks
   /** True once `respond` was called. */
   readonly responded: boolean
@@ -112,6 +113,8 @@ export type Exchange = {
   readonly sentBytes: number
   /** Settles when nothing more will happen; never rejects. */
   readonly ended: Promise<ExchangeEnd>
+  /** The same, told in the middle of whatever ends it, and at once if it has: for counting, not for acting on the exchange. */
+  onEnd(told: (end: ExchangeEnd) => void): void
   /** An interim answer (100, 103); ignored once there is a final one. */
   inform(head: ResponseHead): void
   /**
@@ -125,9 +128,9 @@ export type Exchange = {
 /** Where a request goes on to, and with what: a connection, or a pool of them. */
 export type SendOptions = Readonly<{
   /** Ends the attempt, and the response with it when that is on its way. */
-  signal: AbortSignal
+  signal: EndSignal
   /** Interim answers. */
-  onInform?: (head: ResponseHead) => void
+  onInform?: ((head: ResponseHead) => void) | undefined
 }>
 
 /** Why there is no response. */

@@ -15,7 +15,7 @@ export const processLoad = new Load(maxRequests)
 export const admit: Phase = (call, next) => {
   const { peer } = call.facts
   if (!processLoad.enter(peer)) return overloaded(call)
-  void call.exchange.ended.then(() => processLoad.leave(peer))
+  call.exchange.onEnd(() => processLoad.leave(peer))
   return next(call)
 }
 

@@ -1,11 +1,12 @@
-import { timerMs } from '#base'
+import { Ending, type EndSignal, timerMs } from '#base'
 
 /** The time that one request has, or one try of it, and whether there is still somebody who waits. */
 export class Deadline {
   readonly #ms: number
-  readonly #abort = new AbortController()
-  readonly #gone: AbortSignal
-  readonly #onGone = () => this.#abort.abort(this.#gone.reason)
+  /** Fires when the time is over or who waits has gone. */
+  readonly signal = new Ending()
+  readonly #gone: EndSignal
+  readonly #onGone = () => this.signal.abort(this.#gone.reason)
   #timer: NodeJS.Timeout | undefined
   #isOver = false
   #startedAt: number | undefined
@@ -13,16 +14,11 @@ export class Deadline {
   expired = false
 
   /** `ms` of 0: no limit. */
-  constructor(ms: number, gone: AbortSignal) {
+  constructor(ms: number, gone: EndSignal) {
     this.#ms = ms
     this.#gone = gone
     if (gone.aborted) this.#onGone()
     else gone.addEventListener('abort', this.#onGone, { once: true })
-  }
-
-  /** Fires when the time is over or who waits has gone. */
-  get signal(): AbortSignal {
-    return this.#abort.signal
   }
 
   /** Milliseconds, at least one; undefined where there is no limit. */
@@ -37,15 +33,15 @@ export class Deadline {
     if (this.#ms === 0 || this.#timer || this.#isOver) return
     this.#startedAt = performance.now()
     this.#timer = setTimeout(() => {
-      if (this.#abort.signal.aborted) return
+      if (this.signal.aborted) return
       this.expired = true
-      this.#abort.abort(new Error('the time of the request is over'))
+      this.signal.abort(new Error('the time of the request is over'))
     }, timerMs(this.#ms))
   }
 
   /** Nobody may have it any more. */
   cancel(): void {
-    this.#abort.abort(new Error('the request was ended'))
+    this.signal.abort(new Error('the request was ended'))
   }
 
   /** It was in time. Who has gone still counts. */

@@ -22,7 +22,7 @@ import {
   ReplayBody,
 } from '../upstream/index.ts'
 import { denied } from './authorise.ts'
-import type { Answer, Call } from './call.ts'
+import type { Answer, Call, Reply } from './call.ts'
 import { watchRequest } from './grpc-messages.ts'
 import { isGrpc, localReply, upstreamFailure } from './local-reply.ts'
 import { mirrorTo } from './mirror.ts'
@@ -51,7 +51,7 @@ type Sending = Readonly<{
 }>
 
 /** Sends the request on, as often as its rule allows, within the time that it allows. */
-export async function forward(call: Call, choice: Choice): Promise<Answer> {
+export function forward(call: Call, choice: Choice): Reply {
   const { exchange, facts, parts } = call
   const policy = call.plan?.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
   const { target } = facts
@@ -85,13 +85,11 @@ export async function forward(call: Call, choice: Choice): Promise<Answer> {
     fixed ??
     cluster?.choose({
       hash,
-      ...(avoids && tried.length > 0 ? { tried: new Set(tried) } : {}),
-      ...(retry.otherLocalities ? { leaving: tried } : {}),
+      tried: avoids && tried.length > 0 ? new Set(tried) : undefined,
+      leaving: retry.otherLocalities ? tried : undefined,
     })
-  void exchange.ended.then(() => {
-    deadline.stop()
-    body?.finish()
-  })
+  exchange.onEnd(() => deadline.stop())
+  if (body) void exchange.ended.then(() => body.finish())
   return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline, lateStatus })
 }
 
@@ -210,7 +208,7 @@ async function attemptOn(sending: Sending, host: Host, first = true): Promise<At
     const grpc = headers.get('grpc-status')
     const grpcStatus = grpc === undefined ? undefined : Number(grpc)
     cluster?.report(host, { kind: 'response', status, grpcStatus })
-    void call.exchange.ended.then(over)
+    call.exchange.onEnd(over)
   } else {
     over()
     if (first && isRepeated(sending, attempt)) return attemptOn(sending, host, false)

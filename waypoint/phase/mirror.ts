@@ -1,3 +1,4 @@
+import { Ending } from '#base'
 import type { Body } from '#http'
 import { type Destination, drawMirrors, splitAuthority } from '#routes'
 import { defaultPolicy, endpointAddress, type ReplayBody } from '../upstream/index.ts'
@@ -47,8 +48,8 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
   const headers = request.headers.copy()
   headers.set('x-envoy-internal', 'true')
   const authority = shadowOf(request.authority)
-  const gone = new AbortController()
-  const deadline = new Deadline(timeoutMs || mirrorMs, gone.signal)
+  // Its client may go.
+  const deadline = new Deadline(timeoutMs || mirrorMs, new Ending())
   deadline.start()
   const copied: Call = {
     ...call,

@@ -25,7 +25,10 @@ import { Deadline } from './deadline.ts'
 import type { ResetWords } from './local-reply.ts'
 
 /** What came of a try, and whether we ended it ourselves. */
-export type Attempt = Readonly<{ outcome: SendOutcome; cause?: 'per-try-timeout' | 'timeout' | 'gone' }>
+export type Attempt = Readonly<{
+  outcome: SendOutcome
+  cause: 'per-try-timeout' | 'timeout' | 'gone' | undefined
+}>
 
 type Try = Readonly<{
   call: Call
@@ -50,7 +53,7 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   own?.start()
   const outcome = await parts.pool.send(destinationOf(o), request, o.body, {
     signal: (own ?? deadline).signal,
-    ...(o.quiet ? {} : { onInform: (head) => exchange.inform(head) }),
+    onInform: o.quiet ? undefined : (head) => exchange.inform(head),
   })
   // A response that is on its way still ends with the request's time.
   if (outcome.kind === 'failure') own?.stop()
@@ -58,7 +61,7 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   const cause = causeOf(own, deadline)
   if (outcome.kind === 'failure' && outcome.error instanceof MeshError)
     call.transportFailure = outcome.error.message
-  return { outcome, ...(cause ? { cause } : {}) }
+  return { outcome, cause }
 }
 
 function causeOf(own: Deadline | undefined, { signal, expired }: Deadline): Attempt['cause'] {

@@ -16,9 +16,9 @@ export type Wish = Readonly<{
   /** Of the request, where it is to go by that. */
   hash?: bigint | undefined
   /** Those that failed; avoided as long as there are others. */
-  tried?: ReadonlySet<Host>
+  tried?: ReadonlySet<Host> | undefined
   /** All tries so far, where a retry may leave the localities that it has tried. */
-  leaving?: readonly Host[]
+  leaving?: readonly Host[] | undefined
 }>
 
 export type ClusterParts = Readonly<{

@@ -1,3 +1,4 @@
+import type { EndSignal } from '#base'
 import type {
   BodyWriter,
   Exchange,
@@ -52,11 +53,14 @@ export class H1Exchange implements Exchange, BodySource, BodyOwner {
     if (!this.#tunnel) this.body.finish(undefined)
   }
 
-  get gone(): AbortSignal {
+  get gone(): EndSignal {
     return this.#outcome.gone
   }
   get ended(): Promise<ExchangeEnd> {
     return this.#outcome.ended
+  }
+  onEnd(told: (end: ExchangeEnd) => void): void {
+    this.#outcome.onEnd(told)
   }
   get responded(): boolean {
     return this.#respondedAt > 0

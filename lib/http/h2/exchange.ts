@@ -1,3 +1,4 @@
+import type { EndSignal } from '#base'
 import { h2Code, type H2Listener, type H2Stream, type Message } from '#hbone'
 import type {
   Body,
@@ -54,11 +55,14 @@ export class H2Exchange implements Exchange, H2BodyOwner {
   get body(): Body {
     return this.#incoming.body
   }
-  get gone(): AbortSignal {
+  get gone(): EndSignal {
     return this.#outcome.gone
   }
   get ended(): Promise<ExchangeEnd> {
     return this.#outcome.ended
+  }
+  onEnd(told: (end: ExchangeEnd) => void): void {
+    this.#outcome.onEnd(told)
   }
   get responded(): boolean {
     return this.#respondedAt > 0
