@@ -4,6 +4,7 @@ export { type HboneServerConnection, serveHbone, type ServeOptions } from './ser
 export { type ConnectOptions, HbonePool, type PoolKey } from './pool.ts'
 export { connectThrough, type ThroughOptions } from './through.ts'
 export { limitBuffers } from './memory.ts'
+export { breakOff } from './break-off.ts'
 export { forwardSockets } from './plain.ts'
 export type { ByteStream, BytesUser } from './byte-stream.ts'
 export { socketBytes } from './socket-bytes.ts'

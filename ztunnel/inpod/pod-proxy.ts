@@ -1,6 +1,6 @@
 import type { Server, Socket } from 'node:net'
 import { MeshError } from '#base'
-import { HbonePool } from '#hbone'
+import { breakOff, HbonePool } from '#hbone'
 import { fdOf, type Netns } from '#linux'
 import { type DnsContext, type DnsProxy, startDnsProxy } from '../dns/index.ts'
 import {
@@ -64,7 +64,7 @@ const kinds: readonly (readonly [port: number, kind: Kind])[] = [
 
 function refuseSocket(socket: Socket): void {
   socket.on('error', () => undefined)
-  socket.resetAndDestroy()
+  breakOff(socket)
 }
 
 /** What becomes of an accepted socket. */

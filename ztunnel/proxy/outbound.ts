@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { facts, formatAddress, isRecord, isRetryable, MeshError, messageOf, unreachable } from '#base'
+import { breakOff } from '#hbone'
 import {
   failedEndpoint,
   finishRoute,
@@ -35,12 +36,12 @@ export async function handleOutbound(app: Socket, ctx: PodContext): Promise<void
     if (outcome.kind === 'refused') {
       const { code, message, reason } = outcome.route
       logEarlyFailure(ctx.access, 'outbound', ends, new MeshError(code, { message }), reason)
-      return void app.resetAndDestroy()
+      return void breakOff(app)
     }
     await carry(app, outcome, { ends, source, ctx, started, setup })
   } catch (error) {
     logEarlyFailure(ctx.access, 'outbound', ends, error)
-    app.resetAndDestroy()
+    breakOff(app)
   }
 }
 
@@ -143,7 +144,7 @@ async function carry(
   const finish = recordConnection(ctx, { ...facts, started, attempts, reason: route.reason })
   if (outcome.kind === 'failed') {
     finish({ failure: outcome.failure })
-    return void app.resetAndDestroy()
+    return void breakOff(app)
   }
   using tracked = ctx.connections.open(trackedEntry(route, ends, ctx), ctx.signal)
   setup[Symbol.dispose]()
@@ -151,7 +152,7 @@ async function carry(
   endWhenIdle(app, ctx.tuning.idleMs, tracked)
   const moved = await outcome.upstream.forward(app, tracked.signal)
   finish({ moved })
-  if (moved.error !== undefined && !app.destroyed) app.resetAndDestroy()
+  if (moved.error !== undefined && !app.destroyed) breakOff(app)
 }
 
 function factsOf(route: Going, ends: Ends, source: Workload, found: Upstream['found']): ConnectionFacts {

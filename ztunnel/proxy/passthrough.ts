@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import { formatAddress, MeshError } from '#base'
-import { forwardSockets } from '#hbone'
+import { breakOff, forwardSockets } from '#hbone'
 import { explainDecision } from '#policy'
 import { ownPorts, type Workload } from '../state/index.ts'
 import { type Ends, localWorkload, type PodContext } from './context.ts'
@@ -24,7 +24,7 @@ export async function handlePlaintext(peer: Socket, ctx: PodContext): Promise<vo
     await proxyPlaintext(peer, ends, local, ctx)
   } catch (error) {
     logEarlyFailure(ctx.access, 'inbound', ends, error)
-    peer.resetAndDestroy()
+    breakOff(peer)
   }
 }
 
@@ -60,7 +60,7 @@ async function proxyPlaintext(
   if (decision.verdict === 'deny') {
     const failure = new MeshError('policy-denied', { message: explainDecision(decision) })
     finish({ failure, policies: policiesOf(decision) })
-    return void peer.resetAndDestroy()
+    return void breakOff(peer)
   }
   try {
     const { netns, mark, tuning } = ctx
@@ -72,6 +72,6 @@ async function proxyPlaintext(
     finish(endingOf(moved, tracked))
   } catch (failure) {
     finish(endingOf({ toApp: 0, fromApp: 0, error: failure }, tracked))
-    peer.resetAndDestroy()
+    breakOff(peer)
   }
 }
