@@ -36,7 +36,7 @@ export async function handleOutbound(app: Socket, ctx: PodContext): Promise<void
     if (outcome.kind === 'refused') {
       const { code, message, reason } = outcome.route
       logEarlyFailure(ctx.access, 'outbound', ends, new MeshError(code, { message }), reason)
-      return void breakOff(app)
+      return breakOff(app)
     }
     await carry(app, outcome, { ends, source, ctx, started, setup })
   } catch (error) {
@@ -144,7 +144,7 @@ async function carry(
   const finish = recordConnection(ctx, { ...facts, started, attempts, reason: route.reason })
   if (outcome.kind === 'failed') {
     finish({ failure: outcome.failure })
-    return void breakOff(app)
+    return breakOff(app)
   }
   using tracked = ctx.connections.open(trackedEntry(route, ends, ctx), ctx.signal)
   setup[Symbol.dispose]()

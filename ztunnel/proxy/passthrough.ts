@@ -60,7 +60,7 @@ async function proxyPlaintext(
   if (decision.verdict === 'deny') {
     const failure = new MeshError('policy-denied', { message: explainDecision(decision) })
     finish({ failure, policies: policiesOf(decision) })
-    return void breakOff(peer)
+    return breakOff(peer)
   }
   try {
     const { netns, mark, tuning } = ctx
