@@ -22,7 +22,7 @@ type Held = Readonly<{ authorization: Authorization; targets: readonly AttachedT
 /** A destination that something goes to by way of a route. */
 export type Through = Readonly<{ service: Service; policy: Pick<DestinationPolicy, 'destination'> }>
 
-/** What a change of policies may have changed the answer for: everything, or these services (`namespace/name`). */
+/** What a change of policies may have changed the answer for: everything, or these services (`kind/namespace/name`). */
 export type Touched = 'everything' | ReadonlySet<string>
 
 /**
@@ -32,7 +32,7 @@ export type Touched = 'everything' | ReadonlySet<string>
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
-  /** Those that concern a service (`namespace/name`) or another waypoint, and under '' those that concern whatever we serve. */
+  /** Those that concern a service (`kind/namespace/name`) or another waypoint, and under '' those that concern whatever we serve. */
   readonly #byService = new Map<string, Map<string, Authorization>>()
   /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
   readonly #unreadable = new Set<string>()
@@ -140,7 +140,7 @@ export class WaypointPolicies {
         return name === className ? '' : undefined
       case 'Service':
       case 'ServiceEntry':
-        return `${namespace}/${name}`
+        return nameOf({ kind, namespace, name })
     }
   }
 
@@ -172,4 +172,5 @@ const gatewayKey = (name: string) => `Gateway/${name}`
 export const serviceNameOf = (target: Accepted): string =>
   target.kind === 'service' ? nameOf(target.service) : ''
 
-export const nameOf = ({ namespace, name }: Service): string => `${namespace}/${name}`
+export const nameOf = ({ kind, namespace, name }: Pick<Service, 'kind' | 'namespace' | 'name'>): string =>
+  `${kind}/${namespace}/${name}`

@@ -1,5 +1,5 @@
 import type { Fetch } from '#kube'
-import { workload } from '#wire'
+import { serviceEntryExtension, workload } from '#wire'
 import { type Claim, type EntryContext, holds, isCanonical } from './entries.ts'
 import { bytesOfIp } from './inputs.ts'
 import type { ServiceEntry } from './service-entry.ts'
@@ -30,7 +30,7 @@ export function entryService(
     waypoint: undefined,
     loadBalancing: loadBalancingOf(entry, fetch, context),
     ipFamilies: IPFamilies.AUTOMATIC,
-    extensions: [],
+    extensions: [serviceEntryExtension],
     canonical: isCanonical(claim, fetch, context),
     ingressUseWaypoint: false,
     weightedWaypoints: [],

@@ -66,6 +66,8 @@ export type LoadBalancer = Readonly<{
 
 export type Service = Readonly<{
   key: ServiceKey
+  /** What it comes from: both may have one name. */
+  kind: 'Service' | 'ServiceEntry'
   name: string
   namespace: string
   hostname: string

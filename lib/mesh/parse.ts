@@ -1,7 +1,7 @@
 import { type Cidr, type Ip, ipFromBytes } from '#base'
 import { parseSpiffeId, spiffeId, type SpiffeId } from '#identity'
 import type { PolicyName } from '#policy'
-import { failsOpen, toldLabels, workload as wire } from '#wire'
+import { failsOpen, serviceKindOf, toldLabels, workload as wire } from '#wire'
 import {
   type ApplicationTunnel,
   type Gateway,
@@ -78,6 +78,7 @@ export function parseService(s: wire.Service): Service {
     a.length === undefined || a.length === a.address.length * 8
   return {
     key: serviceKey(s.namespace, s.hostname),
+    kind: serviceKindOf(s.extensions),
     name: s.name,
     namespace: s.namespace,
     hostname: s.hostname,

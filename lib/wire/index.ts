@@ -17,3 +17,5 @@ export { addressTypeUrl, authorizationTypeUrl } from './type-urls.ts'
 export { labelOf, labelsExtension, toldLabels, workloadLabelsTypeUrl } from './workload-labels.ts'
 /** Whether connections go on without a waypoint that is not there. */
 export { failOpenExtension, failsOpen } from './fail-open.ts'
+/** Whether a service is a Service or a host of a ServiceEntry. */
+export { serviceEntryExtension, serviceKindOf } from './service-kind.ts'

@@ -2,8 +2,10 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { targetedPolicyTypeUrl } from '#policy'
+import { addressTypeUrl, serviceEntryExtension } from '#wire'
+import { serviceResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
-import { scene, tcpUpstream, upstreamOf } from './kit.ts'
+import { scene, tcpUpstream, upstreamOf, vip } from './kit.ts'
 
 const client = 'cluster.local/ns/demo/sa/client'
 
@@ -33,6 +35,7 @@ const targets = [
   ['the service', { kind: 'Service', namespace: 'demo', name: 'web' }, 403],
   ['another service', { kind: 'Service', namespace: 'demo', name: 'db' }, 200],
   ['the same name elsewhere', { kind: 'Service', namespace: 'bank', name: 'web' }, 200],
+  ['a ServiceEntry of the same name', { kind: 'ServiceEntry', namespace: 'demo', name: 'web' }, 200],
 ] as const
 
 t.test('a policy is about what it is attached to', async (t) => {
@@ -43,6 +46,26 @@ t.test('a policy is about what it is attached to', async (t) => {
     t.equal((await s.get('/')).status, status, title)
   }
 })
+
+t.test(
+  'a policy of a ServiceEntry lets nobody call the Service of the same name, nor the other way',
+  async (t) => {
+    const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+    const s = await scene(t, { a })
+    const entry = { kind: 'ServiceEntry', namespace: 'demo', name: 'web' } as const
+    await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'])
+    await s.policy('and-client', 'allow', [client], [entry])
+    t.equal((await s.get('/')).status, 403, 'what the ServiceEntry allows is not for the Service')
+    const row = { name: 'web', vips: [vip], ports: { 80: 8080 }, waypoint: '127.0.0.1' }
+    await s.running.push(addressTypeUrl, serviceResource({ ...row, extensions: [serviceEntryExtension] }))
+    t.equal((await s.get('/')).status, 200, 'for the ServiceEntry it is')
+    await s.policy('not-client', 'deny', [client], [entry])
+    t.equal((await s.get('/')).status, 403)
+    await s.running.push(addressTypeUrl, serviceResource(row))
+    await s.policy('and-client', 'allow', [client])
+    t.equal((await s.get('/')).status, 200, 'and what it denies is not for the Service')
+  },
+)
 
 t.test('a policy that cannot be read refuses everybody', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))

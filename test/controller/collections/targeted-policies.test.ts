@@ -1,7 +1,8 @@
 import t from 'tap'
 import { decodeTargeted } from '#policy'
+import { serviceKindOf } from '#wire'
 import { targetedPolicies } from '../../../controller/collections/resources.ts'
-import { meshOf } from './world.ts'
+import { meshOf, service } from './world.ts'
 
 const targetRefs = [{ kind: 'Service', name: 'order' }]
 /** What is written → how waypoints enforce it, and whether its status tells that this is more than was written. */
@@ -49,3 +50,22 @@ for (const [title, spec, enforced, closed] of cases)
     else t.equal(row?.closed, undefined)
     t.equal(row?.authorization, undefined, 'ztunnels are told nothing of it')
   })
+
+t.test('a host of a ServiceEntry is told apart from a Service of the same name', async (t) => {
+  const mesh = meshOf({
+    services: [service()],
+    serviceEntries: [
+      {
+        metadata: { name: 'order', namespace: 'shop' },
+        spec: { hosts: ['order.example.com'], ports: [{ number: 80, name: 'http' }], resolution: 'DNS' },
+      },
+    ],
+  })
+  const kinds = mesh.services
+    .list()
+    .map(({ extensions, name, hostname }) => `${serviceKindOf(extensions)} ${name} ${hostname}`)
+  t.same([...kinds].sort(), [
+    'Service order order.shop.svc.cluster.local',
+    'ServiceEntry order order.example.com',
+  ])
+})
