@@ -6,6 +6,7 @@ import type { Call, HttpFacts, HttpParts, Next, Phase } from './phase/call.ts'
 import { route } from './phase/choose-route.ts'
 import { cors } from './phase/cors.ts'
 import { fault } from './phase/fault.ts'
+import { isGrpcType } from './phase/local-reply.ts'
 import { normalise } from './phase/normalise.ts'
 import { record } from './phase/record.ts'
 import { respond } from './phase/respond.ts'
@@ -43,6 +44,7 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     exchange,
     facts,
     parts,
+    isGrpc: isGrpcType(request.headers.get('content-type')),
     request: { ...request, headers: request.headers.copy() },
     permit: undefined,
     revokedBy: undefined,

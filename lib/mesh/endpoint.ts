@@ -30,9 +30,15 @@ export const isAllowed = ({ ipFamilies }: Service, address: Ip): boolean =>
 
 /** The address of an endpoint for a caller who dialled `wanted`: that one, else one of its family, else any. */
 export function addressOf(workload: Workload, service: Service | undefined, wanted: Ip): Ip | undefined {
-  if (workload.addresses.includes(wanted)) return wanted
-  const allowed = service ? workload.addresses.filter((a) => isAllowed(service, a)) : workload.addresses
-  return allowed.find((a) => isIpv6(a) === isIpv6(wanted)) ?? allowed[0]
+  const { addresses } = workload
+  if (addresses.includes(wanted)) return wanted
+  let other: Ip | undefined
+  for (const address of addresses) {
+    if (service && !isAllowed(service, address)) continue
+    if (isIpv6(address) === isIpv6(wanted)) return address
+    other ??= address
+  }
+  return other
 }
 
 /** The ids under which the endpoint of a service may answer. */

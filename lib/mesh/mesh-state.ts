@@ -33,7 +33,8 @@ const byRank = (a: Workload, b: Workload) => rank(b) - rank(a) || (a.uid < b.uid
 export class MeshState {
   readonly #nodeName: string
   readonly #workloads = new Map<WorkloadUid, Workload>()
-  readonly #byAddress = new Map<string, Workload[]>()
+  /** By network and address: a request asks with what it has, and no key has to be put together for it. */
+  readonly #byAddress = new Map<string, Map<Ip, Workload[]>>()
   readonly #local = new Map<string, Workload[]>()
   readonly #services = new Map<ServiceKey, Service>()
   readonly #byVip = new ServicesByKey()
@@ -65,7 +66,7 @@ export class MeshState {
     return this.#members.get(key) ?? new Map()
   }
   workloadAt(network: string, address: Ip): Workload | undefined {
-    return this.#byAddress.get(at(network, address))?.[0]
+    return this.#byAddress.get(network)?.get(address)?.[0]
   }
   localWorkload(pod: PodName): Workload | undefined {
     return this.#local.get(podKey(pod))?.[0]
@@ -139,8 +140,11 @@ export class MeshState {
   #addWorkload(workload: Workload): void {
     this.#workloads.set(workload.uid, workload)
     // A node's address is shared by its host-network pods and belongs to none of them.
-    if (workload.networkMode === 'Standard')
-      for (const address of workload.addresses) push(this.#byAddress, at(workload.network, address), workload)
+    if (workload.networkMode === 'Standard') {
+      const there = this.#byAddress.get(workload.network) ?? new Map<Ip, Workload[]>()
+      for (const address of workload.addresses) push(there, address, workload)
+      this.#byAddress.set(workload.network, there)
+    }
     if (workload.node === this.#nodeName) push(this.#local, podKey(workload), workload)
     for (const key of workload.services.keys()) {
       const members = this.#members.get(key) ?? new Map<WorkloadUid, Workload>()
@@ -154,7 +158,9 @@ export class MeshState {
     const workload = this.#workloads.get(uid)
     if (!workload) return []
     this.#workloads.delete(uid)
-    for (const address of workload.addresses) pull(this.#byAddress, at(workload.network, address), workload)
+    const there = this.#byAddress.get(workload.network)
+    for (const address of workload.addresses) if (there) pull(there, address, workload)
+    if (there?.size === 0) this.#byAddress.delete(workload.network)
     for (const key of workload.services.keys()) {
       const members = this.#members.get(key)
       members?.delete(uid)
@@ -192,12 +198,12 @@ export class MeshState {
 /** Derived values kept per service: one per port and source locality, so a handful; more means misuse by a peer. */
 const maxDerived = 64
 
-function push(index: Map<string, Workload[]>, key: string, workload: Workload): void {
+function push<K>(index: Map<K, Workload[]>, key: K, workload: Workload): void {
   const others = index.get(key)?.filter((other) => other !== workload) ?? []
   index.set(key, others.length === 0 ? [workload] : [...others, workload].sort(byRank))
 }
 
-function pull(index: Map<string, Workload[]>, key: string, workload: Workload): void {
+function pull<K>(index: Map<K, Workload[]>, key: K, workload: Workload): void {
   const left = (index.get(key) ?? []).filter((other) => other !== workload)
   if (left.length === 0) index.delete(key)
   else index.set(key, left)

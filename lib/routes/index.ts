@@ -34,5 +34,6 @@ export {
   type Timeouts,
   type TryOutcome,
   withAskedRetries,
+  timeoutsOf,
   withAskedTimeouts,
 } from './retry.ts'

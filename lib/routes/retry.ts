@@ -160,8 +160,20 @@ export function withAskedTimeouts(
   const grpcMs = isGrpc ? grpcTimeoutMs(headers.joined('grpc-timeout')) : 0
   const timeoutMs = asked ?? (ruleMs > 0 && grpcMs > 0 ? Math.min(ruleMs, grpcMs) : ruleMs || grpcMs)
   const tryMs = wholeNumber(headers.joined('x-envoy-upstream-rq-per-try-timeout-ms')) ?? retry.perTryTimeoutMs
-  return { timeoutMs, perTryTimeoutMs: timeoutMs > 0 && tryMs >= timeoutMs ? 0 : tryMs }
+  return timeouts(timeoutMs, tryMs)
 }
+
+/** The rule's own, for who asks for none. */
+export const timeoutsOf = ({
+  timeoutMs,
+  retry,
+}: Readonly<{ timeoutMs: number; retry: RetryPolicy }>): Timeouts =>
+  timeouts(timeoutMs, retry.perTryTimeoutMs)
+
+const timeouts = (timeoutMs: number, tryMs: number): Timeouts => ({
+  timeoutMs,
+  perTryTimeoutMs: timeoutMs > 0 && tryMs >= timeoutMs ? 0 : tryMs,
+})
 
 const grpcUnitMs: Readonly<Record<string, number>> = {
   H: 3_600_000,

@@ -51,6 +51,8 @@ export type Call = {
   readonly exchange: Exchange
   readonly facts: HttpFacts
   readonly parts: HttpParts
+  /** By what its client says of its body. */
+  readonly isGrpc: boolean
   /** As it is now: normalised, rewritten, its own copy of the headers. */
   request: RequestHead & { headers: HeaderList }
   /** By leave of policies, from when it has been judged. */

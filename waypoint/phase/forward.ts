@@ -1,4 +1,4 @@
-import { sleep } from '#base'
+import { sleep, type SocketAddress } from '#base'
 import type { Body, SendOutcome } from '#http'
 import {
   backoffMs,
@@ -7,6 +7,8 @@ import {
   retryRoom,
   shouldRetry,
   splitAuthority,
+  type Timeouts,
+  timeoutsOf,
   type TryOutcome,
   withAskedRetries,
   withAskedTimeouts,
@@ -27,7 +29,7 @@ import { watchRequest } from './grpc-messages.ts'
 import { isGrpc, localReply, upstreamFailure } from './local-reply.ts'
 import { mirrorTo } from './mirror.ts'
 import { hashFor } from './request-hash.ts'
-import { dropSteering } from './transform.ts'
+import { dropSteering, mayAsk } from './transform.ts'
 import { type Attempt, failureWords, tryOnce, tryOutcome } from './try.ts'
 import { Deadline } from './deadline.ts'
 
@@ -60,14 +62,7 @@ export function forward(call: Call, choice: Choice): Reply {
     return localReply(call, { status: 503, flag: 'NC', details: 'cluster_not_found' })
   const fixed = fixedHost(call, cluster, policy)
   if (fixed === 'none') return localReply(call, { status: 404, flag: 'NR', details: 'route_not_found' })
-  const retry = withAskedRetries(choice.action.retry, call.request)
-  const { timeoutMs, perTryTimeoutMs: perTryMs } = withAskedTimeouts(
-    choice.action,
-    call.request,
-    isGrpc(call),
-  )
-  const lateStatus = call.request.headers.has('x-envoy-upstream-rq-timeout-alt-response') ? 204 : 504
-  dropSteering(call)
+  const { retry, timeoutMs, perTryTimeoutMs: perTryMs, lateStatus } = askedOf(call, choice)
   const hasBody = exchange.body.length !== 0
   const mirrors = choice.action.mirrors.length > 0
   const source = isGrpc(call) ? watchRequest(call, exchange.body) : exchange.body
@@ -91,6 +86,20 @@ export function forward(call: Call, choice: Choice): Reply {
   exchange.onEnd(() => deadline.stop())
   if (body) void exchange.ended.then(() => body.finish())
   return tries({ call, policy, cluster, choose, retry, perTryMs, body, mirrors, deadline, lateStatus })
+}
+
+type Asked = Readonly<{ retry: RetryPolicy; lateStatus: Sending['lateStatus'] }> & Timeouts
+
+/** What the rule says of tries and times, and the caller, whose words go no further. */
+function askedOf(call: Call, { action }: Choice): Asked {
+  const { request } = call
+  const asksNothing = !isGrpc(call) && !mayAsk(request.headers)
+  if (asksNothing) return { retry: action.retry, lateStatus: 504, ...timeoutsOf(action) }
+  const retry = withAskedRetries(action.retry, request)
+  const timeouts = withAskedTimeouts(action, request, isGrpc(call))
+  const lateStatus = request.headers.has('x-envoy-upstream-rq-timeout-alt-response') ? 204 : 504
+  dropSteering(call)
+  return { retry, lateStatus, ...timeouts }
 }
 
 /** The one host that a request can go to, where it is not one of a cluster's: a pod, or a name that the client has used. */
@@ -117,11 +126,13 @@ async function tries(sending: Sending): Promise<Answer> {
         flag: 'UH',
         details: 'no_healthy_upstream',
       })
-    const refusedBy = refusedAt(call, host, cluster)
+    const to = endpointAddress(host, cluster?.service, call.parts.leaving.address)
+    // The endpoint's own policies, asked about who really calls.
+    const refusedBy = to && call.permit?.reach(host.workload, to, cluster)
     if (refusedBy !== undefined) return denied(call, refusedBy)
     call.tries++
     tellTime(sending)
-    const attempt = await attemptOn(sending, host)
+    const attempt = await attemptOn(sending, host, to)
     if (isOver(call)) return overBefore(call, attempt.outcome)
     const ending = tryOutcome(attempt)
     const room = !cluster || retryRoom(policy, cluster.measure())
@@ -169,12 +180,6 @@ function overBefore(call: Call, outcome?: SendOutcome): Answer {
   return localReply(call, { status, body: 'stream timeout', flag: 'SI', details: 'stream_idle_timeout' })
 }
 
-/** The endpoint's own policies, asked about who really calls. */
-function refusedAt({ permit, parts }: Call, host: Host, cluster: Cluster | undefined): string | undefined {
-  const to = endpointAddress(host, cluster?.service, parts.leaving.address)
-  return to && permit?.reach(host.workload, to, cluster)
-}
-
 /** What changes nothing, however often it is asked (RFC 9110 §9.2.1). */
 const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE'])
 
@@ -192,12 +197,17 @@ const isRepeated = ({ call, body }: Sending, { outcome, cause }: Attempt): boole
   !call.exchange.responded
 
 /** One try: counted on its host, and told to outlier detection. `first`: it may be repeated. */
-async function attemptOn(sending: Sending, host: Host, first = true): Promise<Attempt> {
+async function attemptOn(
+  sending: Sending,
+  host: Host,
+  to: SocketAddress | undefined,
+  first = true,
+): Promise<Attempt> {
   const { call, cluster, policy, body, deadline, perTryMs } = sending
   const next: Body | undefined = body?.next()
   host.active++
   cluster?.began()
-  const attempt = await tryOnce({ call, host, cluster, policy, body: next, deadline, perTryMs })
+  const attempt = await tryOnce({ call, host, to, cluster, policy, body: next, deadline, perTryMs })
   const over = () => {
     host.active--
     if (cluster) cluster.requests--
@@ -211,7 +221,7 @@ async function attemptOn(sending: Sending, host: Host, first = true): Promise<At
     call.exchange.onEnd(over)
   } else {
     over()
-    if (first && isRepeated(sending, attempt)) return attemptOn(sending, host, false)
+    if (first && isRepeated(sending, attempt)) return attemptOn(sending, host, to, false)
     const isHosts = outcome.reason !== 'pool-overflow' && outcome.reason !== 'local-reset'
     const isLate = attempt.cause === 'timeout' || attempt.cause === 'per-try-timeout'
     if (isHosts || isLate) cluster?.report(host, { kind: 'local-failure' })

@@ -39,13 +39,11 @@ export function upstreamFailure(call: Call, { reason, flag, status = 503 }: Rese
 const grpcType = 'application/grpc'
 
 /** Is the caller one of gRPC, who looks for the outcome in `grpc-status`? */
-export const isGrpc = (call: Call): boolean => {
-  const type = call.exchange.request.headers.get('content-type')
-  return (
-    type !== undefined &&
-    (type === grpcType || type.startsWith(`${grpcType}+`) || type.startsWith(`${grpcType};`))
-  )
-}
+export const isGrpc = (call: Call): boolean => call.isGrpc
+
+export const isGrpcType = (type: string | undefined): boolean =>
+  type !== undefined &&
+  (type === grpcType || type.startsWith(`${grpcType}+`) || type.startsWith(`${grpcType};`))
 
 /** What an HTTP status is in gRPC (facts: l7.md §3.3). */
 export const grpcStatusOf = (status: number): number =>

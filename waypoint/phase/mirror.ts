@@ -63,6 +63,7 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
     const { outcome } = await tryOnce({
       call: copied,
       host,
+      to: at,
       cluster,
       policy,
       body,

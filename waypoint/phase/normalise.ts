@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { HeaderList } from '#http'
 import type { Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 import { normalPath } from './normal-path.ts'
@@ -21,18 +22,28 @@ const stripped: ReadonlySet<string> = new Set([
 const framing: ReadonlySet<string> = new Set(['connection', 'content-length', 'host', 'transfer-encoding'])
 
 function isForged(name: string): boolean {
-  if (stripped.has(name) || name.startsWith('x-istio-')) return true
+  if (name.startsWith('x-') && (stripped.has(name) || name.startsWith('x-istio-'))) return true
   if (!name.includes('_')) return false
   const read = name.replaceAll('_', '-')
   return stripped.has(read) || framing.has(read) || read.startsWith('x-istio-')
+}
+
+const nothing: readonly string[] = []
+
+function forgedIn({ flat }: HeaderList): readonly string[] {
+  let forged: string[] | undefined
+  for (let i = 0; i < flat.length; i += 2) {
+    const name = flat[i] ?? ''
+    if (isForged(name)) (forged ??= []).push(name)
+  }
+  return forged ?? nothing
 }
 
 /** The request as it will be judged, matched and sent on: one spelling for one thing. */
 export const normalise: Phase = (call, next) => {
   const { request } = call
   const { headers } = request
-  const forged = headers.flat.filter((text, i) => i % 2 === 0 && isForged(text))
-  for (const name of forged) headers.delete(name)
+  for (const name of forgedIn(headers)) headers.delete(name)
   if (!headers.has('x-request-id')) headers.set('x-request-id', randomUUID())
   if (request.authority === '') return localReply(call, { status: 400, details: 'missing_host_header' })
   // As in Envoy no route is for CONNECT: what an application takes for an answer would open a way past routes and policies.

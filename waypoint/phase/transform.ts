@@ -63,6 +63,12 @@ function rewrite(call: Call, { authority, path }: Extract<Call['route'], { kind:
   return true
 }
 
+/** Whether there is any of them: most requests have none, and need not be asked about each. */
+export function mayAsk({ flat }: HeaderList): boolean {
+  for (let i = 0; i < flat.length; i += 2) if (flat[i]?.startsWith('x-envoy-')) return true
+  return false
+}
+
 /** Taken off once they have been read. */
 export function dropSteering({ request }: Call): void {
   for (const name of steering) request.headers.delete(name)

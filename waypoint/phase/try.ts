@@ -1,4 +1,4 @@
-import { formatAddress, MeshError } from '#base'
+import { formatAddress, MeshError, type SocketAddress } from '#base'
 import {
   type Body,
   type HttpVersion,
@@ -10,7 +10,6 @@ import type { Service } from '#mesh'
 import { type DestinationPolicy, splitAuthority, type TryOutcome } from '#routes'
 import {
   type Cluster,
-  endpointAddress,
   type Ends,
   groupOf,
   type Host,
@@ -33,6 +32,8 @@ export type Attempt = Readonly<{
 type Try = Readonly<{
   call: Call
   host: Host
+  /** Where the host is dialled; undefined where that is known by name only. */
+  to: SocketAddress | undefined
   cluster: Cluster | undefined
   policy: DestinationPolicy
   body: Body | undefined
@@ -44,10 +45,10 @@ type Try = Readonly<{
 
 /** Sends the request to one host. */
 export async function tryOnce(o: Try): Promise<Attempt> {
-  const { call, host, cluster, deadline, perTryMs } = o
+  const { call, host, to, cluster, deadline, perTryMs } = o
   const { request, exchange, parts } = call
   request.headers.set('x-envoy-attempt-count', `${call.tries}`)
-  call.sent = { cluster, host, to: endpointAddress(host, cluster?.service, parts.leaving.address) }
+  call.sent = { cluster, host, to }
   call.transportFailure = undefined
   const own = perTryMs > 0 ? new Deadline(perTryMs, deadline.signal) : undefined
   own?.start()

@@ -79,7 +79,7 @@ export class Routes {
     try {
       const { routes, problems } = parsed
       const policies = new Map(routes.policies.map((policy) => [policyKey(policy.destination), policy]))
-      const policyOf = (destination: Destination) => policies.get(policyKey(destination))
+      const policyOf = remembering((destination) => policies.get(policyKey(destination)))
       const ports = new Map(
         routes.ports.map((port) => [port.port, { routes: port, table: routeTable(port), policyOf }]),
       )
@@ -89,5 +89,17 @@ export class Routes {
       if (!this.#services.has(name)) this.#services.set(name, { kind: 'unreadable' })
       return messageOf(error)
     }
+  }
+}
+
+/** A rule's destination is asked about with each of its requests: its key is made once. */
+function remembering(policyOf: PortPlan['policyOf']): PortPlan['policyOf'] {
+  const known = new WeakMap<Destination, DestinationPolicy>()
+  return (destination) => {
+    const found = known.get(destination)
+    if (found) return found
+    const policy = policyOf(destination)
+    if (policy) known.set(destination, policy)
+    return policy
   }
 }

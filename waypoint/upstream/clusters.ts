@@ -6,11 +6,16 @@ import { defaultPolicy } from './default-policy.ts'
 /** Destinations that are kept: those of the services that requests really went to. The oldest gives way. */
 const maxClusters = 4_096
 
+/** Of one destination: among those of its service, and among all. */
+type Names = Readonly<{ name: string; key: string }>
+
 /** The destinations that this waypoint has used, kept up to date by the mesh. */
 export class Clusters {
   readonly #state: MeshState
   readonly #parts: ClusterParts
   readonly #clusters = new Map<string, Cluster>()
+  /** A rule's destination is asked for with each of its requests. */
+  readonly #names = new WeakMap<Destination, Names>()
 
   constructor(state: MeshState, parts: ClusterParts) {
     this.#state = state
@@ -21,8 +26,7 @@ export class Clusters {
   of(destination: Destination, policy?: DestinationPolicy): Cluster | undefined {
     const service = this.#state.service(destination.service as ServiceKey)
     if (!service) return undefined
-    const name = `cluster|${destination.port}|${destination.subset ?? ''}`
-    const key = `${destination.service}|${name}`
+    const { name, key } = this.#namesOf(destination)
     const known = this.#clusters.get(key)
     const cluster = known ?? this.#create(key, service, destination, policy)
     if (known && policy) known.obey(policy)
@@ -34,6 +38,15 @@ export class Clusters {
     })
     if (isNew) cluster.reset(service, this.#state.membersOf(service.key).values())
     return cluster
+  }
+
+  #namesOf(destination: Destination): Names {
+    const known = this.#names.get(destination)
+    if (known) return known
+    const name = `cluster|${destination.port}|${destination.subset ?? ''}`
+    const names = { name, key: `${destination.service}|${name}` }
+    this.#names.set(destination, names)
+    return names
   }
 
   all(): Iterable<Cluster> {
