@@ -56,22 +56,22 @@ export function queryOf(path: string): string | undefined {
   return at < 0 ? undefined : path.slice(at + 1)
 }
 
-/** A field of the request, as formats name it: `:path` and the like are fields too. */
-export function requestField(facts: AccessFacts, name: string): string | undefined {
+/** How a field of the request is read that formats name: `:path` and the like are fields too. Undefined: it is never there. */
+export function requestField(name: string): ((facts: AccessFacts) => string | undefined) | undefined {
   switch (name) {
     case ':method':
-      return facts.method
+      return ({ method }) => method
     case ':path':
-      return facts.path
+      return ({ path }) => path
     case ':authority':
     case 'host':
-      return facts.authority
+      return ({ authority }) => authority
     case ':scheme':
-      return facts.scheme
+      return ({ scheme }) => scheme
     case 'x-envoy-original-path':
       // What is known as the path is the one before it was rewritten.
       return undefined
     default:
-      return facts.header('request.headers', name)
+      return (facts) => facts.header('request.headers', name)
   }
 }

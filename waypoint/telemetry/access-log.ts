@@ -10,7 +10,7 @@ import {
 } from '#telemetry'
 import type { AccessFacts } from './access-facts.ts'
 import { celFactsOf } from './cel-facts.ts'
-import { type Evaluate, operators } from './operators.ts'
+import { type Evaluate, isOurs, never, operators } from './operators.ts'
 
 /** Writes a line per request, or none. */
 export type AccessLog = (facts: AccessFacts) => void
@@ -27,9 +27,10 @@ const safe = (text: string): string =>
     ? text
     : text.replaceAll(unsafe, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`)
 
-/** One operator, ready to be asked. */
-function valueOf({ name, argument, maxLength }: Operator): Evaluate {
-  const evaluate = operators[name]?.(argument) ?? (() => undefined)
+/** One operator, ready to be asked; undefined for what is never there. */
+function valueOf({ name, argument, maxLength }: Operator): Evaluate | undefined {
+  const evaluate = operators[name]?.(argument) ?? never
+  if (evaluate === never) return undefined
   const longest = Math.min(maxLength ?? maxText, maxText)
   return (facts) => {
     const value = evaluate(facts)
@@ -46,17 +47,41 @@ function partsOf(text: string): readonly FormatPart[] {
   return read.kind === 'format' ? read.parts : []
 }
 
+/** An operator in a line of text. What it was last time is mostly what it is this time, and need not be looked at again. */
+function shownOf(operator: Operator, value: Evaluate, empty: string): Render<string | number> {
+  if (isOurs(operator)) return (facts) => value(facts) ?? empty
+  let last = ''
+  let shown = ''
+  return (facts) => {
+    const now = value(facts)
+    if (typeof now !== 'string') return now ?? empty
+    if (now === last) return shown
+    last = now
+    return (shown = safe(now))
+  }
+}
+
+/** What is always the same is part of the text around it. */
+function piecesOf(text: string, empty: string): readonly (string | Render<string | number>)[] {
+  const pieces: (string | Render<string | number>)[] = []
+  for (const part of partsOf(text)) {
+    const value = typeof part === 'string' ? undefined : valueOf(part)
+    const before = pieces.at(-1)
+    if (typeof part !== 'string' && value) pieces.push(shownOf(part, value, empty))
+    else {
+      const fixed = typeof part === 'string' ? part : empty
+      if (typeof before === 'string') pieces[pieces.length - 1] = before + fixed
+      else pieces.push(fixed)
+    }
+  }
+  return pieces
+}
+
 function textOf(text: string, omitsEmpty: boolean): Render<string> {
-  const parts = partsOf(text).map((part) => (typeof part === 'string' ? part : valueOf(part)))
-  const empty = omitsEmpty ? '' : '-'
+  const pieces = piecesOf(text, omitsEmpty ? '' : '-')
   return (facts) => {
     let line = ''
-    for (const part of parts)
-      if (typeof part === 'string') line += part
-      else {
-        const value = part(facts)
-        line += value === undefined ? empty : typeof value === 'number' ? value : safe(value)
-      }
+    for (const piece of pieces) line += typeof piece === 'string' ? piece : piece(facts)
     return line
   }
 }
@@ -67,10 +92,10 @@ type JsonValue = string | number | null | { [name: string]: JsonValue }
 function jsonValueOf(text: string, omitsEmpty: boolean): Render<JsonValue> {
   const [first, ...others] = partsOf(text)
   if (first !== undefined && typeof first !== 'string' && others.length === 0) {
-    const evaluate = valueOf(first)
+    const evaluate = valueOf(first) ?? never
     return (facts) => evaluate(facts) ?? null
   }
-  const parts = partsOf(text).map((part) => (typeof part === 'string' ? part : valueOf(part)))
+  const parts = partsOf(text).map((part) => (typeof part === 'string' ? part : (valueOf(part) ?? never)))
   const empty = omitsEmpty ? '' : '-'
   return (facts) =>
     parts.map((part) => (typeof part === 'string' ? part : `${part(facts) ?? empty}`)).join('')
@@ -100,9 +125,9 @@ const lineOf = ({ format, omitsEmpty }: AccessLogSpec): Render<string> => {
   return (facts) => visible(JSON.stringify(render(facts)))
 }
 
-/** Whether a request is to be logged; an expression that has no value for it says no (Envoy). */
-function filterOf(expression: string | undefined): (facts: AccessFacts) => boolean {
-  if (expression === undefined) return () => true
+/** Whether a request is to be logged; an expression that has no value for it says no (Envoy). Undefined: always. */
+function filterOf(expression: string | undefined): ((facts: AccessFacts) => boolean) | undefined {
+  if (expression === undefined) return undefined
   const read = parseCel(expression)
   if (read.kind === 'unreadable') return () => false
   return (facts) => evaluateCel(read.root, celFactsOf(facts)) === true
@@ -112,6 +137,6 @@ function filterOf(expression: string | undefined): (facts: AccessFacts) => boole
 export function accessLog(specs: readonly AccessLogSpec[], write: (line: string) => void): AccessLog {
   const logs = specs.map((spec) => ({ line: lineOf(spec), wants: filterOf(spec.filter) }))
   return (facts) => {
-    for (const { line, wants } of logs) if (wants(facts)) write(line(facts))
+    for (const { line, wants } of logs) if (!wants || wants(facts)) write(line(facts))
   }
 }

@@ -26,9 +26,24 @@ const specifiers: Readonly<Record<string, (time: Date) => string>> = {
   t: () => '\t',
 }
 
+let knownSecond = Number.NaN
+let knownText = ''
+
+/** As `toISOString`; all but the milliseconds is made once a second. */
+function isoOf(time: Date): string {
+  const now = time.getTime()
+  const second = Math.floor(now / 1_000)
+  if (second !== knownSecond) {
+    knownText = time.toISOString().slice(0, -4)
+    knownSecond = second
+  }
+  const ms = now - second * 1_000
+  return `${knownText}${ms < 10 ? '00' : ms < 100 ? '0' : ''}${ms}Z`
+}
+
 /** Envoy's times: strftime's, `%3f` is milliseconds and `%6f` microseconds; `%s%3f` counts from 1970. ISO without a format. */
 export function formatTime(time: Date, format: string): string {
-  if (format === '') return time.toISOString()
+  if (format === '') return isoOf(time)
   return format.replaceAll(
     /%(?:([1-9])?f|([A-Za-z])|(%))/g,
     (whole, digits: string | undefined, name?: string) => {

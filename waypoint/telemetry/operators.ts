@@ -11,15 +11,21 @@ export type Evaluate = (facts: AccessFacts) => OperatorValue
 /** The argument is looked at once, not per request. */
 type Operator = (argument: string) => Evaluate
 
+/** Of what a waypoint has nothing to tell. */
+export const never: Evaluate = () => undefined
+
 /** `A?B`: the second where the first is not there. */
-function firstOf(of: (facts: AccessFacts, name: string) => OperatorValue): Operator {
+function firstOf(of: (name: string) => Evaluate | undefined): Operator {
   return (argument) => {
-    const [only = '', ...others] = argument.toLowerCase().split('?')
-    if (others.length === 0) return (facts) => of(facts, only)
-    const names = [only, ...others]
+    const [first = never, ...others] = argument
+      .toLowerCase()
+      .split('?')
+      .flatMap((name) => of(name) ?? [])
+    if (others.length === 0) return first
+    const all = [first, ...others]
     return (facts) => {
-      for (const name of names) {
-        const value = of(facts, name)
+      for (const one of all) {
+        const value = one(facts)
         if (value !== undefined && value !== '') return value
       }
       return undefined
@@ -28,13 +34,19 @@ function firstOf(of: (facts: AccessFacts, name: string) => OperatorValue): Opera
 }
 
 const requestHeader = firstOf(requestField)
-const responseHeader = firstOf((facts, name) =>
-  name === ':status' ? facts.responseCode : facts.header('response.headers', name),
+const responseHeader = firstOf((name) =>
+  name === ':status' ? ({ responseCode }) => responseCode : (facts) => facts.header('response.headers', name),
 )
-const trailer = firstOf((facts, name) => facts.header('response.trailers', name))
-const withoutQuery = firstOf((facts, name) => {
-  const value = requestField(facts, name)
-  return value === undefined ? undefined : pathOnly(value)
+const trailer = firstOf((name) => (facts) => facts.header('response.trailers', name))
+const withoutQuery = firstOf((name) => {
+  const read = requestField(name)
+  return (
+    read &&
+    ((facts) => {
+      const value = read(facts)
+      return value === undefined ? undefined : pathOnly(value)
+    })
+  )
 })
 
 const grpcNames =
@@ -161,7 +173,7 @@ export const operators: Readonly<Record<string, Operator>> = {
     () =>
     ({ routeName }) =>
       routeName,
-  STREAM_ID: () => (facts) => requestField(facts, 'x-request-id'),
+  STREAM_ID: () => (facts) => facts.header('request.headers', 'x-request-id'),
   UNIQUE_ID: () => () => randomUUID(),
   ACCESS_LOG_TYPE: () => () => 'DownstreamEnd',
   BYTES_RECEIVED:
@@ -209,7 +221,7 @@ export const operators: Readonly<Record<string, Operator>> = {
     ({ upstreamPeer }) =>
       upstreamPeer,
   /** Of a connection that is closed for what it is, which a waypoint tells in its own log. */
-  CONNECTION_TERMINATION_DETAILS: () => () => undefined,
+  CONNECTION_TERMINATION_DETAILS: () => never,
   DOWNSTREAM_LOCAL_ADDRESS: () => local,
   DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT: () => (facts) => addressOf(local(facts)),
   DOWNSTREAM_LOCAL_PORT: () => (facts) => portOf(local(facts)),
@@ -231,3 +243,24 @@ export const operators: Readonly<Record<string, Operator>> = {
   HOSTNAME: () => () => hostname(),
   ENVIRONMENT: (name) => () => process.env[name],
 }
+
+/**
+ * What these say is made here, of addresses, times and words of our own: no client, no upstream and no configuration can
+ * put a character into it that would have to be escaped.
+ */
+const ours: ReadonlySet<string> = new Set(
+  [
+    'START_TIME START_TIME_LOCAL EMIT_TIME EMIT_TIME_LOCAL PROTOCOL UPSTREAM_PROTOCOL',
+    'RESPONSE_FLAGS RESPONSE_FLAGS_LONG GRPC_STATUS UNIQUE_ID ACCESS_LOG_TYPE DOWNSTREAM_TLS_VERSION',
+    'UPSTREAM_HOST UPSTREAM_REMOTE_ADDRESS UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT',
+    'DOWNSTREAM_LOCAL_ADDRESS DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT',
+    'DOWNSTREAM_REMOTE_ADDRESS DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT',
+    'DOWNSTREAM_DIRECT_REMOTE_ADDRESS DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT',
+  ]
+    .join(' ')
+    .split(' '),
+)
+
+/** An argument is text of a configuration (times repeat what they do not know). */
+export const isOurs = ({ name, argument }: Readonly<{ name: string; argument: string }>): boolean =>
+  argument === '' && ours.has(name)
