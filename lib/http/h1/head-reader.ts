@@ -1,14 +1,17 @@
-/** What a byte may mean in a head: ordinary, a forbidden control character, CR or LF. */
-const plain = 0
-const forbidden = 1
-const carriageReturn = 2
-const lineFeed = 3
-const classes = new Uint8Array(256)
-for (let byte = 0; byte < 0x20; byte++) classes[byte] = forbidden
-classes[0x7f] = forbidden
-classes[0x09] = plain
-classes[0x0d] = carriageReturn
-classes[0x0a] = lineFeed
+const cr = 0x0d
+const lf = 0x0a
+const tab = 0x09
+const firstPrintable = 0x20
+const del = 0x7f
+
+/** Where in `[at, end)` the first byte is that does not belong into a line: a control character but the tab. */
+function lineUntil(buffer: Buffer, at: number, end: number): number {
+  for (let i = at; i < end; i++) {
+    const byte = buffer[i] ?? 0
+    if ((byte < firstPrintable && byte !== tab) || byte === del) return i
+  }
+  return end
+}
 
 export type HeadState = 'more' | 'whole' | 'too-large' | 'forbidden'
 
@@ -25,9 +28,9 @@ export class HeadReader {
   /** Where a head that is its message's first line may not begin with an empty line. */
   #room: Buffer | undefined
   #used = 0
-  /** Of the head so far: bytes seen, those of the line at hand, and whether the last was a CR. */
+  /** Of the head so far: bytes seen, whether the line at hand has any, and whether the last was a CR. */
   #seen = 0
-  #line = 0
+  #inLine = false
   #afterCr = false
   /** Lines with something in them. */
   lines = 0
@@ -49,7 +52,7 @@ export class HeadReader {
     this.#room = undefined
     this.#used = 0
     this.#seen = 0
-    this.#line = 0
+    this.#inLine = false
     this.#afterCr = false
     this.lines = 0
     this.text = ''
@@ -57,25 +60,34 @@ export class HeadReader {
 
   /** Reads on in `buffer[start, end)`. `emptyAllowed` is how many empty lines may come first. */
   read(buffer: Buffer, start: number, end: number, emptyAllowed: number): HeadState {
-    for (let at = start; at < end; at++) {
-      const kind = classes[buffer[at] ?? 0]
-      if (++this.#seen > this.#max) return this.#stop(at, 'too-large')
-      if (kind === plain && !this.#afterCr) {
-        this.#line++
+    // Byte by byte of what every message has most of: nothing is looked up or kept that the loop does not need.
+    const last = Math.min(end, start + this.#max - this.#seen)
+    let at = start
+    while (at < last) {
+      if (!this.#afterCr) {
+        const lineEnd = lineUntil(buffer, at, last)
+        if (lineEnd > at) this.#inLine = true
+        at = lineEnd
+        if (at === last) break
+        if (buffer[at] !== cr) return this.#stop(at, 'forbidden')
+        this.#afterCr = true
+        at++
         continue
       }
-      if (this.#afterCr ? kind !== lineFeed : kind !== carriageReturn) return this.#stop(at, 'forbidden')
-      this.#afterCr = kind === carriageReturn
-      if (this.#afterCr) continue
-      if (this.#line > 0) {
+      if (buffer[at] !== lf) return this.#stop(at, 'forbidden')
+      this.#afterCr = false
+      at++
+      if (this.#inLine) {
+        this.#inLine = false
         this.lines++
-        this.#line = 0
-      } else if (this.lines > 0 || this.#seen > 2 * emptyAllowed) {
-        this.at = at + 1
-        this.text = this.#textUntil(buffer, start, at + 1)
+      } else if (this.lines > 0 || this.#seen + at - start > 2 * emptyAllowed) {
+        this.at = at
+        this.text = this.#textUntil(buffer, start, at)
         return 'whole'
       }
     }
+    if (last < end) return this.#stop(last, 'too-large')
+    this.#seen += end - start
     this.#keep(buffer, start, end)
     this.at = end
     return 'more'
