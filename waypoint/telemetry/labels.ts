@@ -59,9 +59,53 @@ function endKey(party: Party | undefined): string {
 
 /** The same for two connections exactly when their labels are. */
 export function labelKey(f: LabelFacts): string {
+  const between = keysBetween(f.source ?? nobody, f.destination ?? nobody)
+  for (const known of between.kept) if (isSame(known, f)) return known.key
+  const { sourceId, destinationId, service, protocol } = f
+  const key = newKey(f)
+  between.kept[between.next] = { sourceId, destinationId, service, protocol, key }
+  between.next = (between.next + 1) % maxBetween
+  return key
+}
+
+function newKey(f: LabelFacts): string {
   const ends = `${endKey(f.source)}|${f.sourceId ?? ''}|${endKey(f.destination)}|${f.destinationId ?? ''}`
   return `${ends}|${f.service?.key ?? ''}|${f.service?.name ?? ''}|${f.protocol}`
 }
+
+type Way = Pick<LabelFacts, 'sourceId' | 'destinationId' | 'service' | 'protocol'>
+/** The keys last made for one pair of ends, by what else makes a difference. */
+type Between = { readonly kept: (Way & Readonly<{ key: string }>)[]; next: number }
+
+/** Another way to call the same workload is another service, or gRPC: mostly there are one or two. */
+const maxBetween = 4
+/** Pairs remembered, some 300 bytes each. Beyond it all are forgotten and made anew as they come. */
+const maxPairs = 16_384
+
+const nobody = {}
+/** By the very records of the mesh: one that changes is replaced, so an old name is not found under the new one. */
+let pairs = new WeakMap<object, WeakMap<object, Between>>()
+let pairCount = 0
+
+function keysBetween(source: object, destination: object): Between {
+  const known = pairs.get(source)?.get(destination)
+  if (known) return known
+  if (pairCount === maxPairs) {
+    pairs = new WeakMap()
+    pairCount = 0
+  }
+  pairCount++
+  const made: Between = { kept: [], next: 0 }
+  const ofSource = pairs.get(source) ?? new WeakMap<object, Between>()
+  pairs.set(source, ofSource.set(destination, made))
+  return made
+}
+
+const isSame = (a: Way, b: Way) =>
+  a.service === b.service &&
+  a.protocol === b.protocol &&
+  a.sourceId === b.sourceId &&
+  a.destinationId === b.destinationId
 
 /** All but the flags. Who is named by a certificate is in its namespace, whatever the address says. */
 export function labelsOf(f: LabelFacts): Labels {

@@ -38,6 +38,7 @@ export function messageMetrics(registry: Registry): WatchMessages {
   return (facts, messages, variants) => {
     const row = rows.row({
       key: labelKey(facts),
+      outcome: '',
       labels: () => labelsOf(facts),
       overflow: () => overflowLabels(facts.protocol),
       variants,

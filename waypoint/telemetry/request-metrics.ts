@@ -2,7 +2,7 @@ import { Counter, Histogram, type MetricName, type Registry } from '#telemetry'
 import { commonLabels, type LabelFacts, labelKey, labelsOf, overflowLabels } from './labels.ts'
 import { messageMetrics, type WatchMessages } from './message-metrics.ts'
 import { RowCounter } from './row-metrics.ts'
-import { Rows, sum } from './rows.ts'
+import { type Outcome, Rows, sum } from './rows.ts'
 import type { Variants } from './variants.ts'
 
 /** Envoy's default buckets, for milliseconds and bytes alike (facts: l7.md §4.1). */
@@ -55,8 +55,12 @@ const newSpread = (): Spread => ({ counts: bounds.map(() => 0), sum: 0, count: 0
 function observe(spread: Spread, value: number): void {
   spread.sum += value
   spread.count++
-  const at = bounds.findIndex((bound) => value <= bound)
-  if (at >= 0) spread.counts[at] = (spread.counts[at] ?? 0) + 1
+  for (let at = 0; at < bounds.length; at++) {
+    if (value <= (bounds[at] ?? 0)) {
+      spread.counts[at] = (spread.counts[at] ?? 0) + 1
+      return
+    }
+  }
 }
 
 const labelNames = [...commonLabels, 'response_code', 'grpc_response_status'] as const
@@ -112,6 +116,28 @@ class RowHistogram extends Histogram {
   }
 }
 
+/** Most requests have nothing to tell but their status. */
+function outcomeOf({ status, flags, grpcStatus }: RequestFacts): Outcome {
+  const told = status < 600 ? status : 600
+  return flags === '-' && grpcStatus === '' ? told : `${told}|${flags}|${grpcLabel(grpcStatus)}`
+}
+
+type Place = Readonly<{ key: string; outcome: Outcome; variants: Variants | undefined }>
+
+/** The row of requests that are not the usual ones, or the first of their kind. */
+function newRow(rows: Rows<Row>, facts: RequestFacts, place: Place): Row {
+  const labels = {
+    response_code: statusLabel(facts.status),
+    response_flags: facts.flags,
+    grpc_response_status: grpcLabel(facts.grpcStatus),
+  }
+  return rows.row({
+    ...place,
+    labels: () => ({ ...labelsOf(facts), ...labels }),
+    overflow: () => ({ ...overflowLabels(facts.protocol), ...labels }),
+  })
+}
+
 /** The request series of Istio's proxies, with reporter="waypoint" (facts: l7.md §4.1, §4.2). */
 export function requestMetrics(registry: Registry): RequestMetrics {
   const rows = new Rows<Row>(() => ({
@@ -145,17 +171,10 @@ export function requestMetrics(registry: Registry): RequestMetrics {
   })
   return {
     record: (facts, variants) => {
-      const outcome = {
-        response_code: statusLabel(facts.status),
-        response_flags: facts.flags,
-        grpc_response_status: grpcLabel(facts.grpcStatus),
-      }
-      const row = rows.row({
-        key: `${labelKey(facts)}|${outcome.response_code}|${facts.flags}|${outcome.grpc_response_status}`,
-        labels: () => ({ ...labelsOf(facts), ...outcome }),
-        overflow: () => ({ ...overflowLabels(facts.protocol), ...outcome }),
-        variants,
-      })
+      const key = labelKey(facts)
+      const outcome = outcomeOf(facts)
+      const row =
+        (variants ? undefined : rows.known(key, outcome)) ?? newRow(rows, facts, { key, outcome, variants })
       row.requests++
       observe(row.duration, facts.durationMs)
       observe(row.requestBytes, facts.requestBytes)

@@ -56,7 +56,8 @@ export function tcpMetrics(registry: Registry): TcpMetrics {
   return {
     open: (facts, moved, variants) => {
       const flagged = (flag: string) => ({
-        key: `${labelKey(facts)}|${flag}`,
+        key: labelKey(facts),
+        outcome: flag,
         labels: () => ({ ...labelsOf(facts), response_flags: flag }),
         overflow: () => ({ ...overflowLabels('tcp'), response_flags: flag }),
         variants,
