@@ -28,7 +28,7 @@ const special: Readonly<Record<string, FieldRole>> = {
   'http2-settings': 'hop',
 }
 
-/** Names that most messages carry: found without making them lower-case, and shared by all messages. */
+/** Names that most messages carry: each is one string, shared by all messages. */
 const common = [
   ...Object.keys(special),
   ...'accept accept-charset accept-encoding accept-language accept-ranges age allow authorization cache-control'.split(
@@ -58,21 +58,37 @@ const common = [
   ...'x-forwarded-proto x-real-ip x-request-id'.split(' '),
 ]
 
-const capitalised = (name: string) => name.replace(/(^|-)[a-z]/g, (start) => start.toUpperCase())
-
-const known = new Map<string, Known>()
-for (const name of common) {
-  const entry: Known = { name, role: special[name] ?? 'plain' }
-  known.set(name, entry)
-  known.set(capitalised(name), entry)
+/** The lower case of what may stand in a name, by its code; 0 for all else. */
+const nameCharacters = new Uint8Array(256)
+for (let code = 0; code < 256; code++) {
+  const lower = String.fromCharCode(code).toLowerCase()
+  if (isFieldName(lower)) nameCharacters[code] = lower.charCodeAt(0)
 }
 
-/** The field's entry, undefined for what is no name. Names in unusual capitals, and unknown ones, take longer. */
-function entryOf(written: string): Known | undefined {
-  const found = known.get(written)
-  if (found !== undefined) return found
-  const name = written.toLowerCase()
-  return known.get(name) ?? (isFieldName(name) ? { name, role: 'plain' } : undefined)
+/** The common names by their length and the characters at both ends, so that looking one up makes no string. */
+const byShape: Known[][] = Array.from({ length: 256 }, () => [])
+const shapeOf = (length: number, first: number, last: number) => (length * 29 + first * 5 + last) & 0xff
+for (const name of common) {
+  const shape = shapeOf(name.length, name.charCodeAt(0), name.charCodeAt(name.length - 1))
+  byShape[shape]?.push({ name, role: special[name] ?? 'plain' })
+}
+
+const lowerAt = (text: string, at: number) => nameCharacters[text.charCodeAt(at)] ?? 0
+
+/** True where `text` has the name at `at`, in whatever capitals. */
+function isNamed(text: string, at: number, name: string): boolean {
+  for (let i = 0; i < name.length; i++) if (lowerAt(text, at + i) !== name.charCodeAt(i)) return false
+  return true
+}
+
+/** The entry of the name in `text[from, to)`, undefined for what is no name. Unknown ones take longer. */
+function entryOf(text: string, from: number, to: number): Known | undefined {
+  const length = to - from
+  for (const entry of byShape[shapeOf(length, lowerAt(text, from), lowerAt(text, to - 1))] ?? []) {
+    if (entry.name.length === length && isNamed(text, from, entry.name)) return entry
+  }
+  const name = text.slice(from, to).toLowerCase()
+  return isFieldName(name) ? { name, role: 'plain' } : undefined
 }
 
 /** The lines of a head, taken apart. Those whose role is not `plain` are in fields of their own. */
@@ -118,11 +134,11 @@ export function parseFieldLines(
   }
   let count = 0
   for (let at = from; at < to; ) {
-    const lineEnd = text.indexOf('\r\n', at)
+    const lineEnd = text.indexOf('\r', at)
     if (isBlank(text.charCodeAt(at))) return fault(400, 'folded header line')
     const colon = text.indexOf(':', at)
     if (colon <= at || colon > lineEnd) return fault(400, 'header line without a name')
-    const entry = entryOf(text.slice(at, colon))
+    const entry = entryOf(text, at, colon)
     if (entry === undefined) return fault(400, 'header name with forbidden characters')
     if (++count > maxFields) return fault(431, 'too many header fields')
     let start = colon + 1
@@ -176,9 +192,10 @@ function note(lines: FieldLines, role: FieldRole, value: string): Fault | undefi
   }
 }
 
+const none: readonly string[] = []
 /** The elements of a comma-separated list. */
 export const tokensOf = (list: string | undefined): readonly string[] =>
-  list === undefined ? [] : list.split(',').map((one) => one.trim())
+  list === undefined ? none : list.split(',').map((one) => one.trim())
 
 /** What a Connection field may not take away: fields that others than the next hop rely on (CVE-2024-45410). */
 const endToEnd =

@@ -10,7 +10,8 @@ export type ParsedRequest = Readonly<{
   keepAlive: boolean
 }>
 
-const methods = new Set(['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'CONNECT', 'TRACE'])
+/** In the order of how often they come. */
+const methods = ['GET', 'POST', 'HEAD', 'PUT', 'DELETE', 'OPTIONS', 'PATCH', 'CONNECT', 'TRACE']
 const methodPattern = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}$/
 /** Printable ASCII but for `#`: a fragment is never sent, and readers differ in what they make of one (CVE-2021-39156). */
 const targetPattern = /^[\x21\x22\x24-\x7e]+$/
@@ -26,7 +27,14 @@ export const isAuthority = (text: string): boolean => authorityPattern.test(text
 /** True for what may stand in a request line as path and query. */
 export const isPath = (text: string): boolean =>
   text === '*' || (text.startsWith('/') && targetPattern.test(text))
-export const isMethod = (text: string): boolean => methods.has(text) || methodPattern.test(text)
+export const isMethod = (text: string): boolean => methods.includes(text) || methodPattern.test(text)
+
+/** The method in `text[0, end)`: a common one is always the same string. */
+function methodAt(text: string, end: number): string | undefined {
+  for (const method of methods) if (method.length === end && text.startsWith(method)) return method
+  const method = text.slice(0, end)
+  return methodPattern.test(method) ? method : undefined
+}
 
 /** The four forms of a target (RFC 9112 §3.2). */
 function targetOf(method: string, target: string, host: string, scheme: string): Target | Fault {
@@ -46,17 +54,20 @@ function targetOf(method: string, target: string, host: string, scheme: string):
   return { scheme: named.toLowerCase(), authority, path }
 }
 
+/** From the blank before the version to the end of the line. */
+const withVersion = ' HTTP/1.1'.length
+
 /** A request head without its last empty line. `scheme` is what the connection is. */
 export function parseRequestHead(text: string, maxFields: number, scheme: string): ParsedRequest | Fault {
-  const lineEnd = text.indexOf('\r\n')
+  const lineEnd = text.indexOf('\r')
   const methodEnd = text.indexOf(' ')
   const targetEnd = text.indexOf(' ', methodEnd + 1)
   if (methodEnd <= 0 || targetEnd < 0 || targetEnd > lineEnd) return fault(400, 'malformed request line')
-  const method = text.slice(0, methodEnd)
-  if (!isMethod(method)) return fault(400, 'malformed method')
-  const version = text.slice(targetEnd + 1, lineEnd)
-  if (version === 'HTTP/1.0') return fault(426, 'HTTP/1.0')
-  if (version !== 'HTTP/1.1') return fault(400, 'unknown version')
+  const method = methodAt(text, methodEnd)
+  if (method === undefined) return fault(400, 'malformed method')
+  const known = lineEnd - targetEnd === withVersion && text.startsWith('HTTP/1.', targetEnd + 1)
+  if (known && text.startsWith('0', lineEnd - 1)) return fault(426, 'HTTP/1.0')
+  if (!known || !text.startsWith('1', lineEnd - 1)) return fault(400, 'unknown version')
 
   const lines = parseFieldLines(text, lineEnd + 2, text.length, maxFields)
   if ('status' in lines) return lines
@@ -74,16 +85,13 @@ export function parseRequestHead(text: string, maxFields: number, scheme: string
   if (lines.trailersWanted) lines.flat.push('te', 'trailers')
   const options = tokensOf(lines.connection)
   const upgrade = empty && options.includes('upgrade') ? upgradeOf(lines.upgrade) : undefined
-  return {
-    head: {
-      method,
-      ...target,
-      headers: new HeaderList(lines.flat),
-      ...(upgrade === undefined ? {} : { upgrade }),
-    },
-    framing,
-    keepAlive: !options.includes('close'),
-  }
+  const { authority, path } = target
+  const headers = new HeaderList(lines.flat)
+  const head =
+    upgrade === undefined
+      ? { method, scheme: target.scheme, authority, path, headers }
+      : { method, scheme: target.scheme, authority, path, headers, upgrade }
+  return { head, framing, keepAlive: !options.includes('close') }
 }
 
 /** One protocol, and not HTTP/2: whoever speaks that begins with it. A list of several is not for a proxy to choose from. */
