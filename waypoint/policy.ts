@@ -32,7 +32,7 @@ export type Touched = 'everything' | ReadonlySet<string>
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
-  /** Those that concern a service (`kind/namespace/name`) or another waypoint, and under '' those that concern whatever we serve. */
+  /** Those that concern a service (`kind/namespace/name`) or another waypoint, under '' those that concern whatever we serve. */
   readonly #byService = new Map<string, Map<string, Authorization>>()
   /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
   readonly #unreadable = new Set<string>()
@@ -53,7 +53,7 @@ export class WaypointPolicies {
   refusalOf({ service, policy }: Through, at: SocketAddress, asker: Asker): string | undefined {
     const address = service.vips[0]?.address ?? at.address
     const judged = { address, port: policy.destination.port }
-    return this.#refusal(this.#kept(nameOf(service)), judged, asker)
+    return this.#refusal(this.#kept(service), judged, asker)
   }
 
   #refusal(applicable: Applicable, destination: SocketAddress, { peer, remote }: Asker): string | undefined {
@@ -107,7 +107,7 @@ export class WaypointPolicies {
     for (const key of this.#keysOf(read)) {
       const policies = this.#byService.get(key) ?? new Map<string, Authorization>()
       this.#byService.set(key, policies.set(name, read.authorization))
-      touched.add(key)
+      touch(key, touched)
     }
     const { problems } = read.authorization
     return problems.length === 0 ? [] : [{ name, reason: problems.join(', ') }]
@@ -121,7 +121,7 @@ export class WaypointPolicies {
       const policies = this.#byService.get(key)
       policies?.delete(name)
       if (policies?.size === 0) this.#byService.delete(key)
-      touched.add(key)
+      touch(key, touched)
     }
   }
 
@@ -141,20 +141,24 @@ export class WaypointPolicies {
       case 'Service':
       case 'ServiceEntry':
         return nameOf({ kind, namespace, name })
+      case 'Namespace':
+        return namespace === '' || namespace === this.#gateway.namespace ? '' : namespaceKey(namespace)
     }
   }
 
   #applicableTo(target: Accepted): Applicable {
-    const key = serviceNameOf(target)
+    const service = target.kind === 'service' ? target.service : undefined
     // Not for long: nothing is kept for it.
-    if (target.beside.length > 0) return this.#made(['', key, ...target.beside.map(gatewayKey)])
-    return this.#kept(key)
+    if (target.beside.length > 0)
+      return this.#made([...keysOf(service), ...target.beside.flatMap(gatewayKeys)])
+    return this.#kept(service)
   }
 
-  #kept(key: string): Applicable {
+  #kept(service: Service | undefined): Applicable {
+    const key = service ? nameOf(service) : ''
     const known = this.#applicable.get(key)
     if (known) return known
-    const made = this.#made(['', key])
+    const made = this.#made(keysOf(service))
     this.#applicable.set(key, made)
     return made
   }
@@ -167,6 +171,15 @@ export class WaypointPolicies {
 
 /** Of another waypoint than this. */
 const gatewayKey = (name: string) => `Gateway/${name}`
+const namespacePrefix = 'Namespace/'
+/** Of whatever is in a namespace that is not ours. */
+const namespaceKey = (namespace: string) => `${namespacePrefix}${namespace}`
+const gatewayKeys = (name: string) => [gatewayKey(name), namespaceKey(name.slice(0, name.indexOf('/')))]
+const keysOf = (service: Service | undefined): readonly string[] =>
+  service ? ['', nameOf(service), namespaceKey(service.namespace)] : ['']
+
+/** Which services are in a namespace nobody has written down, and it happens seldom: all are asked about again. */
+const touch = (key: string, touched: Set<string>) => touched.add(key.startsWith(namespacePrefix) ? '' : key)
 
 /** What policies call a target; '' for what is no service. */
 export const serviceNameOf = (target: Accepted): string =>

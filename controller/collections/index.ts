@@ -128,7 +128,7 @@ export function meshFrom(
     machineConditions: machineConditions(ours, bounds, options),
     addresses: join('Addresses', encodedRows),
     authorizations: encoded('AuthorizationResources', policies.authorizations, authorizationResource),
-    targetedPolicies: targetedPolicies(policies.compiled),
+    targetedPolicies: targetedPolicies(policies.compiled, settings),
   }
   const roots = [...Object.values(inputs), ...Object.values(ours), localities, gateways.rows]
   const keys = asked === undefined ? [] : [asked]

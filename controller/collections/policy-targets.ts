@@ -36,7 +36,6 @@ export function targetsOf(
   const list: readonly unknown[] = Array.isArray(targetRefs) ? targetRefs : []
   const single = targetRef !== undefined && targetRef !== null
   if (single && list.length > 0) notes.invalid.push('spec.targetRef: cannot stand beside targetRefs')
-  if (list.length > maxTargets) notes.invalid.push(`spec.targetRefs: more than ${maxTargets}`)
   const all: readonly (readonly [string, unknown])[] = [
     ...(single ? [['spec.targetRef', targetRef] as const] : []),
     ...list.slice(0, maxTargets).map((value, i) => [`spec.targetRefs[${i}]`, value] as const),
@@ -47,7 +46,11 @@ export function targetsOf(
       notes.invalid.push(`${path}: ${shown(value)} is not a reference; taken for everything in reach`)
     return []
   }
-  const targets = all.map(([path, value]) => readTarget(value, path, namespace, rootNamespace))
+  const rest: readonly PolicyTarget[] =
+    list.length > maxTargets
+      ? [{ kind: 'unreadable', why: `spec.targetRefs: only the first ${maxTargets} are read` }]
+      : []
+  const targets = [...all.map(([path, value]) => readTarget(value, path, namespace, rootNamespace)), ...rest]
   for (const target of targets) if (target.kind === 'unreadable') notes.invalid.push(target.why)
   return targets
 }
@@ -106,6 +109,7 @@ export function waypointCondition(
   const told = [
     ...unread,
     ...new Set(results.map((result) => result.message)),
+    ...(targets.some(({ kind }) => kind === 'unreadable') ? [unreadIsAll] : []),
     ...(closed === undefined ? [] : [closed]),
   ]
   const message = told.join('; ').slice(0, maxMessage)
@@ -120,6 +124,8 @@ export function waypointCondition(
 }
 
 const maxMessage = 1024
+/** Istio, whose webhook refuses such a target, would enforce the policy nowhere. */
+const unreadIsAll = 'a target that cannot be read is taken for everything in reach'
 type Result = Readonly<{
   reason: 'Accepted' | 'Invalid' | 'AncestorNotBound' | 'TargetNotFound'
   message: string

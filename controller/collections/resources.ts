@@ -5,6 +5,7 @@ import { ipFromBytes } from '#base'
 import { nameOfPolicy } from './authorization-policy.ts'
 import { encodeTargeted, targetedPolicyTypeUrl } from '#policy'
 import type { CompiledPolicy } from './authorization-policy.ts'
+import type { Settings } from './settings.ts'
 
 /** A resource as it goes over the wire, encoded once for all clients. */
 export type MeshResource = Readonly<{
@@ -70,15 +71,24 @@ export function authorizationResource(row: security.Authorization): MeshResource
   }
 }
 
-/** The policies that waypoints enforce, each with what of its targets can be read. */
-export const targetedPolicies = (compiled: Collection<CompiledPolicy>): Collection<MeshResource> =>
+/** The policies that waypoints enforce; a target that cannot be read may be anything in reach. */
+export const targetedPolicies = (
+  compiled: Collection<CompiledPolicy>,
+  { rootNamespace }: Pick<Settings, 'rootNamespace'>,
+): Collection<MeshResource> =>
   derive(
     'TargetedPolicies',
     compiled,
-    ({ key, targeted, targets }): MeshResource | undefined => {
+    ({ key, namespace, targeted, targets }): MeshResource | undefined => {
       if (!targeted) return undefined
+      const reach = {
+        kind: 'Namespace',
+        namespace: namespace === rootNamespace ? '' : namespace,
+        name: '',
+      } as const
       const readable = targets.filter((target) => target.kind !== 'unreadable')
-      const bytes = encodeTargeted(security.Authorization.encode(targeted).finish(), readable)
+      const told = readable.length === targets.length ? readable : [...readable, reach]
+      const bytes = encodeTargeted(security.Authorization.encode(targeted).finish(), told)
       const any = { typeUrl: targetedPolicyTypeUrl, value: bytes }
       return { name: key, version: versionOf(bytes), aliases: [], keys: [key], any }
     },

@@ -5,16 +5,19 @@ import { decodeAuthorization } from './parse.ts'
 /** xDS type URL of the policies that waypoints enforce, each with what it is attached to. */
 export const targetedPolicyTypeUrl = 'type.googleapis.com/lateen.dev.TargetedPolicy'
 
-/** What a policy of waypoints is attached to; a class has no namespace. */
+/**
+ * What a policy of waypoints is attached to; a class has no namespace. `Namespace` stands for a target that cannot be
+ * read: it may be anything there, or with '' in the mesh.
+ */
 export type AttachedTo = Readonly<{
-  kind: 'Gateway' | 'GatewayClass' | 'Service' | 'ServiceEntry'
+  kind: 'Gateway' | 'GatewayClass' | 'Service' | 'ServiceEntry' | 'Namespace'
   namespace: string
   name: string
 }>
 
 export type TargetedPolicy = Readonly<{ authorization: Authorization; targets: readonly AttachedTo[] }>
 
-const kinds = ['Gateway', 'GatewayClass', 'Service', 'ServiceEntry'] as const
+const kinds = ['Gateway', 'GatewayClass', 'Service', 'ServiceEntry', 'Namespace'] as const
 
 /** The payload: `authorization` is an encoded `istio.security.Authorization`. */
 export const encodeTargeted = (authorization: Uint8Array, targets: readonly AttachedTo[]): Buffer =>

@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { targetedPolicyTypeUrl } from '#policy'
 import { addressTypeUrl, serviceEntryExtension } from '#wire'
-import { serviceResource } from '../fakes/mesh.ts'
+import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
 import { scene, tcpUpstream, upstreamOf, vip } from './kit.ts'
 
@@ -36,6 +36,9 @@ const targets = [
   ['another service', { kind: 'Service', namespace: 'demo', name: 'db' }, 200],
   ['the same name elsewhere', { kind: 'Service', namespace: 'bank', name: 'web' }, 200],
   ['a ServiceEntry of the same name', { kind: 'ServiceEntry', namespace: 'demo', name: 'web' }, 200],
+  ['what cannot be read, in the namespace', { kind: 'Namespace', namespace: 'demo', name: '' }, 403],
+  ['what cannot be read, in the mesh', { kind: 'Namespace', namespace: '', name: '' }, 403],
+  ['what cannot be read, elsewhere', { kind: 'Namespace', namespace: 'bank', name: '' }, 200],
 ] as const
 
 t.test('a policy is about what it is attached to', async (t) => {
@@ -98,6 +101,50 @@ t.test('a TCP connection does not outlive its right to exist', async (t) => {
   await gone(again)
   t.equal(again.bytesRead, 0, 'and there is no other')
 })
+
+t.test(
+  'what cannot be read of targets in the namespace of a service counts at a waypoint elsewhere',
+  async (t) => {
+    const a = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.pipe(socket))
+    const s = await scene(t, { a })
+    const row = {
+      name: 'web',
+      namespace: 'bank',
+      vips: ['10.96.0.11'],
+      ports: { 80: 8080 },
+      waypoint: '127.0.0.1',
+    }
+    await s.running.push(addressTypeUrl, {
+      ...serviceResource(row),
+      ...workloadResource({
+        name: 'b',
+        namespace: 'bank',
+        node: 'n2',
+        addresses: [a.address],
+        tunnelProtocol: 0,
+        services: { 'bank/web.bank.svc.cluster.local': { 80: a.port } },
+      }),
+    })
+    const say = async () => {
+      const socket = connect({ host: '127.0.0.1', port: await s.front('10.96.0.11:80') })
+      socket.on('error', () => undefined)
+      socket.write('\0hello')
+      return socket
+    }
+    const open = await say()
+    await once(open, 'data')
+    const closed = gone(open)
+    await s.policy('odd', 'allow', [], [{ kind: 'Namespace', namespace: 'bank', name: '' }])
+    await closed
+    const again = await say()
+    await gone(again)
+    t.equal(again.bytesRead, 0, 'what was open ended, and there is no other')
+    await s.policy('odd', 'allow', [], [{ kind: 'Namespace', namespace: 'shop', name: '' }])
+    const last = await say()
+    t.equal(String((await once(last, 'data'))[0]), '\0hello', 'until it is about another namespace')
+    last.destroy()
+  },
+)
 
 t.test(
   'what does not look like HTTP gets no further than HTTP on a port that may speak anything',
