@@ -1,8 +1,10 @@
-import { formatAddress } from '#base'
+import { formatAddress, type SocketAddress } from '#base'
 import type { HeaderList } from '#http'
-import type { ServiceKey } from '#mesh'
+import type { Service, ServiceKey } from '#mesh'
+import type { DestinationPolicy } from '#routes'
 import type { HeaderMap } from '#telemetry'
 import type { AccessFacts } from '../telemetry/index.ts'
+import type { Cluster, Host } from '../upstream/index.ts'
 import type { Answer, Call } from './call.ts'
 import { isGrpc } from './local-reply.ts'
 
@@ -11,12 +13,39 @@ export const askedService = ({ facts: { target } }: Call): ServiceKey | undefine
   target.kind === 'service' ? target.service.key : undefined
 
 /** Of HTTP/1.1 on the wire, without the line before them. */
-const headerBytes = ({ flat }: HeaderList) => flat.reduce((sum, text) => sum + text.length + 2, 2)
+function headerBytes({ flat }: HeaderList): number {
+  let sum = 2
+  for (const text of flat) sum += text.length + 2
+  return sum
+}
 
-export const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '-' : [...new Set(flags)].join(','))
+/** '' for none. */
+const flagsOf = ({ flags }: Call) => (flags.length === 0 ? '' : [...new Set(flags)].join(','))
 
 const durationOf = ({ exchange: { marks } }: Call) =>
   Math.round(Math.max(0, (marks.endedAt || performance.now()) - marks.startedAt))
+
+const texts = new WeakMap<SocketAddress, string>()
+
+/** Those of a connection are the same objects for all its requests; they are replaced, never changed. */
+function addressText(address: SocketAddress): string {
+  const known = texts.get(address)
+  if (known !== undefined) return known
+  const made = formatAddress(address)
+  texts.set(address, made)
+  return made
+}
+
+const hostTexts = new WeakMap<Host, Readonly<{ to: SocketAddress; text: string }>>()
+
+/** A host may be elsewhere by now. */
+function hostText(host: Host, to: SocketAddress): string {
+  const known = hostTexts.get(host)
+  if (known && known.to.address === to.address && known.to.port === to.port) return known.text
+  const text = formatAddress(to)
+  hostTexts.set(host, { to, text })
+  return text
+}
 
 /** What is told of a request, once it is over or as far as it is known. */
 export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
@@ -36,9 +65,9 @@ export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFact
     upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,
     header: (of, name) => fieldOf(call, answer, of, name),
     responseCode: status,
-    responseFlags: flagsOf(call) === '-' ? '' : flagsOf(call),
+    responseFlags: flagsOf(call),
     responseCodeDetails: call.details,
-    grpcStatus: isGrpc(call) && call.grpcStatus !== undefined ? Number(call.grpcStatus) : undefined,
+    grpcStatus: call.grpcStatus !== undefined && isGrpc(call) ? Number(call.grpcStatus) : undefined,
     upstreamTransportFailureReason: call.transportFailure,
     bytesReceived: exchange.receivedBytes,
     bytesSent: exchange.sentBytes,
@@ -49,12 +78,12 @@ export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFact
     responseMs: since(marks.respondedAt),
     responseTxMs: marks.respondedAt === 0 ? undefined : Math.round(marks.endedAt - marks.respondedAt),
     tries: call.tries,
-    upstreamHost: sent?.to && formatAddress(sent.to),
+    upstreamHost: sent?.to && hostText(sent.host, sent.to),
     upstreamName: workload && (workload.hostname || workload.name),
     upstreamCluster: clusterName(call),
     upstreamPeer: workload?.protocol === 'HBONE' ? workload.identity : undefined,
-    downstreamLocalAddress: formatAddress(facts.local),
-    downstreamRemoteAddress: formatAddress(facts.client),
+    downstreamLocalAddress: addressText(facts.local),
+    downstreamRemoteAddress: addressText(facts.client),
     downstreamPeer: facts.peer,
     downstreamSelf: call.parts.identity,
     routeName: rule?.name ?? '',
@@ -69,10 +98,18 @@ function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): strin
   return name === 'grpc-status' && call.grpc?.response ? call.grpcStatus : undefined
 }
 
+type ClusterText = Readonly<{ service: Service; policy: DestinationPolicy; text: string }>
+const clusterTexts = new WeakMap<Cluster, ClusterText>()
+
 /** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */
 function clusterName({ sent, facts }: Call): string | undefined {
   const cluster = sent?.cluster
   if (!cluster) return facts.target.kind === 'workload' ? 'inbound-vip|0|http|direct' : undefined
-  const { port, subset } = cluster.policy.destination
-  return `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${cluster.service.hostname}`
+  const { service, policy } = cluster
+  const known = clusterTexts.get(cluster)
+  if (known?.service === service && known.policy === policy) return known.text
+  const { port, subset } = policy.destination
+  const text = `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${service.hostname}`
+  clusterTexts.set(cluster, { service, policy, text })
+  return text
 }

@@ -5,7 +5,6 @@ import { deniedBy } from './authorise.ts'
 import { endMessages } from './grpc-messages.ts'
 import { labelFactsOf } from './label-facts.ts'
 import { askedService, factsOf } from './line-facts.ts'
-import { isGrpc } from './local-reply.ts'
 
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
 export const record: Phase = async (call, next) => {
@@ -73,14 +72,22 @@ const isCutShort = (answer: Answer) =>
 
 function count(call: Call, line: AccessFacts, variants: Variants | undefined): void {
   endMessages(call)
-  const facts = {
-    ...labelFactsOf(call),
-    status: call.status,
-    flags: line.responseFlags || '-',
-    grpcStatus: isGrpc(call) ? (call.grpcStatus ?? '') : '',
-    durationMs: line.durationMs,
-    requestBytes: line.requestHeaderBytes + line.bytesReceived,
-    responseBytes: line.responseHeaderBytes + line.bytesSent,
-  }
-  call.parts.metrics.record(facts, variants)
+  const { source, sourceId, destination, destinationId, service, protocol } = labelFactsOf(call)
+  call.parts.metrics.record(
+    {
+      source,
+      sourceId,
+      destination,
+      destinationId,
+      service,
+      protocol,
+      status: call.status,
+      flags: line.responseFlags || '-',
+      grpcStatus: protocol === 'grpc' ? (call.grpcStatus ?? '') : '',
+      durationMs: line.durationMs,
+      requestBytes: line.requestHeaderBytes + line.bytesReceived,
+      responseBytes: line.responseHeaderBytes + line.bytesSent,
+    },
+    variants,
+  )
 }

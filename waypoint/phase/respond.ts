@@ -37,6 +37,19 @@ function drop(answer: Answer): void {
 const hasNoBody = (call: Call, status: number) =>
   call.exchange.request.method === 'HEAD' || status === 204 || status === 304
 
+let dateSecond = 0
+let dateText = ''
+
+/** Of now; made once a second. */
+function httpDate(): string {
+  const second = Math.floor(Date.now() / 1_000)
+  if (second !== dateSecond) {
+    dateText = new Date(second * 1_000).toUTCString()
+    dateSecond = second
+  }
+  return dateText
+}
+
 function write(call: Call, answer: Answer): void {
   const { exchange } = call
   if (exchange.responded) return drop(answer)
@@ -45,7 +58,7 @@ function write(call: Call, answer: Answer): void {
   const { headers } = answer
   // Istio's proxies call themselves so, whatever the upstream says (facts: l7.md §2.9).
   headers.set('server', 'istio-envoy')
-  if (!headers.has('date')) headers.set('date', new Date().toUTCString())
+  if (!headers.has('date')) headers.set('date', httpDate())
   for (const cookie of call.cookies) headers.add('set-cookie', cookie)
   if (answer.kind === 'local') return writeLocal(call, answer)
   const { response, status } = answer

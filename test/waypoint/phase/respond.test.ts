@@ -42,3 +42,26 @@ t.test('one that comes when the client has had another is not waited for', async
   await respond(callOf(did, { responded: true }), async () => upstream(did))
   t.strictSame(did, ['upstream local-reset'])
 })
+
+t.test('an answer without a date has the present one', async (t) => {
+  let now = 0
+  t.capture(Date, 'now', () => now)
+  const dates: (string | undefined)[] = []
+  const dated = async (at: string, headers = new HeaderList()) => {
+    const call = callOf([], {})
+    const told = (head: { headers: HeaderList }) => void dates.push(head.headers.get('date'))
+    Object.assign(call.exchange, { body: { received: 1 }, respond: told })
+    now = Date.parse(at)
+    await respond(call, async () => ({ kind: 'local', status: 200, headers, body: '' }))
+  }
+  await dated('2026-01-02T03:04:05.000Z')
+  await dated('2026-01-02T03:04:05.999Z')
+  await dated('2026-01-02T03:04:06.000Z')
+  await dated('2026-01-02T03:04:06.500Z', HeaderList.of({ date: 'its own' }))
+  t.strictSame(dates, [
+    'Fri, 02 Jan 2026 03:04:05 GMT',
+    'Fri, 02 Jan 2026 03:04:05 GMT',
+    'Fri, 02 Jan 2026 03:04:06 GMT',
+    'its own',
+  ])
+})
