@@ -185,5 +185,15 @@ const touch = (key: string, touched: Set<string>) => touched.add(key.startsWith(
 export const serviceNameOf = (target: Accepted): string =>
   target.kind === 'service' ? nameOf(target.service) : ''
 
-export const nameOf = ({ kind, namespace, name }: Pick<Service, 'kind' | 'namespace' | 'name'>): string =>
-  `${kind}/${namespace}/${name}`
+type Named = Pick<Service, 'kind' | 'namespace' | 'name'>
+
+/** Each request asks for its service's several times. */
+const names = new WeakMap<Named, string>()
+
+export function nameOf(service: Named): string {
+  const known = names.get(service)
+  if (known !== undefined) return known
+  const name = `${service.kind}/${service.namespace}/${service.name}`
+  names.set(service, name)
+  return name
+}
