@@ -21,7 +21,7 @@ export type Permitted = Readonly<{
   /** Ends it: it is not allowed any more. */
   revoke(by: string): void
   /** Of what may not stand still for ever: a number that changes whenever something moves, and what ends it when nothing has. */
-  stream?: Readonly<{ moved(): number; stalled(): void }>
+  stream?: Readonly<{ moved(): number; stalled(): void }> | undefined
 }>
 
 type Asked = Pick<Permitted, 'asker' | 'target'>

@@ -35,6 +35,8 @@ export class HttpPool {
   readonly #idle = new Set<Kept>()
   readonly #idleLimits: IdleLimits
   readonly #closing = new AbortController()
+  /** The same, for those that ask with each request. */
+  #closed = false
 
   constructor(idleLimits: Partial<IdleLimits> = {}) {
     this.#idleLimits = { ...defaultIdleLimits, ...idleLimits }
@@ -54,7 +56,7 @@ export class HttpPool {
     const group = this.#groupOf(destination.group)
     const refusal = options.signal.aborted
       ? failure('local-reset', options.signal.reason)
-      : this.#closing.signal.aborted || group.requests >= destination.policy.maxRequests
+      : this.#closed || group.requests >= destination.policy.maxRequests
         ? failure('pool-overflow')
         : undefined
     if (refusal) return refused(refusal, body)
@@ -303,6 +305,7 @@ export class HttpPool {
 
   /** Ends everything at once. */
   close(): void {
+    this.#closed = true
     this.#closing.abort()
     for (const slot of this.#slots.values()) {
       for (const { connection } of slot.open) connection?.destroy()

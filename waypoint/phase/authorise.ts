@@ -18,7 +18,7 @@ export const authorise: Phase = (call, next) => {
       exchange.reset('local-reset')
     },
     // A WebSocket may be as quiet as it likes.
-    ...(exchange.request.upgrade === undefined ? { stream: streamOf(call) } : {}),
+    stream: exchange.request.upgrade === undefined ? streamOf(call) : undefined,
   })
   const refusedBy = parts.permits.refusal(call.permit)
   return refusedBy === undefined ? next(call) : denied(call, refusedBy)

@@ -94,12 +94,13 @@ type Asked = Readonly<{ retry: RetryPolicy; lateStatus: Sending['lateStatus'] }>
 function askedOf(call: Call, { action }: Choice): Asked {
   const { request } = call
   const asksNothing = !isGrpc(call) && !mayAsk(request.headers)
-  if (asksNothing) return { retry: action.retry, lateStatus: 504, ...timeoutsOf(action) }
+  // Copied first: that is fast, copying to what has something already is not.
+  if (asksNothing) return { ...timeoutsOf(action), retry: action.retry, lateStatus: 504 }
   const retry = withAskedRetries(action.retry, request)
   const timeouts = withAskedTimeouts(action, request, isGrpc(call))
   const lateStatus = request.headers.has('x-envoy-upstream-rq-timeout-alt-response') ? 204 : 504
   dropSteering(call)
-  return { retry, lateStatus, ...timeouts }
+  return { ...timeouts, retry, lateStatus }
 }
 
 /** The one host that a request can go to, where it is not one of a cluster's: a pod, or a name that the client has used. */

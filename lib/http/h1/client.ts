@@ -76,8 +76,18 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
         return this.#refused()
       }
       const onAbort = () => this.#break('local-reset', options.signal.reason)
-      const rest = { writer: undefined, response: undefined, interims: 0, keepAlive: true, raw: false }
-      this.#start({ request, body, options, settle, onAbort, ...rest })
+      this.#start({
+        request,
+        body,
+        options,
+        settle,
+        onAbort,
+        writer: undefined,
+        response: undefined,
+        interims: 0,
+        keepAlive: true,
+        raw: false,
+      })
     })
   }
 
