@@ -36,7 +36,7 @@ export class HttpPool {
   readonly #idleLimits: IdleLimits
   readonly #closing = new AbortController()
   /** The same, for those that ask with each request. */
-  #closed = false
+  #over = false
 
   constructor(idleLimits: Partial<IdleLimits> = {}) {
     this.#idleLimits = { ...defaultIdleLimits, ...idleLimits }
@@ -56,7 +56,7 @@ export class HttpPool {
     const group = this.#groupOf(destination.group)
     const refusal = options.signal.aborted
       ? failure('local-reset', options.signal.reason)
-      : this.#closed || group.requests >= destination.policy.maxRequests
+      : this.#over || group.requests >= destination.policy.maxRequests
         ? failure('pool-overflow')
         : undefined
     if (refusal) return refused(refusal, body)
@@ -305,7 +305,7 @@ export class HttpPool {
 
   /** Ends everything at once. */
   close(): void {
-    this.#closed = true
+    this.#over = true
     this.#closing.abort()
     for (const slot of this.#slots.values()) {
       for (const { connection } of slot.open) connection?.destroy()
