@@ -111,7 +111,8 @@ export function refusedFor(
   const [namespace = '', name = ''] = reference.split('/')
   const policy = policyFor(asked, [{ namespace, name, className: usualClass }], fetch, context)
   if (policy === undefined) return undefined
-  const hostname = `${name}.${namespace}.svc.${context.domain}`
+  // No host has such a name, whatever Services and ServiceEntries there are: nobody can stand in for the waypoint.
+  const hostname = `${name}.${namespace}.svc.${context.domain} (not ready)`
   const destination = { $case: 'hostname' as const, value: { namespace, hostname } }
   return { policy, destination: { destination, hboneMtlsPort: hbonePort } }
 }
