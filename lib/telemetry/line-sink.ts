@@ -94,19 +94,27 @@ function streamPut(): Pick<Target, 'put' | 'waiting'> {
   }
 }
 
+/** What a turn of a busy proxy logs fits in; more than that has a buffer of its own. */
+const fileBufferBytes = 64 << 10
+
 /** A file: a write that was cut short by a full disk leaves half a line, which is ended before the next one. */
 function putFile(fd: number): Put {
   let torn = false
+  const shared = Buffer.allocUnsafeSlow(fileBufferBytes)
   return (batch, done) => {
-    const bytes = Buffer.from(torn ? `\n${batch}` : batch)
+    const text = torn ? `\n${batch}` : batch
+    // A character is three bytes at most, or two of them four.
+    const fits = text.length * 3 <= fileBufferBytes
+    const bytes = fits ? shared : Buffer.from(text)
+    const end = fits ? shared.write(text) : bytes.length
     let written = 0
     try {
-      while (written < bytes.length) written += writeSync(fd, bytes, written)
+      while (written < end) written += writeSync(fd, bytes, written, end - written)
     } catch {
       // told by `done`
     }
     if (written > 0) torn = bytes[written - 1] !== 0x0a
-    done(written === bytes.length ? 0 : linesIn(bytes.toString('latin1', written)))
+    done(written === end ? 0 : linesIn(bytes.toString('latin1', written, end)))
   }
 }
 

@@ -79,8 +79,16 @@ export function startLogging(options: LogOptions = {}): LogControl {
       enabled,
     }
   }
-  const lines = (scope: string) => (line: string) => {
-    if (levelOrder.info <= rankOf(rules, scope)) sink.write(`${line.replaceAll('\n', ' ')}\n`, 1)
+  const lines = (scope: string) => {
+    let asked: typeof rules | undefined
+    let isOn = false
+    return (line: string) => {
+      if (asked !== rules) {
+        asked = rules
+        isOn = levelOrder.info <= rankOf(rules, scope)
+      }
+      if (isOn) sink.write(`${line.includes('\n') ? line.replaceAll('\n', ' ') : line}\n`, 1)
+    }
   }
   const adopt = () => {
     const { theirs, ours } = adoptPort(sink, filter)
