@@ -3,7 +3,7 @@ import type { Logger } from '#telemetry'
 import { type LiveAuthority, rootRenewer } from './ca/index.ts'
 import { type Bundle, bundleWriter, crlBundle, rootBundle, type Writer } from './reconcile/index.ts'
 
-export type CaWriterOptions = Readonly<{
+type CaWriterOptions = Readonly<{
   client: KubeClient
   /** Our own, where the CA's Secret is. */
   namespace: string

@@ -2,7 +2,7 @@ import type { SecureContextOptions } from 'node:tls'
 import { Server, ServerCredentials, type ServerInterceptor } from '@grpc/grpc-js'
 import { MeshError } from '#base'
 
-export type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
+type KeyAndChain = Readonly<{ keyPem: string; chainPem: string }>
 
 const contextOf = ({ keyPem, chainPem }: KeyAndChain): SecureContextOptions => ({
   key: keyPem,

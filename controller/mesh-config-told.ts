@@ -6,7 +6,7 @@ import type { Logger } from '#telemetry'
 import { readMeshDefaults } from './routes/index.ts'
 
 /** A field of the ConfigMap `istio` that is not heeded, and why. */
-export type Told = Readonly<{ field: string; reason: string }>
+type Told = Readonly<{ field: string; reason: string }>
 
 const sidecars = 'is for sidecars and gateways, of which there are none here'
 const ofEnvoy = 'is for Envoy, which nothing here is'

@@ -16,7 +16,7 @@ import {
 import { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './routes/index.ts'
 
 /** What of the ConfigMap `istio` holds from start to end; identities and the CA hang on it. */
-export type MeshConfig = Readonly<{
+type MeshConfig = Readonly<{
   trustDomain: string
   trustDomainAliases: readonly string[]
   rootNamespace: string

@@ -15,7 +15,7 @@ const maxUnderWay = 64
 /** Clients of the certificate service give up after ten seconds. */
 const timeoutMs = 5_000
 
-export type RecheckOptions = Readonly<{
+type RecheckOptions = Readonly<{
   client: KubeClient
   pods: Collection<Pod>
   signal: AbortSignal

@@ -4,7 +4,7 @@ import type { RouteStatus } from './routes/index.ts'
 import type { Rejection } from './xds/index.ts'
 
 /** As much of a collection as its writer needs. */
-export type Told<T> = Pick<Collection<T>, 'get' | 'subscribe'>
+type Told<T> = Pick<Collection<T>, 'get' | 'subscribe'>
 
 /** Which routes a waypoint does not take, by the objects that they come from. */
 export type RejectedRoutes = Readonly<{

@@ -50,7 +50,7 @@ export type WriterOptions = Readonly<{
 }>
 
 /** What one replica at a time does, and the Lease that says which. */
-export type Job = Readonly<{
+type Job = Readonly<{
   lease: string
   lead: Writer
   /** Until when it may write, by the monotonic clock. */

@@ -4,7 +4,7 @@ import { copyFile } from 'node:fs/promises'
 import { backoffMs, messageOf, sleep } from '#base'
 import type { Logger } from '#telemetry'
 
-export type ChildOptions = Readonly<{
+type ChildOptions = Readonly<{
   name: string
   command: readonly string[]
   env: NodeJS.ProcessEnv

@@ -39,7 +39,7 @@ import { StreamIdle } from './stream-idle.ts'
 import { WorkloadPolicies } from './workload-policy.ts'
 
 /** What a test may put in the place of the real thing. */
-export type Parts = Readonly<{
+type Parts = Readonly<{
   logs?: LogControl
   /** Signs instead of the CA at `config.ca`. */
   sign?: ConstructorParameters<typeof Certificates>[0]['sign']

@@ -17,7 +17,7 @@ import {
 export type Asker = Readonly<{ peer: SpiffeId; remote: SocketAddress }>
 
 /** `left-to-us`: its owner lets in whom we let in, by what he has said of that. */
-export type Judgement = Readonly<{ kind: 'allowed' | 'left-to-us' } | { kind: 'refused'; by: string }>
+type Judgement = Readonly<{ kind: 'allowed' | 'left-to-us' } | { kind: 'refused'; by: string }>
 const allowed: Judgement = { kind: 'allowed' }
 const leftToUs: Judgement = { kind: 'left-to-us' }
 

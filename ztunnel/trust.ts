@@ -8,7 +8,7 @@ import {
 import type { Logger } from '#telemetry'
 import type { Config } from './config.ts'
 
-export type TrustParts = Readonly<{
+type TrustParts = Readonly<{
   config: Pick<Config, 'crlPath' | 'keyExchange'>
   certificates: Readonly<{ current(id: SpiffeId): WorkloadCertificate | undefined }>
   metrics: IdentityMetrics

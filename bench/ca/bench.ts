@@ -20,7 +20,7 @@ async function usageOf(server: ChildProcess) {
 }
 
 /** What one repetition came to. */
-export type CaRun = Readonly<{ perCore: number; perSecond: number; p99Ms: number }>
+type CaRun = Readonly<{ perCore: number; perSecond: number; p99Ms: number }>
 
 /** CSRs signed through gRPC and TLS, for a node proxy that asks for an identity of its node; per second of the server's CPU. */
 export async function measureCa(

@@ -14,7 +14,7 @@ import {
   type World,
 } from './scene.ts'
 
-export type ControlPlaneOptions = Readonly<{
+type ControlPlaneOptions = Readonly<{
   pods: number
   services: number
   clients: number
@@ -26,7 +26,7 @@ export type ControlPlaneOptions = Readonly<{
 /** A measured figure and what the project promises of it. */
 type Figure = Readonly<{ name: string; measured: string; floor: string; holds: boolean }>
 
-export const rowNames = ['cold', 'memory', 'latency', 'reconnect', 'churn', 'growth', 'csr'] as const
+const rowNames = ['cold', 'memory', 'latency', 'reconnect', 'churn', 'growth', 'csr'] as const
 type Row = (typeof rowNames)[number]
 
 const mib = (bytes: number) => `${(bytes / (1 << 20)).toFixed(0)} MiB`

@@ -10,7 +10,7 @@ import type { Scene, World } from './scene.ts'
 const settings = { ...parseConfig({}), trustDomain: 'cluster.local', rootNamespace: 'istio-system' }
 
 /** Names and versions of what a controller would serve that had never heard of any change, as the clients digest theirs. */
-export async function freshDigest({ apiPort }: World): Promise<string> {
+async function freshDigest({ apiPort }: World): Promise<string> {
   using client = new KubeClient({
     server: new URL(`http://127.0.0.1:${apiPort}`),
     insecure: false,

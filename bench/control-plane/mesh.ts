@@ -23,7 +23,7 @@ export type PodState = Readonly<{ life: number; revision: number; ready: boolean
 export const firstState: PodState = { life: 0, revision: 0, ready: true }
 
 /** Each life has an address of its own. */
-export const podIp = (n: number, life: number, { pods }: Size): string =>
+const podIp = (n: number, life: number, { pods }: Size): string =>
   `10.${octets(65_536 + ((n + life * pods) % 8_000_000))}`
 
 /** A pod of a Deployment, enrolled, with everything beside it that an API server sends: about 7 KiB of JSON. */

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { isRecord } from '#base'
 
 /** Carries out one order of the parent process; what it resolves to is the answer. */
-export type Orders = Readonly<Record<string, (order: Readonly<Record<string, unknown>>) => unknown>>
+type Orders = Readonly<Record<string, (order: Readonly<Record<string, unknown>>) => unknown>>
 
 /** In a child process: does what the parent says, until it is gone. */
 export function obey(orders: Orders): void {

@@ -101,7 +101,7 @@ export async function changeLatencies(
 }
 
 export const reconnect = async ({ clients }: Scene) => Reconnected.parse(await clients.order('reconnect'))
-export const received = async ({ clients }: Scene) => Received.parse(await clients.order('received'))
+const received = async ({ clients }: Scene) => Received.parse(await clients.order('received'))
 
 /**
  * Resident memory once nothing has happened for a while: the least of the last samples. The controller returns what a
@@ -117,7 +117,7 @@ export async function settledRss({ controller }: Scene, seconds = 20): Promise<n
   return Math.min(...samples.slice(-6))
 }
 
-export type Churned = Readonly<{
+type Churned = Readonly<{
   changes: number
   seconds: number
   cpuSeconds: number

@@ -16,7 +16,7 @@ type Shelf = {
 
 /** Changes per kind that a watch can resume over. */
 const maxEvents = 20_000
-export const collectionOf = ({ apiVersion, kind }: Stored): string => {
+const collectionOf = ({ apiVersion, kind }: Stored): string => {
   const known = Object.values<Kind>(kinds).find((k) => k.kind === kind && k.apiVersion === apiVersion)
   if (!known) throw new RangeError(`no such kind: ${apiVersion} ${kind}`)
   return pathOf(known)

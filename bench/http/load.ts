@@ -79,7 +79,7 @@ class Client {
   }
 }
 
-export type Measured = Readonly<{ requests: number; seconds: number; latencies: readonly number[] }>
+type Measured = Readonly<{ requests: number; seconds: number; latencies: readonly number[] }>
 
 /** Keeps `connections` busy, one request at a time on each; what comes in the first half second is not counted. */
 export async function load(

@@ -10,7 +10,7 @@ const Report = z.object({
 
 export type Load = Readonly<{ name: string; connections: number; direction: 'up' | 'down' }>
 /** Gbit/s of payload that arrived. */
-export type Measured = Readonly<{ gbps: number; bytes: number }>
+type Measured = Readonly<{ gbps: number; bytes: number }>
 
 /** One iperf3 run from the namespace `netns`. `up`: client → server. The first second is left out as warm-up. */
 export async function iperf(

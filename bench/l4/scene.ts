@@ -8,7 +8,7 @@ import { repository } from '../../sandbox/demo/mesh.ts'
 import { isCaptured, until } from '../../sandbox/demo/wait.ts'
 
 /** A pod of the bench: its network namespace (a path) and its IPv4 address. */
-export type Seat = Readonly<{ netns: string; ip: string }>
+type Seat = Readonly<{ netns: string; ip: string }>
 export type Scene = Readonly<Record<'meshClient' | 'meshServer' | 'plainClient' | 'plainServer', Seat>>
 
 /** Applies the pods, waits for them and for the capture, and finds their network namespaces. */

@@ -8,10 +8,10 @@ import { startTlsPeers } from './tls-peers.ts'
 import { startWaypoint } from './waypoint.ts'
 import { openWorld, type World } from './world.ts'
 
-export const l7Rows = ['memory', 'requests', 'latency', 'body', 'grpc', 'routes'] as const
+const l7Rows = ['memory', 'requests', 'latency', 'body', 'grpc', 'routes'] as const
 type Row = (typeof l7Rows)[number]
 
-export type L7Options = Effort & Readonly<{ only: readonly string[] }>
+type L7Options = Effort & Readonly<{ only: readonly string[] }>
 
 /** A measured figure and what the project promises of it. */
 type Figure = Readonly<{ name: string; measured: string; floor: string; holds: boolean | undefined }>

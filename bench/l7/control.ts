@@ -10,7 +10,7 @@ type Signing = grpc.ServerUnaryCall<wire.IstioCertificateRequest, wire.IstioCert
 type Signed = grpc.sendUnaryData<wire.IstioCertificateResponse>
 
 /** What a waypoint needs from a control plane: a mesh that does not change, and its certificate. */
-export type Control = Disposable &
+type Control = Disposable &
   Readonly<{
     port: number
     /** Resolves when everything that was asked for has been acknowledged; rejects for what is not. */

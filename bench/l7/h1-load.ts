@@ -2,7 +2,7 @@ import type { ByteStream, BytesUser } from '#hbone'
 import type { Way } from './client.ts'
 
 /** A request as a client in a mesh sends it. */
-export const requestFor = (path: string): string =>
+const requestFor = (path: string): string =>
   `${[
     `GET ${path} HTTP/1.1`,
     'Host: web.demo.svc.cluster.local',
@@ -79,7 +79,7 @@ class Asker implements BytesUser {
   }
 }
 
-export type Load = Readonly<{
+type Load = Readonly<{
   path: string
   connections: number
   seconds: number

@@ -15,7 +15,7 @@ import { grpcPort, httpPort } from './orders.ts'
 
 /** Addresses of services: one with a route, one with a thousand. */
 export const vips = { web: '10.96.0.10', many: '10.96.0.11' } as const
-export const manyRoutes = 1_000
+const manyRoutes = 1_000
 /** What the last of the thousand rules is for. */
 export const lastPath = `/api/v1/part-${manyRoutes - 1}/items?page=2`
 

@@ -12,14 +12,14 @@ const main = new URL('../../waypoint/main.ts', import.meta.url).pathname
 const compileCache = new URL('../../.build/compile-cache', import.meta.url).pathname
 
 /** A waypoint as its Deployment starts it. */
-export type Waypoint = AsyncDisposable &
+type Waypoint = AsyncDisposable &
   Readonly<{
     pid: number
     /** Connections to a port of a service through it. */
     way(service: keyof typeof vips, port?: number): Way
   }>
 
-export type WaypointOptions = Readonly<{
+type WaypointOptions = Readonly<{
   /** Workloads that are there beside the application. */
   bystanders?: number
   /** Without it: none but the one that takes everything. */

@@ -63,7 +63,7 @@ export type Config = Readonly<{
   times: Times
 }>
 
-export type Times = Readonly<{
+type Times = Readonly<{
   /** Between taking the annotation away and touching the rules, so that controllers have told the peers. */
   settleMs: number
   /** At most, for connections in flight, after nothing new is captured any more. */

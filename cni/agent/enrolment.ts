@@ -21,7 +21,7 @@ import type { Metrics } from './metrics.ts'
 import type { NetnsRegistry } from './netns-registry.ts'
 import type { Announcement, Announcer } from './zds-server.ts'
 
-export type EnrolmentOptions = Readonly<{
+type EnrolmentOptions = Readonly<{
   config: Pick<Config, 'times' | 'hostRoot' | 'hostProc'>
   client: KubeClient
   backend: Backend
@@ -36,7 +36,7 @@ export type EnrolmentOptions = Readonly<{
 }>
 
 /** Does a pod run already (`live`), does it wait for us to start, or did it run captured before this agent came. */
-export type Origin = 'starting' | 'live' | 'adopted'
+type Origin = 'starting' | 'live' | 'adopted'
 
 /** The captured pods of the node: what makes one, what lets it go, and what is true of each. One pod, one step at a time. */
 export class Enrolment implements Disposable {

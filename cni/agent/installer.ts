@@ -20,7 +20,7 @@ export type PluginSettings = Readonly<{
   nativeNftables: boolean
   logLevel: string
 }>
-export type InstallOptions = Readonly<{
+type InstallOptions = Readonly<{
   binary: string
   binDir: string
   netDir: string
@@ -31,7 +31,7 @@ export type InstallOptions = Readonly<{
 }>
 
 /** What is to be written where, or why nothing. */
-export type ConfPlan =
+type ConfPlan =
   | Readonly<{ kind: 'write'; file: string; text: string; remove: string | undefined }>
   | Readonly<{ kind: 'installed' }>
   | Readonly<{ kind: 'wait'; reason: string }>

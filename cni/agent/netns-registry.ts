@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 const Entry = z.object({ uid: z.string(), netns: z.string(), containerId: z.string().default('') })
 /** Where the runtime put a pod's network namespace, as a path on the node. */
-export type NetnsEntry = z.infer<typeof Entry>
+type NetnsEntry = z.infer<typeof Entry>
 
 /** UIDs and nothing else become file names. */
 const uidShape = /^[A-Za-z0-9-]{1,64}$/

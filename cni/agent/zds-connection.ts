@@ -7,7 +7,7 @@ const ackTimeoutMs = 5_000
 /** Requests that may wait for the ones before them: more pods than a node runs. */
 const maxWaiting = 2_048
 
-export type Payload = NonNullable<zds.WorkloadRequest['payload']>
+type Payload = NonNullable<zds.WorkloadRequest['payload']>
 type Waiting = Readonly<{
   payload: Payload
   fds: readonly number[]

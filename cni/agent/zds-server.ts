@@ -14,7 +14,7 @@ export type Announcement = Readonly<{
   netnsFd: number
 }>
 
-export type ZdsOptions = Readonly<{
+type ZdsOptions = Readonly<{
   path: string
   /** Every pod that a ztunnel which connects now has to know. */
   snapshot: () => readonly Announcement[]

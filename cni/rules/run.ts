@@ -8,7 +8,7 @@ const timeoutMs = 20_000
 const maxOutputBytes = 8 << 20
 
 export type Command = readonly [program: string, ...args: string[]]
-export type RunOptions = Readonly<{
+type RunOptions = Readonly<{
   /** Where to run it; the own network namespace when left out. */
   netns?: Netns | undefined
   input?: string

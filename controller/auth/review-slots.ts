@@ -13,7 +13,7 @@ const maxWaitMs = 5_000
 const badTokens = { burst: 20, perSecond: 1 }
 
 /** Holds a place; how the review went is told when it is given back. */
-export type Slot = Readonly<{ giveBack: (wasBad: boolean) => void }>
+type Slot = Readonly<{ giveBack: (wasBad: boolean) => void }>
 
 type Waiter = Readonly<{ peer: string; answer: (slot: Slot | string) => void }>
 

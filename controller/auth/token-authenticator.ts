@@ -17,7 +17,7 @@ export type Authenticated = Caller | Refused
 /** Says who sent a request with this metadata from this address (`host:port`). Never rejects. */
 export type Authenticate = (metadata: Metadata, peer?: string) => Promise<Authenticated>
 
-export type AuthenticatorOptions = Readonly<{
+type AuthenticatorOptions = Readonly<{
   client: KubeClient
   audiences: readonly string[]
   signal: AbortSignal

@@ -5,7 +5,7 @@ export type Caller = Readonly<{
   pod?: Readonly<{ name: string; uid: string }>
 }>
 
-export type Wanted = Readonly<{ trustDomain: string; namespace: string; serviceAccount: string }>
+type Wanted = Readonly<{ trustDomain: string; namespace: string; serviceAccount: string }>
 
 /** A pod, as far as the rule needs it. */
 export type PodFacts = Readonly<{

@@ -6,7 +6,7 @@ import { type Indexes, isSubset, listIn, nameOf, namespaceOf, serviceKeyOf } fro
 import type { ServiceEntry } from './service-entry.ts'
 import { serviceNameOf, tcpPorts } from './services.ts'
 
-export type MembershipContext = EntryContext & Readonly<{ indexes: Indexes }>
+type MembershipContext = EntryContext & Readonly<{ indexes: Indexes }>
 
 export type PortLists = workload.Workload['services']
 
@@ -58,7 +58,7 @@ export function slicePorts(service: Service, { ports }: EndpointSlice): workload
 }
 
 /** The protocol of a port is told once, in its Service. */
-export const portOf = (servicePort: number, targetPort: number): workload.Port => ({
+const portOf = (servicePort: number, targetPort: number): workload.Port => ({
   servicePort,
   targetPort,
   appProtocol: workload.AppProtocol.UNKNOWN,

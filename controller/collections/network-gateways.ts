@@ -8,7 +8,7 @@ import { labels, type Settings } from './settings.ts'
 import { blank, wireTrustDomain } from './workloads.ts'
 
 /** One address by which another network can be entered; whoever answers there has the account's identity. */
-export type NetworkGateway = Readonly<{
+type NetworkGateway = Readonly<{
   /** The Gateway that says so. */
   from: string
   uid: string

@@ -9,7 +9,7 @@ import { textMatch } from './match.ts'
 import type { Settings } from './settings.ts'
 
 /** `PERMISSIVE` stands for DISABLE too: ztunnel always accepts HBONE. */
-export type Mode = 'STRICT' | 'PERMISSIVE' | 'UNSET'
+type Mode = 'STRICT' | 'PERMISSIVE' | 'UNSET'
 export type PeerMode = Readonly<{
   key: string
   namespace: string

@@ -4,7 +4,7 @@ import { type Alternative, readAlternative, readCondition } from './match.ts'
 import { newNotes, type Notes, shown } from './problems.ts'
 
 /** How rules are enforced at L4. */
-export type EnforcedAs = 'ALLOW' | 'DENY' | 'AUDIT'
+type EnforcedAs = 'ALLOW' | 'DENY' | 'AUDIT'
 
 /** The rules as ztunnel gets them, and those that differ from what was written. */
 export type ReadRules = Readonly<{
@@ -14,7 +14,7 @@ export type ReadRules = Readonly<{
 }>
 
 /** A rule that is not enforced as written: how instead, and the attributes that would need a waypoint. */
-export type ChangedRule = Readonly<{ path: string; effect: string; layer7: readonly string[] }>
+type ChangedRule = Readonly<{ path: string; effect: string; layer7: readonly string[] }>
 
 /** How an action is enforced. What an external authorizer would be asked about is refused (Istio lets it pass). */
 const enforcedAs = (action: unknown): EnforcedAs | undefined => {

@@ -8,9 +8,9 @@ import type { EntryVisibility } from './settings.ts'
 import { type EntryEndpoint, recordOfTexts, readEndpoint } from './workload-entry.ts'
 
 const resolutions = ['NONE', 'STATIC', 'DNS', 'DNS_ROUND_ROBIN', 'DYNAMIC_DNS'] as const
-export type Resolution = (typeof resolutions)[number]
+type Resolution = (typeof resolutions)[number]
 
-export type EntryPort = Readonly<{
+type EntryPort = Readonly<{
   number: number
   name: string
   targetPort: number | undefined
@@ -99,7 +99,7 @@ const unnamedPorts = (ports: readonly EntryPort[]): readonly string[] =>
   )
 
 /** The addresses that a status holds for `hosts`, in its order; what is none is left out. */
-export function vipsOf(status: unknown, hosts: readonly string[]): ServiceEntry['vips'] {
+function vipsOf(status: unknown, hosts: readonly string[]): ServiceEntry['vips'] {
   const list: unknown = isRecord(status) ? status['addresses'] : undefined
   return (Array.isArray(list) ? list : []).flatMap((item: unknown) => {
     const { value, host } = isRecord(item) ? item : {}

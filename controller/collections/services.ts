@@ -13,7 +13,7 @@ const {
   Visibility,
 } = workload
 
-export const hostnameOf = (service: { metadata: Service['metadata'] }, { domain }: Settings): string =>
+const hostnameOf = (service: { metadata: Service['metadata'] }, { domain }: Settings): string =>
   `${nameOf(service)}.${namespaceOf(service)}.svc.${domain}`
 
 /** The xDS name of a Service, which is also its key in a workload's `services`. */

@@ -9,7 +9,7 @@ import type { Settings } from './settings.ts'
 import { readEndpoint } from './workload-entry.ts'
 
 /** What is wrong with an object that somebody wants to write: `path: sentence` each. Errors cannot work; warnings may. */
-export type Validation = Readonly<{ errors: readonly string[]; warnings: readonly string[] }>
+type Validation = Readonly<{ errors: readonly string[]; warnings: readonly string[] }>
 
 type Check = (object: Custom, settings: Settings) => Validation
 

@@ -5,7 +5,7 @@ import { labels } from './settings.ts'
 import type { Waypoint } from './waypoints.ts'
 
 /** Why an object that asks for a waypoint has none. */
-export type UnboundReason =
+type UnboundReason =
   | 'WaypointIsNotReady'
   | 'AttachmentDenied'
   | 'UnsupportedTrafficType'
@@ -26,7 +26,7 @@ export type Binding =
 /** What is bound: traffic to a service, or traffic to the address of a workload. */
 export type Target = Readonly<{ kind: 'workload' } | { kind: 'service'; seenInNamespaceOnly?: boolean }>
 /** Who does not want to be told of changes asks without being remembered. */
-export type FetchOne = Pick<Fetch, 'one'>
+type FetchOne = Pick<Fetch, 'one'>
 type Context = Readonly<{ waypoints: Collection<Waypoint>; namespaces: Collection<Namespace> }>
 
 const none: Binding = { kind: 'none' }

@@ -9,7 +9,7 @@ import type { Unbound } from './waypoint-binding.ts'
 import { hbonePort, type Waypoint } from './waypoints.ts'
 
 /** The policies that only waypoints enforce, by what they are attached to. */
-export type AttachedPolicies = Index<CompiledPolicy>
+type AttachedPolicies = Index<CompiledPolicy>
 /** What traffic to a waypoint is for; a workload is nothing that policies are attached to. */
 export type BoundKind = 'Service' | 'ServiceEntry' | 'workload'
 export type FailureContext = Readonly<{

@@ -7,7 +7,7 @@ import { networkOf } from './services.ts'
 import { annotations, type Settings } from './settings.ts'
 
 /** What a waypoint may be used for. */
-export type TrafficType = 'service' | 'workload' | 'all' | 'none'
+type TrafficType = 'service' | 'workload' | 'all' | 'none'
 /** A Gateway with an address: only then does it count as a waypoint. Its class does not matter. */
 export type Waypoint = Readonly<{
   key: string

@@ -56,7 +56,7 @@ export function podWorkload(pod: Pod, fetch: Fetch, context: WorkloadContext): w
 }
 
 /** Istio's form: the group of Pods is empty, hence two slashes. */
-export const podUid = (pod: Pod, { clusterId }: Settings): string =>
+const podUid = (pod: Pod, { clusterId }: Settings): string =>
   `${clusterId}//Pod/${namespaceOf(pod)}/${nameOf(pod)}`
 
 /** Nothing runs in it any more, so its address may already be somebody else's. */

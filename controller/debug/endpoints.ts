@@ -4,7 +4,7 @@ import type { ClientStatus } from '../xds/index.ts'
 import { proxyOf, syncStatus } from './syncz.ts'
 
 /** Answers with what becomes JSON. */
-export type Endpoint = (query: URLSearchParams) => unknown
+type Endpoint = (query: URLSearchParams) => unknown
 export type Endpoints = ReadonlyMap<string, Endpoint>
 
 export type Sources = Readonly<{

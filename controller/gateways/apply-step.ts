@@ -4,7 +4,7 @@ import { names } from './names.ts'
 import type { Child } from './render.ts'
 
 /** What to do about one child. */
-export type ApplyStep =
+type ApplyStep =
   | Readonly<{ kind: 'none' }>
   | Readonly<{ kind: 'apply'; resourceVersion: string | undefined }>
   /** Somebody else's object has the name. */

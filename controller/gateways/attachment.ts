@@ -14,7 +14,7 @@ export type AttachingRoute = Readonly<{
   hostnames: readonly string[]
   parents: readonly AttachingParent[]
 }>
-export type AttachingParent = Readonly<{
+type AttachingParent = Readonly<{
   gateway: string
   listener: string | undefined
   port: number | undefined
@@ -52,7 +52,7 @@ export function readRoute(kind: RouteKind, { metadata, spec }: Custom): Attachin
 }
 
 /** What becomes of a route at a Gateway that it names; the reasons are the Gateway API's. */
-export type Attachment =
+type Attachment =
   | Readonly<{ kind: 'attached'; listeners: readonly Listener[] }>
   | Readonly<{
       kind: 'refused'

@@ -11,7 +11,7 @@ import type { RenderOptions } from './pod-template.ts'
 import type { Child, ChildKind } from './render.ts'
 
 /** What the writing of children needs. */
-export type ChildrenContext = Readonly<{
+type ChildrenContext = Readonly<{
   client: KubeClient
   children: Readonly<Record<ChildKind, Collection<KubeObject>>>
   /** By Gateway and kind, what was applied in this term of leading. */
@@ -19,9 +19,7 @@ export type ChildrenContext = Readonly<{
   signal: AbortSignal
   log: Logger
 }>
-export type Outcome =
-  | Readonly<{ kind: 'done' }>
-  | Readonly<{ kind: 'invalid'; message: string; refused?: unknown }>
+type Outcome = Readonly<{ kind: 'done' }> | Readonly<{ kind: 'invalid'; message: string; refused?: unknown }>
 
 /** Nothing is known any more of what was applied for a Gateway. */
 export const forget = (applied: Map<string, string>, gateway: string): void => {

@@ -50,7 +50,7 @@ export const classWriter =
   }
 
 /** What the status of a class shall say; users' classes with one of our controllers count, others' do not. */
-export function classConditions(known: readonly BuiltInClass[], object: Custom): Wanted {
+function classConditions(known: readonly BuiltInClass[], object: Custom): Wanted {
   const own = classOf(known, nameOf(object), object)
   if (own === undefined) return { types: [], conditions: [] }
   const message = missingDataPlane(own) ?? `Gateways of this class are handled by ${own.controllerName}`

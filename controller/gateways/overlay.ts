@@ -10,7 +10,7 @@ import { type Child, childrenOf, optionalChildrenOf } from './render.ts'
 import { strategicMerge } from './strategic-merge.ts'
 
 /** All children of a Gateway as they shall be, or why its parameters cannot be followed. */
-export type Rendered =
+type Rendered =
   | Readonly<{ kind: 'children'; children: readonly Child[] }>
   | Readonly<{ kind: 'invalid'; message: string }>
 

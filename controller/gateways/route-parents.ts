@@ -10,7 +10,7 @@ import { gatewayGroup } from './listeners.ts'
 /** A Gateway of ours that a route names. */
 export type HandledGateway = Readonly<{ gateway: Gateway; known: BuiltInClass }>
 /** What a route's status says of one of its parents. */
-export type ParentEntry = Readonly<{
+type ParentEntry = Readonly<{
   parentRef: Readonly<Record<string, unknown>>
   conditions: readonly Condition[]
 }>

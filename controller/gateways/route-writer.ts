@@ -8,7 +8,7 @@ import type { RouteKind } from './listeners.ts'
 import { handledClass, type OwnershipTables } from './ownership.ts'
 import { type HandledGateway, mergedGatewayParents, parentEntries } from './route-parents.ts'
 
-export type RouteParentOptions = OwnershipTables &
+type RouteParentOptions = OwnershipTables &
   Readonly<{
     client: KubeClient
     gateways: Collection<Custom>

@@ -16,7 +16,7 @@ export type Seen = Readonly<{
   /** Why what is deployed is not as its author wants it, when it is the parameters' fault. */
   invalidParameters?: string | undefined
 }>
-export type ListenerStatus = Readonly<{
+type ListenerStatus = Readonly<{
   listener: Listener
   supportedKinds: readonly RouteKind[]
   attachedRoutes: number

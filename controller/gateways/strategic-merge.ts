@@ -2,7 +2,7 @@ import { isRecord } from '#base'
 
 type Fields = Readonly<Record<string, unknown>>
 /** What became of a patch. */
-export type Merged = Readonly<{ kind: 'merged'; value: Fields } | { kind: 'refused'; why: string }>
+type Merged = Readonly<{ kind: 'merged'; value: Fields } | { kind: 'refused'; why: string }>
 
 /**
  * Kubernetes' strategic merge patch, for the kinds that Gateways are deployed as: lists of these fields are merged item by

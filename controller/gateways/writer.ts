@@ -136,7 +136,7 @@ function seenOf(gateway: Gateway, { services, namespaces, render, indexes }: Ter
 }
 
 /** Ports of a Service that a ready endpoint stands behind. */
-export function readyPortsOf({ spec }: Service, slices: readonly EndpointSlice[]): ReadonlySet<number> {
+function readyPortsOf({ spec }: Service, slices: readonly EndpointSlice[]): ReadonlySet<number> {
   const ready = slices.filter(({ endpoints }) =>
     (endpoints ?? []).some(({ conditions }) => conditions?.ready !== false),
   )

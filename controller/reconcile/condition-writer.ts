@@ -11,7 +11,7 @@ import type { Logger } from '#telemetry'
 import { conditionsOf, mergedConditions, type Wanted } from './conditions.ts'
 import type { Writer } from './lead.ts'
 
-export type ConditionWriterOptions<T extends KubeObject> = Readonly<{
+type ConditionWriterOptions<T extends KubeObject> = Readonly<{
   client: KubeClient
   kind: Kind<T>
   objects: Collection<T>

@@ -12,7 +12,7 @@ import type { Logger } from '#telemetry'
 import type { Unbound } from '../collections/index.ts'
 import type { Writer } from './lead.ts'
 
-export type NamespaceEventOptions = Readonly<{
+type NamespaceEventOptions = Readonly<{
   client: KubeClient
   namespaces: Collection<Namespace>
   /** By namespace, why its label leads nowhere. */

@@ -18,7 +18,7 @@ export const crlBundle: Bundle = { name: 'istio-ca-crl', key: 'ca-crl.pem' }
 /** Of no use in these, says Istio, and writing there annoys some distributions. */
 const excluded = ['kube-public', 'kube-node-lease', 'local-path-storage']
 
-export type RootBundleOptions = Readonly<{
+type RootBundleOptions = Readonly<{
   client: KubeClient
   namespaces: Collection<Namespace>
   bundle: Bundle
@@ -32,7 +32,7 @@ export type RootBundleOptions = Readonly<{
 }>
 
 /** What to do about the bundle of one namespace. */
-export type BundleStep = 'none' | 'create' | 'repair'
+type BundleStep = 'none' | 'create' | 'repair'
 
 export function bundleStep(
   namespace: Namespace | undefined,

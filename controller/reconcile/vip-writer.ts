@@ -6,7 +6,7 @@ import { isOlder, type ServiceEntry } from '../collections/index.ts'
 import type { Writer } from './lead.ts'
 import { type Vip, VipRange, type VipRanges, vipsFor } from './vip-pool.ts'
 
-export type VipWriterOptions = Readonly<{
+type VipWriterOptions = Readonly<{
   client: KubeClient
   objects: Collection<Custom>
   entries: Collection<ServiceEntry>

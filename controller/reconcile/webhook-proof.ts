@@ -63,7 +63,7 @@ async function trial({ client, namespace, revision, signal }: TrialOptions): Pro
   )
 }
 
-export type ProvingOptions = Omit<TrialOptions, 'signal'> &
+type ProvingOptions = Omit<TrialOptions, 'signal'> &
   Readonly<{
     /** Is there a configuration of ours that the API server can reach us by? */
     isConfigured: () => boolean

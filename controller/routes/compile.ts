@@ -14,7 +14,7 @@ import type { RoutedService } from './routed-service.ts'
 import { isOlder, type PolicySource, type PortRules, type ServiceRules } from './sources.ts'
 
 /** What routes are compiled from; each front end is a table of its own, and none knows of another. */
-export type Sources = Readonly<{
+type Sources = Readonly<{
   services: Collection<RoutedService>
   /** By service. Of two that have rules for one service, the older one's count. */
   rules: readonly Collection<ServiceRules>[]

@@ -12,7 +12,7 @@ import type {
 import type { RoutedPort, RoutedService } from './routed-service.ts'
 
 /** Istio's for "no limit" in circuit breakers. */
-export const unlimited = 2 ** 32 - 1
+const unlimited = 2 ** 32 - 1
 const hourMs = 3_600_000
 
 export const noHeaders: HeaderOps = { set: [], add: [], remove: [] }
@@ -32,7 +32,7 @@ export const usualRetry: RetryPolicy = {
 /** Did nobody say what is tried again? Whoever reads that makes a list of statuses of its own, if only an empty one. */
 export const isUnsaid = ({ statuses }: RetryPolicy): boolean => statuses === usualRetry.statuses
 
-export const usualConnections: ConnectionLimits = {
+const usualConnections: ConnectionLimits = {
   connectTimeoutMs: 10_000,
   maxConnections: unlimited,
   maxPending: unlimited,
@@ -72,7 +72,7 @@ export const usualPolicy = (
 })
 
 /** To one destination, without any wishes. */
-export const forwardTo = (to: Destination): Forward => ({
+const forwardTo = (to: Destination): Forward => ({
   kind: 'forward',
   destinations: [{ weight: 1, to, requestHeaders: noHeaders, responseHeaders: noHeaders }],
   mirrors: [],

@@ -10,9 +10,9 @@ import {
 import { type Grants, isGranted } from './grants.ts'
 import type { RoutedService } from './routed-service.ts'
 
-export type BackendReason = 'InvalidKind' | 'RefNotPermitted' | 'BackendNotFound' | 'UnsupportedProtocol'
+type BackendReason = 'InvalidKind' | 'RefNotPermitted' | 'BackendNotFound' | 'UnsupportedProtocol'
 /** Where a reference leads, or why nowhere. */
-export type ResolvedBackend =
+type ResolvedBackend =
   | Readonly<{ kind: 'resolved'; to: Destination }>
   | Readonly<{ kind: 'unresolved'; to: InvalidDestination; reason: BackendReason; message: string }>
 

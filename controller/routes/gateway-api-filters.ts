@@ -24,7 +24,7 @@ import {
 import { type BackendRef, readBackend } from './gateway-api-object.ts'
 
 export type ReadRedirect = Omit<Redirect, 'port'> & Readonly<{ port: Redirect['port'] | 'listener' }>
-export type ReadMirror = Readonly<{ ref: BackendRef; ppm: number }>
+type ReadMirror = Readonly<{ ref: BackendRef; ppm: number }>
 
 /** What the filters of a rule, or of one of its backends, ask for. */
 export type ReadFilters = Readonly<{

@@ -7,7 +7,7 @@ import { type FilterPlace, filterTypes, type ReadFilters, readFilters } from './
 import { type RankedMatch, readGrpcMatches, readHttpMatches } from './gateway-api-matches.ts'
 import { type BackendRef, readBackend, readRouteObject, type RouteObject } from './gateway-api-object.ts'
 
-export type HttpBackend = Readonly<{ ref: BackendRef; filters: ReadFilters }>
+type HttpBackend = Readonly<{ ref: BackendRef; filters: ReadFilters }>
 
 /** A rule as far as it can be read without knowing anything else. */
 export type ReadRule = Readonly<{

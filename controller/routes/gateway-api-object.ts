@@ -6,7 +6,7 @@ import { type Field, itemsOf, numberOf, partsOf, portOf, textOf } from './gatewa
 export type RouteKind = 'HTTPRoute' | 'GRPCRoute' | 'TLSRoute' | 'TCPRoute'
 
 /** What a route refers to, with the defaults filled in. */
-export type Reference = Readonly<{ group: string; kind: string; namespace: string; name: string }>
+type Reference = Readonly<{ group: string; kind: string; namespace: string; name: string }>
 
 /** A parent that is a service of the mesh; parents of other kinds are not ours here. */
 export type ParentRef = Reference &

@@ -12,12 +12,12 @@ import { isOlder, type ServiceRules } from './sources.ts'
 
 /** What the status of a route says of its parents that are services: one entry per parentRef. */
 export type RouteStatus = readonly ParentStatus[]
-export type ParentStatus = Readonly<{
+type ParentStatus = Readonly<{
   parentRef: Readonly<Record<string, unknown>>
   conditions: readonly Condition[]
 }>
 
-export type StatusTables = GatewayApiTables &
+type StatusTables = GatewayApiTables &
   Readonly<{
     own: Collection<ServiceRules>
     /** Of the other front ends. */

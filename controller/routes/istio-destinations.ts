@@ -22,7 +22,7 @@ export type ReadMirror = Readonly<{ to: WrittenDestination; ppm: Mirror['ppm'] }
 /** Where an object is, for the names in it. */
 export type Place = Readonly<{ namespace: string; domain: string; notes: Notes }>
 
-export function readDestination(field: Field, { namespace, domain }: Place): WrittenDestination | undefined {
+function readDestination(field: Field, { namespace, domain }: Place): WrittenDestination | undefined {
   const parts = partsOf(field, ['host', 'subset', 'port'])
   const host = textOf(parts?.host) ?? ''
   if (host === '') return problem(field, 'has no host')

@@ -20,7 +20,7 @@ import {
 import { type Given, given, isThere, msOf } from './istio-fields.ts'
 import { type ReadMatch, readMatches } from './istio-matches.ts'
 
-export type DelegateRef = Readonly<{ namespace: string; name: string; path: string }>
+type DelegateRef = Readonly<{ namespace: string; name: string; path: string }>
 
 /** What is done with what matches; a delegate's parts count before its root's. */
 export type RuleParts = Given<{

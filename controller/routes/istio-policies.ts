@@ -9,7 +9,7 @@ import { type Groups, groupsAt } from './istio-traffic-policy.ts'
 import type { RoutedService } from './routed-service.ts'
 import type { PolicySource } from './sources.ts'
 
-export type PolicyTables = IstioTables &
+type PolicyTables = IstioTables &
   Readonly<{
     meshServices: Collection<workload.Service>
     serviceEntries: Collection<Custom>

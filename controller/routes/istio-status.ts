@@ -32,7 +32,7 @@ const condition = (type: Name, status: 'True' | 'False', reason: string, message
   message: message.length > maxMessage ? `${message.slice(0, maxMessage - 1)}…` : message,
 })
 
-export type StatusTables = IstioTables &
+type StatusTables = IstioTables &
   Readonly<{
     /** Services by each pattern that covers them. */
     servicesByCover: Index<RoutedService>

@@ -15,12 +15,12 @@ import { fractionOf, type Given, given, isThere, msOf, type Notes } from './isti
 import { readLoadBalancer, type ReadLoadBalancer } from './istio-load-balancer.ts'
 import { readTls, type ReadTls } from './istio-tls.ts'
 
-export type ReadPool = Readonly<{
+type ReadPool = Readonly<{
   limits: Partial<ConnectionLimits>
   /** In place of what the port's declaration says; `declared` in place of what the mesh's settings say. */
   http?: 'client' | 'http2' | 'declared'
 }>
-export type ReadOutliers = Readonly<{ policy: OutlierPolicy; panicPercent: number }>
+type ReadOutliers = Readonly<{ policy: OutlierPolicy; panicPercent: number }>
 
 /** The parts of a policy, each of which is taken or left as a whole. */
 export type Groups = Given<{

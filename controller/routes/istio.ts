@@ -20,7 +20,7 @@ export type IstioInputs = Readonly<{
 }>
 
 /** What VirtualServices and DestinationRules come to. */
-export type IstioRoutes = Readonly<{
+type IstioRoutes = Readonly<{
   rules: Collection<ServiceRules>
   policies: PolicySource
   /** Conditions by `namespace/name`. */

@@ -26,7 +26,7 @@ export type MeshDefaults = Readonly<{
 }>
 
 /** Istio's. */
-export const usualMeshDefaults: MeshDefaults = {
+const usualMeshDefaults: MeshDefaults = {
   retry: usualRetry,
   limits: {},
   upgrades: false,

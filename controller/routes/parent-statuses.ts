@@ -3,7 +3,7 @@ import { isRecord } from '#base'
 import { conditionsOf, mergedConditions } from '../reconcile/index.ts'
 import type { RouteStatus } from './gateway-api-status.ts'
 
-export const routeController = 'istio.io/gateway-controller'
+const routeController = 'istio.io/gateway-controller'
 const types = ['Accepted', 'ResolvedRefs', 'PartiallyInvalid', 'ResolvedWaypoints']
 
 /** Is it about a service of the mesh? Entries about Gateways are for others to write, under the same controller name. */

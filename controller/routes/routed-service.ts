@@ -125,7 +125,7 @@ const protocols: ReadonlyMap<string, Spoken> = new Map([
 ])
 
 /** What the protocol field says, else the first word of the port's name: `http-web` is HTTP (Istio's rules). */
-export function declaredProtocol(name: string, said: string | undefined): Spoken {
+function declaredProtocol(name: string, said: string | undefined): Spoken {
   // The one name of two words.
   const word = said?.toLowerCase() ?? (/^grpc-web($|-)/.exec(name) ? 'grpc-web' : (name.split('-')[0] ?? ''))
   const spoken = protocols.get(word)

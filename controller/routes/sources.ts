@@ -19,7 +19,7 @@ export type ServiceRules = Readonly<{
   oldest: ObjectAge
 }>
 
-export type ObjectAge = Readonly<{ origin: Origin; created: string }>
+type ObjectAge = Readonly<{ origin: Origin; created: string }>
 
 /** By age; of objects made in the same second by kind and name, so that everybody agrees. */
 export const isOlder = (a: ObjectAge, b: ObjectAge): boolean =>

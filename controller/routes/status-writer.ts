@@ -13,7 +13,7 @@ import type { Writer } from '../reconcile/index.ts'
 import type { RouteStatus } from './gateway-api-status.ts'
 import { mergedParents } from './parent-statuses.ts'
 
-export type RouteStatusWriterOptions = Readonly<{
+type RouteStatusWriterOptions = Readonly<{
   client: KubeClient
   kind: Kind<Custom>
   objects: Collection<Custom>

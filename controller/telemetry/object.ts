@@ -14,7 +14,7 @@ export type LoggingEntry = Readonly<{
 }>
 
 /** An override of series; a label of null is taken away. */
-export type MetricEntry = Readonly<{
+type MetricEntry = Readonly<{
   metrics: readonly MetricName[]
   disabled: boolean | undefined
   labels: Readonly<Record<string, string | null>>

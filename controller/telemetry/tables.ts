@@ -20,8 +20,7 @@ export type TelemetryTables = Readonly<{
 export const meshOf = (fetch: Fetch, { mesh }: TelemetryTables): MeshTelemetry =>
   fetch.one(mesh, meshTelemetryKey) ?? usualMeshTelemetry
 
-export const targetLevel = ({ kind, namespace, name }: ReadableTarget): string =>
-  `${kind}|${namespace}|${name}`
+const targetLevel = ({ kind, namespace, name }: ReadableTarget): string => `${kind}|${namespace}|${name}`
 const namespaceLevel = (namespace: string): string => `namespace|${namespace}`
 
 /** What an object is about: its targets, or everything in its namespace; the root namespace is the whole mesh. */

@@ -1,7 +1,7 @@
 import { isRecord } from '#base'
 
 /** What has been found so far in one object. Bounded: nobody reads the thousandth complaint. */
-export type Notes = { readonly errors: string[]; readonly warnings: string[]; regexCharsLeft: number }
+type Notes = { readonly errors: string[]; readonly warnings: string[]; regexCharsLeft: number }
 /** A place in the object, and where to say what is wrong with it. */
 export type At = Readonly<{ path: string; notes: Notes }>
 /** Looks at one value. A value that is not there is looked at by nobody; see `fields`. */

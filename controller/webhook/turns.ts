@@ -1,5 +1,5 @@
 /** Bytes per second in the long run, and so many at once. */
-export type Pace = Readonly<{ burst: number; perSecond: number }>
+type Pace = Readonly<{ burst: number; perSecond: number }>
 type Paces = Readonly<{ perAddress: Pace; together: Pace }>
 
 /** In the long run an address has a quarter of our thread, which xDS shares, and all together half of it; see `msCost`. A client that applies 1,000 objects at once has them read at once. */

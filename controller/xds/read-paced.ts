@@ -1,10 +1,10 @@
 import { Allowance, type Rate } from './allowance.ts'
 
 /** An ACK for each of a hundred changes a second is a fifth of it; a node that starts asks for some hundred names. */
-export const requestRate: Rate = { burst: 2_000, perSecond: 500 }
+const requestRate: Rate = { burst: 2_000, perSecond: 500 }
 
 /** As much of a stream as reading it takes. */
-export type Readable<T> = Readonly<{
+type Readable<T> = Readonly<{
   on: (event: 'data', listener: (item: T) => void) => unknown
   pause: () => unknown
   resume: () => unknown

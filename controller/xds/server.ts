@@ -36,7 +36,7 @@ const sendBudgetBytes = 64 << 20
 const sendTimeoutMs = 30_000
 
 /** Implements `AggregatedDiscoveryService`. Dispose ends all streams. */
-export type DeltaServer = Disposable &
+type DeltaServer = Disposable &
   Readonly<{
     deltaAggregatedResources: (call: Call) => void
     /** What clients see, by type URL. */

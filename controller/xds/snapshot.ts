@@ -31,7 +31,7 @@ export type View = Readonly<{
 }>
 
 /** What a client is sent that has nothing yet: made once for all that come before the next publication. */
-export type Whole = Readonly<{ resources: readonly Published[]; joined: Uint8Array }>
+type Whole = Readonly<{ resources: readonly Published[]; joined: Uint8Array }>
 
 /** Holds what was published, apart from what is: changes come in together, and only if they are any. */
 export class Snapshot implements View {

@@ -34,7 +34,7 @@ export type Outlet = Readonly<{
   end(refusal?: Refusal): void
 }>
 
-export type StreamOptions = Readonly<{
+type StreamOptions = Readonly<{
   views: ReadonlyMap<string, View>
   caller: Caller
   /** Types whose resources others name: what is there of them goes before any other. */

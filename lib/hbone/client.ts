@@ -10,7 +10,7 @@ class Outbound extends TunnelStream implements OutboundTunnel {
 }
 
 /** A CONNECT that another connection may serve: the peer has not looked at it (RFC 9113 §8.7), or is gone. */
-export type Unserved = Readonly<{ unserved: 'refused' | 'lost'; why: unknown }>
+type Unserved = Readonly<{ unserved: 'refused' | 'lost'; why: unknown }>
 
 /** Sends CONNECT and waits for its answer. */
 export async function openTunnel(

@@ -18,7 +18,7 @@ import {
 import { tlsError } from './h2-error.ts'
 
 /** A finished handshake whose peer has been checked. */
-export type Secured = Readonly<{ tls: TLSSocket; peer: Peer }>
+type Secured = Readonly<{ tls: TLSSocket; peer: Peer }>
 
 type Waits = Readonly<{ timeoutMs: number; signal: AbortSignal; trust?: Trust | undefined }>
 type Side = Readonly<{

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
  * Where a read ends up. `buffer` holds `n` bytes during the call and may be overwritten after it; false pauses the
  * socket until `resume()`.
  */
-export type OnRead = (n: number, buffer: Buffer) => boolean
+type OnRead = (n: number, buffer: Buffer) => boolean
 
 type Fast = { buffer: symbol; callback: symbol; next: symbol }
 type Handle = { useUserBuffer(buffer: Buffer): void; reading?: boolean }

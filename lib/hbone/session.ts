@@ -18,9 +18,9 @@ import { readInto } from './read-into.ts'
 import type { Stream } from './stream.ts'
 
 /** Something with received bytes to hand on; called once per loop turn. */
-export type Flushable = { flush(): void }
+type Flushable = { flush(): void }
 
-export type SessionOptions = Readonly<{
+type SessionOptions = Readonly<{
   tls: TLSSocket
   role: 'server' | 'client'
   peer: Peer

@@ -1,13 +1,13 @@
 import type { Role } from './connection-state.ts'
 import { defaultMaxFrame, errorCode, largestMaxFrame, largestWindow, setting } from './frames.ts'
 
-export type PeerSettings = Readonly<{
+type PeerSettings = Readonly<{
   initialWindow?: number
   maxFrame?: number
   maxStreams?: number
   connectProtocol?: boolean
 }>
-export type SettingsAnswer = PeerSettings | { code: number; reason: string }
+type SettingsAnswer = PeerSettings | { code: number; reason: string }
 
 /** More entries than real peers send by far; each costs us work. */
 const maxEntries = 32

@@ -58,7 +58,7 @@ export const algorithmOf = (key: KeyObject): Node => {
   return nullParameters ? sequence(oid(id), empty()) : sequence(oid(id))
 }
 
-export type SubjectAltNames = Readonly<{
+type SubjectAltNames = Readonly<{
   uris?: readonly string[]
   dnsNames?: readonly string[]
   ipAddresses?: readonly string[]

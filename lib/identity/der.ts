@@ -20,7 +20,7 @@ export const tags = {
 } as const
 
 /** An element in place: its value goes from `start` to `end`. */
-export type Span = Readonly<{ tag: number; start: number; end: number }>
+type Span = Readonly<{ tag: number; start: number; end: number }>
 
 /** The element at `at`; undefined when it goes beyond `limit`, uses long tags or a non-minimal length. */
 export function spanAt(bytes: Buffer, at: number, limit: number): Span | undefined {

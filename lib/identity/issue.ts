@@ -84,7 +84,7 @@ const keyId = (spki: Buffer): Buffer => {
 }
 
 /** Everything that goes into a certificate, unchecked. */
-export type Fill = Readonly<{
+type Fill = Readonly<{
   signer: KeyObject
   issuer: Node
   subject: Node

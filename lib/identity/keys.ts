@@ -9,7 +9,7 @@ export const generateKeyPair = (): KeyPair => generateKeyPairSync('ec', { namedC
 export const privateKeyPem = (key: KeyObject): string =>
   key.export({ type: 'pkcs8', format: 'pem' }).toString()
 
-export type Signature = Readonly<{ oid: string; bytes: Buffer; nullParameters: boolean }>
+type Signature = Readonly<{ oid: string; bytes: Buffer; nullParameters: boolean }>
 
 /** Signs `bytes` as X.509 wants it for the kind of `key`; plugged-in CAs may be RSA or P-384. */
 export function signDer(bytes: Buffer, key: KeyObject): Signature {

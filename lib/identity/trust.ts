@@ -43,7 +43,7 @@ export type Peer = Readonly<{
   onChange(listener: () => void): Disposable
 }>
 
-export type PeerFacts = Readonly<{
+type PeerFacts = Readonly<{
   id: SpiffeId
   leaf: X509Certificate
   own: WorkloadCertificate

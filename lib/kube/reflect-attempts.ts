@@ -28,7 +28,7 @@ export type Failed = Readonly<{
   holds: boolean
 }>
 
-export type Next = Readonly<{ attempts: Attempts }> &
+type Next = Readonly<{ attempts: Attempts }> &
   Readonly<
     | { kind: 'absent' }
     | { kind: 'list' }

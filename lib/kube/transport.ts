@@ -18,7 +18,7 @@ const headersTimeoutMs = 30_000
 /** Watches hold one each; beyond that requests queue in the agent. */
 const maxSockets = 64
 
-export type Sent = Readonly<{
+type Sent = Readonly<{
   method: Method
   path: string
   query?: Query | undefined

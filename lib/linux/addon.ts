@@ -5,7 +5,7 @@ import { getSystemErrorMessage, getSystemErrorName } from 'node:util'
 import { MeshError } from '#base'
 
 /** What sys.cc exports: a number is the answer, or -errno when negative. */
-export type Addon = Readonly<{
+type Addon = Readonly<{
   socket(netnsFd: number, isV6: number, isDatagram: number, flags: number, mark: number): number
   bind(fd: number, address: string, port: number): number
   listen(fd: number, backlog: number): number

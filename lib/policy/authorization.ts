@@ -9,7 +9,7 @@ export type TextMatch =
   | Readonly<{ kind: 'exact' | 'prefix' | 'suffix'; value: string }>
   | Readonly<{ kind: 'presence' }>
 
-export type ServiceAccount = Readonly<{ namespace: string; serviceAccount: string }>
+type ServiceAccount = Readonly<{ namespace: string; serviceAccount: string }>
 
 /** A positive list and its negation; both must hold, an empty list constrains nothing. */
 export type Lists<T> = Readonly<{ any: readonly T[]; none: readonly T[] }>

@@ -7,7 +7,7 @@ const maxPatternLength = 4_096
 /** Instructions of a compiled expression, each of which may be looked at per character. */
 const maxProgramSize = 4_096
 
-export type TextTest = (text: string) => boolean
+type TextTest = (text: string) => boolean
 
 /** Why an expression cannot be used; undefined if it can. */
 export function patternProblem(pattern: string): string | undefined {
@@ -21,7 +21,7 @@ export function patternProblem(pattern: string): string | undefined {
 }
 
 /** RE2, of the whole text. */
-export function patternTest(pattern: string): TextTest {
+function patternTest(pattern: string): TextTest {
   const expression = RE2JS.compile(pattern)
   return (text) => expression.testExact(text)
 }

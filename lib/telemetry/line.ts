@@ -1,7 +1,7 @@
 import type { Fields, Level } from './log.ts'
 
 /** One event as one line, with its end. */
-export type Render = (time: Date, level: Level, scope: string, message: string, fields: Fields) => string
+type Render = (time: Date, level: Level, scope: string, message: string, fields: Fields) => string
 
 /** Longest value of a field or message that is printed in full; a stranger's text is no reason for a longer line. */
 const maxValueChars = 1_024

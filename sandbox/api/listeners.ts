@@ -18,7 +18,7 @@ const requestTimeoutMs = 60_000
 const keepAliveTimeoutMs = 120_000
 const keepAliveProbeMs = 30_000
 
-export type Credentials = Readonly<{ certificate: string; key: string; clientCa: string }>
+type Credentials = Readonly<{ certificate: string; key: string; clientCa: string }>
 
 /** A server that is not listening yet. Client certificates are asked for, and checked by whoever uses them. */
 export function tlsServer(credentials: Credentials, { request, upgrade }: Handler, log: Logger): Server {

@@ -18,7 +18,7 @@ import { watchReachability } from './reachability.ts'
 import { replicaSetPlan } from './replica-set.ts'
 import { isWaiting, schedulePlan } from './scheduler.ts'
 
-export type ControllerOptions = Readonly<{
+type ControllerOptions = Readonly<{
   client: KubeClient
   config: SandboxConfig
   /** The API server's root certificate, for the pods. */

@@ -4,7 +4,7 @@ import type { Action } from './actions.ts'
 import { perform, type World } from './perform.ts'
 
 /** Calls back with each key that should be looked at. */
-export type Source = (add: (key: string) => void) => Disposable
+type Source = (add: (key: string) => void) => Disposable
 
 /** One controller: which keys a change concerns, and what a key needs now. */
 export type Controller = Readonly<{

@@ -7,7 +7,7 @@ import { rollingLimits } from './rolling-limits.ts'
 const revisionAnnotation = 'deployment.kubernetes.io/revision'
 
 /** A Deployment, the ReplicaSets that it owns, and their pods. */
-export type DeploymentWorld = Readonly<{
+type DeploymentWorld = Readonly<{
   deployment: Deployment
   sets: readonly ReplicaSet[]
   pods: readonly SchedulablePod[]

@@ -15,7 +15,7 @@ type SlicePort = Readonly<{ name: string; port?: number; protocol: string; appPr
 type Placed = Readonly<{ endpoint: Endpoint; ports: readonly SlicePort[] }>
 
 /** Which zone a node is in. */
-export type ZoneOf = (node: string) => string | undefined
+type ZoneOf = (node: string) => string | undefined
 
 /** What makes a Service's EndpointSlices say which pods serve it; slices of others are left alone. */
 export function endpointSlicePlan(

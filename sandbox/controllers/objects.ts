@@ -18,7 +18,7 @@ export type AffinityTerm = Readonly<{
   topologyKey: string
   namespaces?: readonly string[]
 }>
-export type Affinity = Readonly<{
+type Affinity = Readonly<{
   nodeAffinity?: Readonly<{
     requiredDuringSchedulingIgnoredDuringExecution?: Readonly<{
       nodeSelectorTerms?: readonly NodeSelectorTerm[]

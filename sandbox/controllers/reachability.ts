@@ -5,7 +5,7 @@ import type { KubeClient } from '#kube'
 const intervalMs = 5_000
 
 /** Since when the API server has answered without a gap. While it does not, nobody's silence means anything. */
-export type Reachability = Readonly<{ since: () => Date }> & AsyncDisposable
+type Reachability = Readonly<{ since: () => Date }> & AsyncDisposable
 
 /** Asks the API server every few seconds whether it is there. */
 export function watchReachability(client: KubeClient, now: () => Date, parent: AbortSignal): Reachability {

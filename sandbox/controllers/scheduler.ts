@@ -11,7 +11,7 @@ import { conditionOf, controllerOf, isFinished } from './pod-state.ts'
 import { containsLabels, matchesTerms, selectsLabels, untolerated } from './selectors.ts'
 
 /** Where a pod goes, or why it can go nowhere. */
-export type Placement =
+type Placement =
   | Readonly<{ kind: 'bind'; node: string }>
   | Readonly<{ kind: 'unschedulable'; message: string }>
 

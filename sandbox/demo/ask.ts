@@ -6,7 +6,7 @@ import { podsOf } from './traffic.ts'
 
 const Answers = z.object({ answers: z.record(z.string(), z.number()), slowestMs: z.number() })
 /** How many answers of each kind a question got, as in `200 v1`, and how long the slowest took. */
-export type Answers = z.infer<typeof Answers>
+type Answers = z.infer<typeof Answers>
 
 const script = '/opt/lateen/sandbox/images/coffee-shop/ask.ts'
 

@@ -31,7 +31,7 @@ export function pcapReader(onFrame: (frame: Frame) => void): (chunk: Buffer) => 
   }
 }
 
-export type TcpSegment = Readonly<{ family: 4 | 6; source: number; destination: number; payload: Buffer }>
+type TcpSegment = Readonly<{ family: 4 | 6; source: number; destination: number; payload: Buffer }>
 
 /** The TCP segment of an Ethernet frame that carries IPv4 or IPv6 (without extension headers); undefined for other frames. */
 export function tcpSegment({ bytes, linkType }: Frame): TcpSegment | undefined {

@@ -9,7 +9,7 @@ import { answerQuery, type AnswerOptions } from './dns-answer.ts'
 const maxConnections = 256
 const idleMs = 10_000
 
-export type DnsServerOptions = Omit<AnswerOptions, 'transport'> &
+type DnsServerOptions = Omit<AnswerOptions, 'transport'> &
   Readonly<{ address: Ip; port: number; log: Logger }>
 
 /** Answers on one address, over UDP and TCP on the same port. Port 0 takes a free one. */

@@ -22,7 +22,7 @@ type Frontend = Readonly<{
 }>
 
 /** What one node's rules are made of. `skip` are addresses that the node itself serves. */
-export type ProxyInput = Readonly<{
+type ProxyInput = Readonly<{
   services: readonly Service[]
   slices: readonly EndpointSlice[]
   node: string

@@ -10,7 +10,7 @@ const debounceMs = 50
 const resyncMs = 60_000
 const retryMs = 1_000
 
-export type ProxyOptions = Readonly<{
+type ProxyOptions = Readonly<{
   services: Collection<Service>
   slices: Collection<EndpointSlice>
   node: string

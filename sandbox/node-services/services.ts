@@ -11,7 +11,7 @@ export type Backend = Readonly<{
   hostname: string | undefined
 }>
 /** The backends of one port of a Service. */
-export type PortBackends = Readonly<{
+type PortBackends = Readonly<{
   name: string
   port: number
   protocol: string

@@ -14,7 +14,7 @@ import { serveKubelet } from './server/kubelet.ts'
 import { clusterContents } from './volumes/contents.ts'
 import type { WorkerContext } from './worker-context.ts'
 
-export type NodeAgentOptions = Readonly<{
+type NodeAgentOptions = Readonly<{
   config: SandboxConfig
   node: NodeConfig
   client: KubeClient

@@ -4,7 +4,7 @@ import { type KubeClient, kinds } from '#kube'
 import type { Logger } from '#telemetry'
 import type { NodePod } from './pod/pod.ts'
 
-export type EventType = 'Normal' | 'Warning'
+type EventType = 'Normal' | 'Warning'
 /** Tells a pod's story in Events of its namespace. Never fails and never waits: an event that is lost is lost. */
 export type TellEvent = (
   pod: NodePod,

@@ -12,7 +12,7 @@ import type { PodSandbox } from './runtime/pod-sandbox.ts'
 import { mountsOf, type Prepared } from './volumes/volumes.ts'
 import { podDir, runDirOf, type WorkerContext } from './worker-context.ts'
 
-export type StartRequest = Readonly<{
+type StartRequest = Readonly<{
   pod: NodePod
   container: PodContainer
   run: number

@@ -41,7 +41,7 @@ export async function catching(t: Test): Promise<{ at: SocketAddress; next(): Pr
   }
 }
 
-export type Open = Readonly<{ app: Socket; done: Promise<Transferred>; tunnel: OutboundTunnel }>
+type Open = Readonly<{ app: Socket; done: Promise<Transferred>; tunnel: OutboundTunnel }>
 type Ask = Partial<Parameters<HbonePool['connect']>[0]>
 
 /** A local connection whose bytes go through a tunnel of `pool` to `authority`. */

@@ -13,14 +13,14 @@ export const nth = (i: number) => 2 * i + 1
 export const streams = (n: number, make: (id: number) => Buffer) => many(n, (i) => make(nth(i)))
 
 /** A server whose upstreams never answer: what counts is how many are being dialled. */
-export type Dials = { started: number; active: number; most: number }
-export const dialling = (dials: Dials) => (tunnel: InboundTunnel) => {
+type Dials = { started: number; active: number; most: number }
+const dialling = (dials: Dials) => (tunnel: InboundTunnel) => {
   dials.started++
   dials.most = Math.max(dials.most, ++dials.active)
   tunnel.lost.addEventListener('abort', () => void dials.active--, { once: true })
 }
 
-export type Scene = Readonly<{
+type Scene = Readonly<{
   served: Served
   dials: Dials
   wire: Wire
@@ -65,7 +65,7 @@ export async function sceneOf(
 /** Far more than it takes (milliseconds, see the figures), because the machine may be doing other things. */
 export const soonMs = 20_000
 
-export type Outcome = Readonly<{ closed: boolean; ms: number; error: string }>
+type Outcome = Readonly<{ closed: boolean; ms: number; error: string }>
 
 /** Sends `bytes` and waits for the server to close the connection; `closed` is false when it rather goes on serving. */
 export async function outcomeOf({ wire, served }: Scene, bytes: Buffer): Promise<Outcome> {

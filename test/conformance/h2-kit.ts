@@ -10,10 +10,10 @@ import { hpackEncode } from '../../lib/hbone/hpack/encode.ts'
 import { client, dial, listen, poolOf, serve, type Served, server, towards } from '../lib/hbone/support.ts'
 import { type Frame, frame, headers, hello, parseFrames, type } from '../lib/hbone/frames.ts'
 
-export type ErrorName = keyof typeof errorCode
+type ErrorName = keyof typeof errorCode
 
 /** What has to follow the bytes of a row. */
-export type Expect =
+type Expect =
   /** GOAWAY with one of these codes, then the end of the connection. */
   | { kind: 'connection-error'; codes: readonly ErrorName[] }
   /** RST_STREAM with one of these codes; the connection goes on. */
@@ -124,7 +124,7 @@ const nameOf = (codeNumber: number) =>
   Object.entries(errorCode).find(([, value]) => value === codeNumber)?.[0] ?? `${codeNumber}`
 const typeOf = (typeNumber: number) =>
   Object.entries(type).find(([, value]) => value === typeNumber)?.[0] ?? `type ${typeNumber}`
-export const describe = (frames: readonly Frame[]): string =>
+const describe = (frames: readonly Frame[]): string =>
   frames
     .map((one) => {
       const code =
@@ -163,7 +163,7 @@ const probe = Buffer.from('probe-it')
 export const probePing = frame(type.ping, 0, 0, probe)
 export const isProbed = (frames: readonly Frame[]) =>
   frames.some((one) => one.type === type.ping && one.flags === 1 && one.payload.equals(probe))
-export const isGoaway = (one: Frame) => one.type === type.goaway
+const isGoaway = (one: Frame) => one.type === type.goaway
 const rstOf = (id: number) => (one: Frame) => one.type === type.rstStream && one.id === id
 
 function judgeConnectionError(
@@ -182,7 +182,7 @@ function judgeConnectionError(
 }
 
 /** Judges a row by what has arrived, the answer to a probe included. */
-export async function judge(t: Test, wire: Wire, { expect }: Row, probed: typeof isProbed): Promise<void> {
+async function judge(t: Test, wire: Wire, { expect }: Row, probed: typeof isProbed): Promise<void> {
   if (expect.kind === 'connection-error') {
     const { frames, closed } = await wire.frames(() => false)
     return judgeConnectionError(t, frames, closed, expect.codes)

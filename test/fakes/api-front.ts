@@ -6,7 +6,7 @@ import type { Cluster } from '#kube'
 
 export type ApiCall = Readonly<{ method: string; path: string; atMs: number }>
 /** What becomes of a request: it goes on, it is never answered, or it is answered with this status. */
-export type Fate = 'pass' | 'hang' | number
+type Fate = 'pass' | 'hang' | number
 
 /** Stands before an API server for one of its clients, knows what that one asked for, and can be a broken network. */
 export class ApiFront implements AsyncDisposable {

@@ -1,7 +1,7 @@
 import { listenSeqpacket, type Netns, type Seqpacket } from '#linux'
 import { zds } from '#wire'
 
-export type FakePod = { uid: string; name: string; namespace: string; serviceAccount: string; netns: Netns }
+type FakePod = { uid: string; name: string; namespace: string; serviceAccount: string; netns: Netns }
 
 /** A node agent: one message at a time, each waits for its ack. */
 export class FakeAgent {

@@ -2,7 +2,7 @@ import grpc from '@grpc/grpc-js'
 import { ads } from '#wire'
 import type { TestCa } from './test-ca.ts'
 
-export type FakeStream = Readonly<{
+type FakeStream = Readonly<{
   metadata: grpc.Metadata
   send(
     typeUrl: string,

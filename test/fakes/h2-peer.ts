@@ -4,14 +4,14 @@ import type { Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { clientTls, type WorkloadCertificate } from '#identity'
 
-export type Answer = Readonly<{
+type Answer = Readonly<{
   /** 0 when the stream ended without an answer. */
   status: number
   headers: Readonly<Record<string, unknown>>
   body: string
   ms: number
 }>
-export type Ask = Readonly<{
+type Ask = Readonly<{
   method?: string
   headers?: Readonly<Record<string, string>>
   /** Sent with the request, before there is an answer. */

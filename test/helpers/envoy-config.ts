@@ -54,7 +54,7 @@ const tunnelFields = {
   connection: '%CONNECTION_ID%',
 }
 
-export type Terminating = Readonly<{
+type Terminating = Readonly<{
   name: string
   own: WorkloadCertificate
   peers: readonly SpiffeId[]
@@ -124,7 +124,7 @@ const connectManager = (o: Terminating): Json =>
     http_filters: [{ name: 'router', typed_config: typed('extensions.filters.http.router.v3.Router') }],
   })
 
-export type Originating = Readonly<{
+type Originating = Readonly<{
   name: string
   cluster: string
   authority: string
@@ -170,7 +170,7 @@ export const originating = (o: Originating): Json => ({
   ],
 })
 
-export type HboneCluster = Readonly<{
+type HboneCluster = Readonly<{
   name: string
   own: WorkloadCertificate
   peers: readonly SpiffeId[]

@@ -44,7 +44,7 @@ export async function findEnvoy(): Promise<{ binary: string } | { missing: strin
   }
 }
 
-export type LogEntry = Readonly<Record<string, unknown>>
+type LogEntry = Readonly<Record<string, unknown>>
 
 /** A running Envoy. */
 export type Envoy = AsyncDisposable &

@@ -3,8 +3,8 @@ import type { Gateway, Service, Workload } from '#mesh'
 import type { Route } from '../../ztunnel/state/index.ts'
 
 /** The rows of a mesh, in any order. */
-export type Rows = Readonly<{ workloads: readonly Workload[]; services: readonly Service[] }>
-export type Asked = Readonly<{
+type Rows = Readonly<{ workloads: readonly Workload[]; services: readonly Service[] }>
+type Asked = Readonly<{
   source: Workload
   sourceIp: Ip
   network: string

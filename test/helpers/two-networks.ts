@@ -10,10 +10,10 @@ import {
 import { gateway, type ServiceDraft, serviceWire, type WorkloadDraft, workloadWire } from '../fakes/mesh.ts'
 import { routeText } from './route-oracle.ts'
 
-export const host = 'web.demo.svc.cluster.local'
-export const web = `demo/${host}`
+const host = 'web.demo.svc.cluster.local'
+const web = `demo/${host}`
 export const wp = 'demo/wp.demo.svc.cluster.local'
-export const gw = 'demo/gw.demo.svc.cluster.local'
+const gw = 'demo/gw.demo.svc.cluster.local'
 export const alt = 'spiffe://cluster.local/ns/demo/sa/web'
 export const id = (name: string) => `spiffe://cluster.local/ns/demo/sa/${name}`
 

@@ -5,7 +5,7 @@ import { ip } from '#base'
 import { bindSocket, type Netns, openNetns, originalDst, tcpSocket } from '#linux'
 
 export const root = process.getuid?.() === 0
-export type Pod = Readonly<{ name: string; netns: Netns; ipv4: string; ipv6: string }>
+type Pod = Readonly<{ name: string; netns: Netns; ipv4: string; ipv6: string }>
 
 const exec = (...command: [string, ...string[]]) =>
   execFileSync(command[0], command.slice(1), { stdio: 'pipe', encoding: 'utf8' })
@@ -154,7 +154,7 @@ export async function listenIn(
   }
 }
 
-export type CallOptions = { mark?: number; from?: string; timeoutMs?: number }
+type CallOptions = { mark?: number; from?: string; timeoutMs?: number }
 
 /** Opens a connection from `netns`. */
 export function dialFrom(netns: Netns, host: string, port: number, { mark, from }: CallOptions = {}): Socket {

@@ -29,7 +29,7 @@ export const idOf = (name: string): SpiffeId => {
 }
 
 /** What a client has got. */
-export type Got = Readonly<{ status: number; headers: http.IncomingHttpHeaders; body: string }>
+type Got = Readonly<{ status: number; headers: http.IncomingHttpHeaders; body: string }>
 
 /** A waypoint of service `web` (10.96.0.10:80) on this machine, and a client that calls through it. */
 export type Scene = Readonly<{

@@ -23,7 +23,7 @@ export const typed = (type: string, fields: Json = {}): Json => ({
 export const seconds = (ms: number): string => `${ms / 1_000}s`
 
 /** What Envoy would call a destination. */
-export type ClusterName = (to: Destination) => string
+type ClusterName = (to: Destination) => string
 
 /** One rule as a route. `origin` is told as Istio's proxies tell where a route comes from. */
 export function envoyRoute(rule: HttpRule, nameOf: ClusterName): Json {

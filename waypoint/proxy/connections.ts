@@ -2,7 +2,7 @@ import { formatAddress, type SocketAddress } from '#base'
 import type { SpiffeId } from '#identity'
 
 /** What is known of an open tunnel, for whoever looks at the dump. */
-export type Entry = Readonly<{
+type Entry = Readonly<{
   src: SocketAddress
   peer: SpiffeId
   authority: string

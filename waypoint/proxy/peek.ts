@@ -7,7 +7,7 @@ import { maxHelloBytes, serverNameOf } from './server-name.ts'
 const enoughBytes = 64
 
 /** `silent`: it has said nothing, or nothing clear, so far. */
-export type Found = Exclude<Sniffed, 'more'> | 'silent'
+type Found = Exclude<Sniffed, 'more'> | 'silent'
 
 /** A stream whose first bytes are looked at before it is known who reads it; who reads it in the end gets them first. */
 export class PeekedStream implements ByteStream, BytesUser {

@@ -2,7 +2,7 @@
 export const maxHelloBytes = 16 << 10
 
 /** `name`: '' where the client names nobody, or what it sends is no client hello. */
-export type HelloVerdict =
+type HelloVerdict =
   | Readonly<{
       kind: 'name'
       name: string

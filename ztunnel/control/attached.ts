@@ -4,7 +4,7 @@ import { type ControlCalls, Link, type WorkerCalls, type WorkerStart } from '../
 import { Feed } from './feed.ts'
 import type { Spawn, Spawned } from './spawn.ts'
 
-export type AttachedOptions = Readonly<{
+type AttachedOptions = Readonly<{
   start: Omit<WorkerStart, 'beat'>
   spawn: Spawn
   certificate: (id: ControlCalls['certificate']['ask']) => Promise<ControlCalls['certificate']['answer']>

@@ -12,7 +12,7 @@ const startMs = 4_000
 const againMs = 1_000
 
 /** A pod that the workers serve. */
-export type Placed = Readonly<{ handle: PodHandle; role: Role; pod: PodContext['pod']; netns: Netns }> & {
+type Placed = Readonly<{ handle: PodHandle; role: Role; pod: PodContext['pod']; netns: Netns }> & {
   released: boolean
   leaving: boolean
 }

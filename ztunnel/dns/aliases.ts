@@ -1,5 +1,5 @@
 /** A name that the asked one may stand for; `cname` when the answer has to say which. */
-export type Alias = Readonly<{ name: string; cname: string | undefined }>
+type Alias = Readonly<{ name: string; cname: string | undefined }>
 
 export type Place = Readonly<{
   /** Of the client. */

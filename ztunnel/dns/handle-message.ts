@@ -31,7 +31,7 @@ export type Resolver = Readonly<{
 }>
 
 /** A message to answer. `asked`: the server that the app meant, where the redirect can be looked through. */
-export type Request = Readonly<{
+type Request = Readonly<{
   bytes: Buffer
   transport: Transport
   asked: () => SocketAddress | undefined

@@ -30,7 +30,7 @@ const maxQueryBytes = 4096
 /** Records besides the question in a query: OPT, a signature, some proof of work; more is an attack. */
 const maxQueryRecords = 8
 
-export type Question = Readonly<{
+type Question = Readonly<{
   /** Lower-case, without the final dot, unusual bytes escaped; '' is the root. */
   name: string
   type: number
@@ -40,7 +40,7 @@ export type Question = Readonly<{
 }>
 
 /** The OPT record (RFC 6891). */
-export type Edns = Readonly<{ at: number; end: number; payload: number; version: number; dnssec: boolean }>
+type Edns = Readonly<{ at: number; end: number; payload: number; version: number; dnssec: boolean }>
 
 export type Query = Readonly<{
   bytes: Buffer
@@ -50,7 +50,7 @@ export type Query = Readonly<{
   edns: Edns | undefined
 }>
 
-export type Parsed =
+type Parsed =
   | Readonly<{ kind: 'query'; query: Query }>
   /** To be answered with a bare rcode. */
   | Readonly<{ kind: 'bad'; rcode: number; reason: string }>

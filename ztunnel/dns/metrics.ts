@@ -28,7 +28,7 @@ const typeNames: Readonly<Record<number, string>> = {
 /** How a type of record is called in labels and logs. */
 export const typeName = (type: number): string => typeNames[type] ?? 'unknown'
 
-export type DnsLabels = Readonly<{ type: number; transport: Transport; source: Workload | undefined }>
+type DnsLabels = Readonly<{ type: number; transport: Transport; source: Workload | undefined }>
 
 /** The DNS proxy's metrics, under ztunnel's names. */
 export type DnsMetrics = Readonly<{

@@ -1,7 +1,7 @@
 import { countsOf, flags, headerBytes, type Query, rcodes, walkRecords } from './message.ts'
 
 /** What an upstream said to the question that we asked it. */
-export type Response =
+type Response =
   | Readonly<{ kind: 'response'; bytes: Buffer; rcode: number; truncated: boolean }>
   /** Not an answer to this question: somebody else's, an old one, or a guess. */
   | Readonly<{ kind: 'stray'; reason: 'id' | 'header' | 'question' }>

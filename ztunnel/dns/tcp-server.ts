@@ -12,7 +12,7 @@ const maxPipelined = 16
 const maxQuestionBytes = 4_096
 const backlog = 128
 
-export type TcpServerOptions = Bind &
+type TcpServerOptions = Bind &
   Readonly<{ resolver: Resolver; admit: (fd: number | undefined) => Disposable | undefined }>
 
 /** Answers connections on one loopback address of the pod. */

@@ -15,7 +15,7 @@ const quietTurns = 2
 const maxTurns = 1_000
 const discardPort = 9
 
-export type UdpServerOptions = Bind &
+type UdpServerOptions = Bind &
   Readonly<{
     resolver: Resolver
     /** The server that the sender of a datagram meant to ask, if the kernel can tell. */

@@ -6,7 +6,7 @@ import { bindSocket, closeFd, type KeepAlive, keepAlive, listenSocket, type Netn
 /** Connections that may wait to be accepted (ztunnel: 128). */
 const backlog = 128
 
-export type ListenerOptions = Readonly<{
+type ListenerOptions = Readonly<{
   netns: Netns
   mark: number
   /** On IPv6 too, where there is any. */

@@ -21,7 +21,7 @@ import { listenInPod } from './listeners.ts'
  */
 export type Role = 'captured' | 'own' | 'sidecar'
 
-export type PodProxyOptions = Readonly<{
+type PodProxyOptions = Readonly<{
   role: Role
   ipv6: boolean
   context: ProxyContext

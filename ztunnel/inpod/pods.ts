@@ -5,7 +5,7 @@ import type { PodContext } from '../proxy/index.ts'
 import type { PodMetrics } from './pod-metrics.ts'
 import type { PodProxy } from './pod-proxy.ts'
 
-export type PodsOptions = Readonly<{
+type PodsOptions = Readonly<{
   start(pod: PodContext['pod'], netns: Netns): Promise<PodProxy>
   log: Logger
   readiness: Readiness

@@ -7,7 +7,7 @@ import type { Pods } from './pods.ts'
 /** What a node agent may say about pods. */
 type Told = Pick<Pods, 'beginSnapshot' | 'add' | 'keep' | 'remove' | 'endSnapshot'>
 
-export type ZdsOptions = Readonly<{
+type ZdsOptions = Readonly<{
   /** The node agent's socket. */
   path: string
   pods: Told

@@ -7,7 +7,7 @@ const streamOverIpv6 = 0x21
 /** A type of our own use: the identity that the peer has proved (istio: workload.proto ApplicationTunnel). */
 const identityType = 0xd0
 
-export type ProxyHeader = Readonly<{
+type ProxyHeader = Readonly<{
   source: SocketAddress
   /** Where the source meant to go. */
   destination: SocketAddress

@@ -39,7 +39,7 @@ export type Ending = Readonly<{
 }>
 
 /** Counts and logs the end of a connection, once. */
-export type Recorded = ((ending: Ending) => void) &
+type Recorded = ((ending: Ending) => void) &
   Readonly<{
     /** Bytes that this socket moves are counted while they move; `already` were written to it before. */
     watch(app: Socket, already?: number): void

@@ -15,7 +15,7 @@ import { WeightedSet } from './weighted.ts'
 export type Endpoint = Readonly<{ workload: Workload; port: number }>
 
 /** Who asks, and what has failed. */
-export type Chooser = Readonly<{
+type Chooser = Readonly<{
   source: Workload
   network: string
   random: () => number
@@ -24,7 +24,7 @@ export type Chooser = Readonly<{
   /** Only if there is nobody else. */
   ejected?: ReadonlySet<WorkloadUid>
 }>
-export type Wanted = Readonly<{ service: Service; port: number; mode: Mode }>
+type Wanted = Readonly<{ service: Service; port: number; mode: Mode }>
 
 const nobody: ReadonlySet<WorkloadUid> = new Set()
 

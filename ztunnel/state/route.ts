@@ -48,7 +48,7 @@ export type Way = Known &
   >
 
 /** What is behind another network's gateway: who may answer there, and the endpoint as we know it. */
-export type Inner = Readonly<{ expect: readonly SpiffeId[]; endpoint: Workload }>
+type Inner = Readonly<{ expect: readonly SpiffeId[]; endpoint: Workload }>
 
 /** Where a connection goes, with all that is needed to go there. */
 export type Going =

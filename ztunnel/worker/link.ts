@@ -1,8 +1,8 @@
 import { type Code, MeshError, messageOf } from '#base'
 
 /** What one side of a link may be asked, and what it answers. */
-export type Calls = Readonly<Record<string, { ask: unknown; answer: unknown }>>
-export type Handlers<C extends Calls> = {
+type Calls = Readonly<Record<string, { ask: unknown; answer: unknown }>>
+type Handlers<C extends Calls> = {
   readonly [K in keyof C]: (ask: C[K]['ask']) => C[K]['answer'] | Promise<C[K]['answer']>
 }
 

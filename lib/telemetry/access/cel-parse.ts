@@ -17,7 +17,7 @@ const maps: readonly string[] = ['request.headers', 'response.headers', 'respons
 const isMap = (name: string): name is HeaderMap => maps.includes(name)
 
 /** What an expression may ask for. */
-export const celAttributes: ReadonlySet<string> = new Set(
+const celAttributes: ReadonlySet<string> = new Set(
   [
     'request.path request.url_path request.query request.host request.scheme request.method request.referer',
     'request.useragent request.id request.protocol request.size request.total_size',

@@ -123,7 +123,7 @@ const maxFields = 128
 const maxDepth = 5
 
 /** All texts of a format, with the path of each. */
-export function textsOf(format: AccessLogSpec['format']): readonly (readonly [string, string])[] {
+function textsOf(format: AccessLogSpec['format']): readonly (readonly [string, string])[] {
   if (format.kind === 'text') return [['', format.text]]
   const found: [string, string][] = []
   const walk = (fields: JsonFormat, path: string, depth: number): void => {

@@ -3,7 +3,7 @@ import type { Cause } from '../rest/refusal.ts'
 import { type KubeObject, listAt, recordAt, textAt, timestamp } from '../rest/object.ts'
 import { kindsOfCrd } from '../types/index.ts'
 
-export type AdmittedCrd =
+type AdmittedCrd =
   | Readonly<{ ok: true; object: KubeObject; warnings: readonly string[] }>
   | Readonly<{ ok: false; causes: readonly Cause[] }>
 

@@ -5,7 +5,7 @@ import { changeEach, type Fields } from './fields.ts'
 
 type Family = 'IPv4' | 'IPv6'
 /** What is taken already, and where new ones come from. */
-export type ServicePool = Readonly<{
+type ServicePool = Readonly<{
   cidrs: readonly [ipv4: string, ipv6: string]
   usedIps: ReadonlySet<string>
   /** Addresses that only one Service may have, there yet or not; by its `namespace/name`. */
@@ -13,7 +13,7 @@ export type ServicePool = Readonly<{
   usedNodePorts: ReadonlySet<number>
   random: () => number
 }>
-export type AllocatedService =
+type AllocatedService =
   | Readonly<{ ok: true; object: KubeObject }>
   | Readonly<{ ok: false; causes: readonly Cause[] }>
 

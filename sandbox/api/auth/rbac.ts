@@ -25,7 +25,7 @@ export type RbacSource = Readonly<{
 export type Authorization = Readonly<{ allowed: boolean; reason: string }>
 
 /** One rule of a role; an absent list matches nothing. */
-export type Rule = Readonly<{
+type Rule = Readonly<{
   verbs: readonly string[]
   apiGroups: readonly string[]
   resources: readonly string[]
@@ -33,7 +33,7 @@ export type Rule = Readonly<{
   nonResourceURLs: readonly string[]
 }>
 /** The rules that one binding gives to a user. */
-export type Grant = Readonly<{ binding: string; rules: readonly Rule[] }>
+type Grant = Readonly<{ binding: string; rules: readonly Rule[] }>
 
 const strings = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : []

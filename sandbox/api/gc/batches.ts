@@ -1,7 +1,7 @@
 /** Items worked off a bounded number per turn of the event loop, so that requests are answered in between. */
 const itemsPerTurn = 100
 
-export type Batches<T> = Disposable & Readonly<{ add: (item: T) => void }>
+type Batches<T> = Disposable & Readonly<{ add: (item: T) => void }>
 
 /** A set-like queue: an item that is waiting is not added twice, one that fails does not stop the others. */
 export function batches<T>(work: (item: T) => void, onError: (error: unknown) => void): Batches<T> {

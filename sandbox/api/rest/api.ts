@@ -40,7 +40,7 @@ export type Target = Readonly<{
 }>
 
 /** What is answered: an object or a document with its status, or a refusal. */
-export type Reply = Readonly<{
+type Reply = Readonly<{
   code: number
   body: unknown
   warnings?: readonly string[]

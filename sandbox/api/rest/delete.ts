@@ -16,7 +16,7 @@ const defaultGraceSeconds = 30
 const eternalNamespaces = ['default', 'kube-system', 'kube-public']
 
 /** `remains`: marked, waiting for grace or finalizers. */
-export type Deletion = Readonly<{ kind: 'gone' | 'remains'; object: KubeObject }>
+type Deletion = Readonly<{ kind: 'gone' | 'remains'; object: KubeObject }>
 
 /** Marks an object deleted, or removes it when nothing holds it back. The one way by which anything goes. */
 export function deleteObject(

@@ -10,7 +10,7 @@ export type OwnerReference = Readonly<{
   blockOwnerDeletion?: boolean
 }>
 
-export type Metadata = Readonly<{
+type Metadata = Readonly<{
   name?: string
   generateName?: string
   namespace?: string

@@ -30,7 +30,7 @@ export type WriteOptions = Readonly<{
   /** Server-side apply has written managedFields already; every other write records itself. */
   applied?: boolean
 }>
-export type Written = Readonly<{ object: KubeObject; warnings: readonly string[]; created: boolean }>
+type Written = Readonly<{ object: KubeObject; warnings: readonly string[]; created: boolean }>
 
 const maxNameTries = 8
 

@@ -1,6 +1,6 @@
 import { DatabaseSync } from 'node:sqlite'
 
-export type Row = Readonly<{ resource: string; namespace: string; name: string; json: string }>
+type Row = Readonly<{ resource: string; namespace: string; name: string; json: string }>
 
 /** The state on disk: one row per object and the last resource version. A write is committed when it returns. */
 export type Database = Disposable &

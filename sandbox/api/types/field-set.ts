@@ -6,7 +6,7 @@ import type { JsonObject } from './schema.ts'
  * `k:{"name":"a"}` for an item of a keyed list, `v:"a"` for one of a set, `i:0` for a place.
  */
 export type FieldSet = ReadonlyMap<string, FieldNode>
-export type FieldNode = Readonly<{ member: boolean; children: FieldSet }>
+type FieldNode = Readonly<{ member: boolean; children: FieldSet }>
 export type Path = readonly string[]
 
 export const EMPTY: FieldSet = new Map()

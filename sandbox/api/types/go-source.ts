@@ -12,7 +12,7 @@ export type GoField = Readonly<{
   tags: ReadonlyMap<string, string>
   doc: GoDoc
 }>
-export type GoDoc = Readonly<{ text: string; markers: ReadonlyMap<string, readonly string[]> }>
+type GoDoc = Readonly<{ text: string; markers: ReadonlyMap<string, readonly string[]> }>
 export type GoType = Readonly<{
   name: string
   doc: GoDoc

@@ -4,7 +4,7 @@ import type { JsonObject } from './schema.ts'
 /** The patch itself is wrong; never leaves strategic-merge-patch.ts. */
 export class PatchError extends Error {}
 
-export type ListMerge = Readonly<{
+type ListMerge = Readonly<{
   original: readonly unknown[]
   patch: readonly unknown[]
   /** Undefined for lists of scalars. */

@@ -1,7 +1,7 @@
 import type { JsonObject, KindType } from './schema.ts'
 
 /** Names of the definitions that operations mention. */
-export type Models = Readonly<{ model: string; patch: string; status: string }>
+type Models = Readonly<{ model: string; patch: string; status: string }>
 
 const PATCH_TYPES = [
   'application/apply-patch+yaml',

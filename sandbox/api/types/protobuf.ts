@@ -10,7 +10,7 @@ import type { JsonObject } from './schema.ts'
 /** By field number: the JSON name (empty if its fields are ours) and the type; see README.md for the notation. */
 type Message = Readonly<Record<string, readonly [json: string, type: string]>>
 
-export type Decoded =
+type Decoded =
   | Readonly<{ apiVersion: string; kind: string; object: JsonObject }>
   | Readonly<{ reject: string }>
 

@@ -5,7 +5,7 @@ import type { JsonObject, Schema } from './schema.ts'
 const OBJECT_META: Schema = { $ref: 'io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta' }
 
 /** What pruning dropped, by path; in the order of the object. */
-export type Pruned = Readonly<{ value: unknown; unknown: readonly string[] }>
+type Pruned = Readonly<{ value: unknown; unknown: readonly string[] }>
 
 /** Copies the value without the fields that the schema does not know, and without nulls where null means nothing. */
 export function prune(schema: Schema, value: unknown): Pruned {

@@ -1,11 +1,8 @@
-/** A JSON value as it comes from a client; nothing about it is known yet. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json }
-
 /** A JSON object from a client or from the store. */
 export type JsonObject = { [key: string]: unknown }
 
 /** One validation rule written in CEL; named in warnings, not evaluated. */
-export type CelRule = Readonly<{ rule: string; message?: string }>
+type CelRule = Readonly<{ rule: string; message?: string }>
 
 /**
  * Kubernetes' own schema vocabulary (OpenAPI v3 with x-kubernetes extensions), for built-in kinds and CRDs alike.

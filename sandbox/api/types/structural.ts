@@ -3,7 +3,7 @@ import { patternError } from './pattern.ts'
 import type { FieldError, Schema } from './schema.ts'
 
 /** What the check of one CRD schema found besides errors. */
-export type StructuralReport = { readonly errors: FieldError[]; celRules: number }
+type StructuralReport = { readonly errors: FieldError[]; celRules: number }
 
 const FORBIDDEN = ['$ref', 'definitions', 'dependencies', 'patternProperties', 'additionalItems'] as const
 const NOT_IN_VALUE_VALIDATION = [

@@ -5,14 +5,14 @@
 import { createServer, request } from 'node:http'
 import { hostname } from 'node:os'
 
-export type Call = Readonly<{
+type Call = Readonly<{
   to: string
   path: string
   body?: string
   headers?: Readonly<Record<string, string>>
 }>
 /** What a caller has seen of one destination since it started. */
-export type Tally = { requests: number; failed: number; answeredOverIpv6: number; lastError?: string }
+type Tally = { requests: number; failed: number; answeredOverIpv6: number; lastError?: string }
 
 /** How long a request may take before it counts as failed. */
 const requestTimeoutMs = 10_000

@@ -3,11 +3,11 @@ import type { NodePod, PodContainer, Variable } from './pod.ts'
 
 /** The data of a ConfigMap or Secret, decoded; undefined when the object does not exist. */
 export type KeyValues = Readonly<Record<string, string>> | undefined
-export type References = Readonly<{
+type References = Readonly<{
   configMap: (name: string) => KeyValues
   secret: (name: string) => KeyValues
 }>
-export type EnvOutcome =
+type EnvOutcome =
   | Readonly<{ kind: 'env'; env: Readonly<Record<string, string>> }>
   /** Kubernetes' CreateContainerConfigError: the container waits until this is no longer so. */
   | Readonly<{ kind: 'missing'; message: string }>

@@ -2,7 +2,7 @@ import type { NodePod, PodContainer } from './pod.ts'
 import { type ContainerRecord, newRecord, restartDelayMs } from './records.ts'
 
 export type Records = ReadonlyMap<string, ContainerRecord>
-export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed'
+type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed'
 
 /** What is to be done for a pod now. */
 export type Plan = Readonly<{

@@ -6,7 +6,7 @@ export type Termination = Readonly<{
   startedAt: number
   finishedAt: number
 }>
-export type ContainerState =
+type ContainerState =
   | Readonly<{ kind: 'waiting'; reason: string; message?: string; retryAt?: number }>
   | Readonly<{ kind: 'running'; startedAt: number }>
   | (Readonly<{ kind: 'terminated' }> & Termination)

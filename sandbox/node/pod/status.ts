@@ -5,7 +5,7 @@ import { isSidecar } from './plan.ts'
 import type { NodePod, PodContainer } from './pod.ts'
 import { type ContainerRecord, newRecord, type Termination } from './records.ts'
 
-export type StatusFacts = Readonly<{
+type StatusFacts = Readonly<{
   podIps: readonly string[]
   hostIps: readonly string[]
   startTime: number

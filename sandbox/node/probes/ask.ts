@@ -12,7 +12,7 @@ export type ProbeTarget = Readonly<{
   /** Runs a command in the container; its exit code and the end of its output. */
   exec: (command: readonly string[], signal: AbortSignal) => Promise<{ code: number; output: string }>
 }>
-export type Answer = Readonly<{ passed: true }> | Readonly<{ passed: false; message: string }>
+type Answer = Readonly<{ passed: true }> | Readonly<{ passed: false; message: string }>
 type Handler = Pick<PodProbe, 'httpGet' | 'tcpSocket' | 'exec'> & { grpc?: unknown }
 
 const passed: Answer = { passed: true }

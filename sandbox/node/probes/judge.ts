@@ -1,7 +1,7 @@
 import type { PodProbe } from '../pod/pod.ts'
 
 /** Answers in a row of one kind, and what the probe last said. */
-export type Tally = Readonly<{ passes: number; failures: number; verdict: boolean | undefined }>
+type Tally = Readonly<{ passes: number; failures: number; verdict: boolean | undefined }>
 export const emptyTally: Tally = { passes: 0, failures: 0, verdict: undefined }
 
 /** One more answer. The verdict changes only after as many of the same in a row as the probe asks for. */

@@ -3,7 +3,7 @@ import type { PodContainer, PodProbe } from '../pod/pod.ts'
 import { ask, type ProbeTarget } from './ask.ts'
 import { emptyTally, judge } from './judge.ts'
 
-export type ProbeKind = 'startup' | 'liveness' | 'readiness'
+type ProbeKind = 'startup' | 'liveness' | 'readiness'
 export type ProbeNews =
   /** The startup probe passed (or there is none): the others begin. */
   | Readonly<{ kind: 'started' }>

@@ -7,9 +7,7 @@ import { identify, isAlive, parseStat, type ProcessId, signalProcess } from './p
 
 /** How a container's program ended. 137 without a witness: it was gone when we looked. */
 export type Exit = Readonly<{ code: number; finishedAt: number }>
-export type Started =
-  | Readonly<{ kind: 'started'; init: ProcessId }>
-  | Readonly<{ kind: 'failed'; message: string }>
+type Started = Readonly<{ kind: 'started'; init: ProcessId }> | Readonly<{ kind: 'failed'; message: string }>
 
 /** Building a root takes tens of milliseconds; more than this and something is stuck. */
 const startTimeoutMs = 30_000

@@ -14,7 +14,7 @@ import { servePortForward } from './port-forward.ts'
 import { parseRequest, type Target } from './request.ts'
 
 /** What this endpoint must know of a pod. */
-export type ServedPod = Pick<PodWorker, 'runDir' | 'netnsPath'>
+type ServedPod = Pick<PodWorker, 'runDir' | 'netnsPath'>
 
 type Options = Readonly<{
   socketPath: string

@@ -3,10 +3,8 @@ import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { dirname, normalize } from 'node:path'
 import { realPathInside } from './inside.ts'
 
-export type HostPath = Readonly<{ path: string; type: string }>
-export type Found =
-  | Readonly<{ kind: 'found'; source: string }>
-  | Readonly<{ kind: 'missing'; message: string }>
+type HostPath = Readonly<{ path: string; type: string }>
+type Found = Readonly<{ kind: 'found'; source: string }> | Readonly<{ kind: 'missing'; message: string }>
 
 /** Where a hostPath really is: the kernel's own /proc, anything else below the node's root. */
 export function machinePath(nodeRoot: string, path: string): string {

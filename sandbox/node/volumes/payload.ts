@@ -15,7 +15,7 @@ export type Contentful = Readonly<{
 
 /** Files of a volume by relative path. */
 export type Payload = ReadonlyMap<string, Readonly<{ content: Buffer; mode: number }>>
-export type PayloadOutcome =
+type PayloadOutcome =
   | Readonly<{ kind: 'payload'; payload: Payload }>
   /** Something that it names does not exist (yet); the pod waits for it. */
   | Readonly<{ kind: 'missing'; message: string }>

@@ -11,11 +11,11 @@ import { type Contentful, payloadOf, sourcesOf } from './payload.ts'
 
 /** A directory or file of the machine for each volume by name. */
 export type Prepared = ReadonlyMap<string, Readonly<{ source: string; readOnly: boolean }>>
-export type Preparation =
+type Preparation =
   | Readonly<{ kind: 'ready'; volumes: Prepared }>
   | Readonly<{ kind: 'waiting'; message: string }>
 
-export type VolumeContext = Readonly<{
+type VolumeContext = Readonly<{
   pod: NodePod
   facts: PodFacts
   /** The directory that holds the pod's own volumes. */
@@ -68,7 +68,7 @@ async function prepareVolume(volume: PodVolume, context: VolumeContext): Promise
 const kindOf = (volume: PodVolume) =>
   Object.keys(volume).find((key) => key !== 'name' && volume[key] !== undefined) ?? 'none'
 
-export type Mounting =
+type Mounting =
   | Readonly<{ kind: 'mounts'; mounts: readonly Mount[] }>
   | Readonly<{ kind: 'invalid'; message: string }>
 

@@ -3,7 +3,7 @@ import { connectSeqpacket, type Seqpacket } from '#linux'
 import { zds } from '#wire'
 
 /** What the agent said: `add order-1`, `del u-1`, `snapshot sent`. */
-export type Said = Readonly<{ text: string; inode: bigint | undefined }>
+type Said = Readonly<{ text: string; inode: bigint | undefined }>
 
 /** A ztunnel as far as ZDS goes: says hello, acks as told, remembers what it heard. */
 export class FakeZtunnel implements Disposable {

@@ -37,7 +37,7 @@ export const ruleOf = (
     { destinations: forwardTo('web'), ...action },
   )
 
-export type Get = Readonly<{
+type Get = Readonly<{
   method?: string
   path?: string
   version?: string

@@ -111,7 +111,7 @@ function unchunk(text: string): Readonly<{ body: string; trailers: string }> | u
   }
 }
 
-export type H2Request = Readonly<{
+type H2Request = Readonly<{
   headers: http2.OutgoingHttpHeaders
   body?: string | Buffer
   trailers?: http2.OutgoingHttpHeaders

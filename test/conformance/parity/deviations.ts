@@ -1,5 +1,5 @@
 /** What differs on purpose: `paths` of what is compared, all of which must differ. */
-export type Deviation = Readonly<{ paths: readonly string[]; why: string }>
+type Deviation = Readonly<{ paths: readonly string[]; why: string }>
 
 const reason: Deviation = {
   paths: ['log.response_code_details'],

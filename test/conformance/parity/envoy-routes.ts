@@ -4,7 +4,7 @@ import type { Json } from '../../helpers/envoy-config.ts'
 
 // What Istio's control plane would have told an Envoy of the same rules.
 
-export const clusterName = ({ service, subset }: Destination): string =>
+const clusterName = ({ service, subset }: Destination): string =>
   `${service.split('/')[1]?.split('.')[0]}${subset === undefined ? '' : `-${subset}`}`
 
 const options = 'extensions.upstreams.http.v3.HttpProtocolOptions'

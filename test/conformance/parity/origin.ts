@@ -4,7 +4,7 @@ import type { Test } from 'tap'
 import { listen } from '../../lib/http/support.ts'
 
 /** What an origin has seen of one request. */
-export type Seen = Readonly<{
+type Seen = Readonly<{
   method: string
   url: string
   headers: Readonly<Record<string, string>>

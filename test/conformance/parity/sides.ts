@@ -8,7 +8,7 @@ import { policyOf, scene } from '../../waypoint/kit.ts'
 import { envoyCluster, envoyListener } from './envoy-routes.ts'
 import { type Origin, startOrigin } from './origin.ts'
 
-export type LogLine = Readonly<Record<string, unknown>>
+type LogLine = Readonly<Record<string, unknown>>
 
 /** A proxy with the rules, and the origin behind it. */
 export type Side = Readonly<{

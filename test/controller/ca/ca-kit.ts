@@ -26,17 +26,17 @@ export const secret = (name: string, data: Record<string, string>) => ({
   data: Object.fromEntries(Object.entries(data).map(([key, text]) => [key, encode(text)])),
 })
 
-export const authority = (): Authority => {
+const authority = (): Authority => {
   const root = createRoot({ organization: 'cluster.local', validityMs: 30 * dayMs })
   return authorityFrom(secret('istio-ca-secret', { 'ca-cert.pem': root.certPem, 'ca-key.pem': root.keyPem }))
 }
 
-export const ztunnel: Caller = {
+const ztunnel: Caller = {
   namespace: 'istio-system',
   serviceAccount: 'ztunnel',
   pod: { name: 'ztunnel-1', uid: 'z1' },
 }
-export const order: Caller = {
+const order: Caller = {
   namespace: 'shop',
   serviceAccount: 'order',
   pod: { name: 'order-1', uid: 'o1' },
@@ -46,7 +46,7 @@ const tokens = new Map([
   ['order', order],
 ])
 
-export type CaOptions = Readonly<{
+type CaOptions = Readonly<{
   authority?: () => Authority
   pods?: () => readonly PodFacts[]
   mayAsk?: () => boolean

@@ -22,7 +22,7 @@ import {
 import { toPem } from '../../../lib/identity/pem.ts'
 
 /** A request, and whether its key may be certified all the same: for the caller's own id and nothing else. */
-export type Hostile = readonly [title: string, csr: string, fate: 'signed' | 'refused']
+type Hostile = readonly [title: string, csr: string, fate: 'signed' | 'refused']
 
 const ec = (namedCurve: string) => generateKeyPairSync('ec', { namedCurve })
 type Pair = Readonly<{ privateKey: KeyObject; publicKey: KeyObject }>

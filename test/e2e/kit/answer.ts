@@ -77,7 +77,7 @@ export const noAnswer: Answer = {
 }
 
 /** What an echo server says of a request. */
-export type Echo = Readonly<{
+type Echo = Readonly<{
   app: string
   pod: string
   method: string
@@ -113,12 +113,12 @@ export function summary(answer: Answer): string {
 }
 
 /** Piece `index` of a body that both sides can make: 64 KiB, no two alike. */
-export function patternBlock(index: number, bytes: number): Buffer {
+function patternBlock(index: number, bytes: number): Buffer {
   const block = Buffer.allocUnsafe(Math.min(bytes, patternBlockBytes))
   block.fill(`${index}:lateen;`)
   return block
 }
-export const patternBlockBytes = 65_536
+const patternBlockBytes = 65_536
 
 /** The blocks of a body of `bytes`. */
 export function* pattern(bytes: number): Generator<Buffer> {

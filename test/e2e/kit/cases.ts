@@ -30,7 +30,7 @@ type Step = Readonly<{
 }>
 
 /** One step, or several one after the other. */
-export type Case = Step & Readonly<{ name: string; then?: readonly Step[] }>
+type Case = Step & Readonly<{ name: string; then?: readonly Step[] }>
 
 const apiVersions: Readonly<Record<string, string>> = {
   HTTPRoute: 'gateway.networking.k8s.io/v1',

@@ -165,7 +165,7 @@ export async function meshPod(selector: string, node: string): Promise<V1Pod> {
   return pod
 }
 
-export type ExecResult = Readonly<{ code: number; stdout: string; stderr: string }>
+type ExecResult = Readonly<{ code: number; stdout: string; stderr: string }>
 
 /** Runs a command in a pod's first container; `heard` is told what it says as it comes. A non-zero exit is a result, not an error. */
 export async function exec(

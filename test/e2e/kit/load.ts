@@ -72,7 +72,7 @@ const settleMs = 2_000
 
 type Wanted = Readonly<{ namespace: string; name: string; node: string; perSecond: number }>
 
-export type Load = Readonly<{
+type Load = Readonly<{
   /** Its pod. */
   pod: string
   /** Runs `task` and sees that no call was lost meanwhile. */

@@ -35,7 +35,7 @@ async function toolsOn(node: string): Promise<string> {
 }
 
 /** Runs a program of test/e2e/tools, or any other command, with the network and processes of a node. */
-export async function onNode(node: string, command: string[]): Promise<string> {
+async function onNode(node: string, command: string[]): Promise<string> {
   const { code, stdout, stderr } = await exec('e2e-tools', await toolsOn(node), command)
   if (code !== 0) throw new Error(`${command.join(' ')} on ${node}: exit ${code}: ${stderr}`)
   return stdout

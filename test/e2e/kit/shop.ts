@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { V1Pod } from '@kubernetes/client-node'
 import { apply, eventually, logs, nameOf, readyPods } from './cluster.ts'
 
-export type Tally = Readonly<{
+type Tally = Readonly<{
   requests: number
   failed: number
   answeredOverIpv6: number
@@ -58,7 +58,7 @@ spec:
           readinessProbe: { httpGet: { path: /healthz, port: http }, periodSeconds: 1 }
 `
 
-export type Shop = Readonly<{ order: V1Pod; payment: V1Pod; inventory: V1Pod }>
+type Shop = Readonly<{ order: V1Pod; payment: V1Pod; inventory: V1Pod }>
 
 /** The coffee shop with its caller on one node and its callees on the other; returns when traffic flows without failure. */
 export async function openShop(

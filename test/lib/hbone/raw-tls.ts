@@ -121,7 +121,7 @@ function shareIn(serverHello: Buffer): Buffer {
   throw new Error('no key share')
 }
 
-export type Secrets = Readonly<{
+type Secrets = Readonly<{
   /** Everything said so far. */
   transcript: Buffer
   /** What our Finished has to say after `transcript`. */

@@ -56,12 +56,12 @@ export async function dial(port: number): Promise<Socket> {
   return socket
 }
 
-export const dialBytes =
+const dialBytes =
   (port: number) =>
   async (_signal: AbortSignal): Promise<ByteStream> =>
     socketBytes(await dial(port))
 
-export type Serving = Readonly<{
+type Serving = Readonly<{
   port: number
   connections: readonly HttpServerConnection[]
   ends: readonly HttpServerEnd[]
@@ -125,7 +125,7 @@ export async function proxyTo(
   return { ...serving, pool, exchanges }
 }
 
-export async function forward(pool: HttpPool, destination: PoolDestination, exchange: Exchange) {
+async function forward(pool: HttpPool, destination: PoolDestination, exchange: Exchange) {
   const onInform = exchange.inform.bind(exchange)
   const outcome = await pool.send(destination, exchange.request, exchange.body, {
     signal: exchange.gone,

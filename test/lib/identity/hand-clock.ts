@@ -9,7 +9,7 @@ import {
 } from '#identity'
 
 export const hour = 3_600_000
-export const root = createRoot({ organization: 'test', validityMs: 1000 * hour })
+const root = createRoot({ organization: 'test', validityMs: 1000 * hour })
 export const id = (name: string): SpiffeId =>
   spiffeId({ trustDomain: 'cluster.local', namespace: 'test', serviceAccount: name })
 export const never = new AbortController().signal

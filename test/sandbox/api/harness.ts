@@ -28,7 +28,7 @@ export function temporaryConfig(): SandboxConfig & Disposable {
 
 /** JSON as it came: tests look into it without ceremony. */
 export type Parsed = ReturnType<typeof JSON.parse>
-export type Reply = Readonly<{
+type Reply = Readonly<{
   status: number
   headers: IncomingMessage['headers']
   body: Parsed
@@ -123,8 +123,8 @@ function parsed(text: string): Parsed {
   }
 }
 
-export type Event = Readonly<{ type: string; object: Parsed }>
-export type Watch = Disposable &
+type Event = Readonly<{ type: string; object: Parsed }>
+type Watch = Disposable &
   Readonly<{
     status: number
     /** The next event; undefined when the stream has ended. */

@@ -1,7 +1,7 @@
 import { type Answer, decode, encode, type Packet, RECURSION_DESIRED } from 'dns-packet'
 import { parseQuery, type Query } from '../../../ztunnel/dns/message.ts'
 
-export type QuestionDraft = Readonly<{
+type QuestionDraft = Readonly<{
   name: string
   type?: string
   id?: number

@@ -14,7 +14,7 @@ import { MeshState, parseService, parseWorkload } from '../../../ztunnel/state/i
 import { freePort } from '../../fakes/free-port.ts'
 import { type ServiceDraft, serviceWire, workloadWire } from '../../fakes/mesh.ts'
 
-export type Asked = Readonly<{ bytes: Buffer; transport: 'udp' | 'tcp' }>
+type Asked = Readonly<{ bytes: Buffer; transport: 'udp' | 'tcp' }>
 /** Returns the answers, none for silence. */
 export type Behaviour = (asked: Asked) => Buffer | readonly Buffer[] | undefined
 
