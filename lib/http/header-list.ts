@@ -17,11 +17,12 @@ export const isFieldValue = (value: string): boolean => valuePattern.test(value)
  * has been judged by them; what is set or added is judged here, so that no rule or service can write a line of its own.
  */
 export class HeaderList {
-  /** Names at even places, each followed by its value. */
-  readonly flat: string[]
+  /** May be another list's as well: whoever changes it takes a copy first. */
+  #flat: string[]
+  #shared = false
 
   constructor(flat: string[] = []) {
-    this.flat = flat
+    this.#flat = flat
   }
 
   static of(fields: Readonly<Record<string, string>>): HeaderList {
@@ -30,14 +31,19 @@ export class HeaderList {
     return list
   }
 
+  /** Names at even places, each followed by its value. */
+  get flat(): readonly string[] {
+    return this.#flat
+  }
+
   /** How many fields there are. */
   get size(): number {
-    return this.flat.length / 2
+    return this.#flat.length / 2
   }
 
   /** The first value. */
   get(name: string): string | undefined {
-    const { flat } = this
+    const flat = this.#flat
     for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) return flat[i + 1]
     return undefined
   }
@@ -47,7 +53,7 @@ export class HeaderList {
   }
 
   all(name: string): readonly string[] {
-    const { flat } = this
+    const flat = this.#flat
     const values: string[] = []
     for (let i = 0; i < flat.length; i += 2) if (flat[i] === name) values.push(flat[i + 1] ?? '')
     return values
@@ -55,7 +61,7 @@ export class HeaderList {
 
   /** All values as one, as matchers see them; undefined when there is none. */
   joined(name: string): string | undefined {
-    const { flat } = this
+    const flat = this.#flat
     let found: string | undefined
     for (let i = 0; i < flat.length; i += 2) {
       if (flat[i] === name) found = found === undefined ? flat[i + 1] : `${found},${flat[i + 1]}`
@@ -67,34 +73,49 @@ export class HeaderList {
   set(name: string, value: string): void {
     assertField(name, value)
     const at = this.#find(name)
+    const flat = this.#own()
     if (at < 0) {
-      this.flat.push(name, value)
+      flat.push(name, value)
       return
     }
-    this.flat[at + 1] = value
+    flat[at + 1] = value
     this.#deleteFrom(name, this.#find(name, at + 2))
   }
 
   /** Puts one more value after those that there are. */
   add(name: string, value: string): void {
     assertField(name, value)
-    this.flat.push(name, value)
+    this.#own().push(name, value)
   }
 
   delete(name: string): void {
     this.#deleteFrom(name, this.#find(name))
   }
 
+  /** A list of its own with the same fields; they are copied when one of the two changes. */
   copy(): HeaderList {
-    return new HeaderList([...this.flat])
+    const copy = new HeaderList(this.#flat)
+    copy.#shared = true
+    this.#shared = true
+    return copy
   }
 
   *[Symbol.iterator](): Generator<readonly [name: string, value: string]> {
-    for (let i = 0; i < this.flat.length; i += 2) yield [this.flat[i] ?? '', this.flat[i + 1] ?? '']
+    const { flat } = this
+    for (let i = 0; i < flat.length; i += 2) yield [flat[i] ?? '', flat[i + 1] ?? '']
+  }
+
+  /** To be changed. */
+  #own(): string[] {
+    if (this.#shared) {
+      this.#flat = this.#flat.slice()
+      this.#shared = false
+    }
+    return this.#flat
   }
 
   #find(name: string, from = 0): number {
-    const { flat } = this
+    const flat = this.#flat
     for (let i = from; i < flat.length; i += 2) if (flat[i] === name) return i
     return -1
   }
@@ -102,7 +123,7 @@ export class HeaderList {
   /** `from` is where it stands first; -1: nowhere, as most names that are taken away. */
   #deleteFrom(name: string, from: number): void {
     if (from < 0) return
-    const { flat } = this
+    const flat = this.#own()
     let to = from
     for (let i = from; i < flat.length; i += 2) {
       if (flat[i] === name) continue

@@ -4,8 +4,9 @@ import { BodyDecoder } from './body-decoder.ts'
 import { type Fault, fault } from './field-lines.ts'
 import { rawBytes } from './framing.ts'
 import { HeadReader } from './head-reader.ts'
-import { type ParsedRequest, parseRequestHead } from './request-head.ts'
-import { type Asked, type ParsedResponse, parseResponseHead } from './response-head.ts'
+import { LastFields } from './last-fields.ts'
+import { type ParsedRequest, parseRequestHead, requestFieldsOf } from './request-head.ts'
+import { type Asked, type ParsedResponse, parseResponseHead, responseFieldsOf } from './response-head.ts'
 
 /**
  * What a step has found. After `head` and `body` call `step` again with the rest, which may be nothing: `end` follows
@@ -98,6 +99,7 @@ abstract class MessageParser<Head> {
 
 export class RequestParser extends MessageParser<ParsedRequest> {
   readonly #scheme: string
+  readonly #fields = new LastFields((text, from) => requestFieldsOf(text, from, this.limits.maxHeaderFields))
   /** RFC 9112 §2.2: clients of old send one after a body. */
   protected readonly emptyLines = 1
 
@@ -107,16 +109,17 @@ export class RequestParser extends MessageParser<ParsedRequest> {
   }
 
   protected parse(text: string): ParsedRequest | Fault {
-    return parseRequestHead(text, this.limits.maxHeaderFields, this.#scheme)
+    return parseRequestHead(text, this.#fields, this.#scheme)
   }
 }
 
 export class ResponseParser extends MessageParser<ParsedResponse> {
   protected readonly emptyLines = 0
+  readonly #fields = new LastFields((text, from) => responseFieldsOf(text, from, this.limits.maxHeaderFields))
   /** The request that is to be answered; to be set before its answer is read. */
   asked: Asked = { method: 'GET', upgrade: false }
 
   protected parse(text: string): ParsedResponse | Fault {
-    return parseResponseHead(text, this.limits.maxHeaderFields, this.asked)
+    return parseResponseHead(text, this.#fields, this.asked)
   }
 }

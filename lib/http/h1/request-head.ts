@@ -2,6 +2,7 @@ import type { RequestHead } from '../exchange.ts'
 import { HeaderList } from '../header-list.ts'
 import { type Fault, fault, parseFieldLines, removeNominated, tokensOf } from './field-lines.ts'
 import { type Framing, framingOf, noBody } from './framing.ts'
+import type { LastFields } from './last-fields.ts'
 
 export type ParsedRequest = Readonly<{
   head: RequestHead
@@ -54,11 +55,47 @@ function targetOf(method: string, target: string, host: string, scheme: string):
   return { scheme: named.toLowerCase(), authority, path }
 }
 
+/** What the fields of a request say, whatever its first line is. */
+export type RequestFields = Readonly<{
+  headers: HeaderList
+  host: string
+  framing: Framing | Fault
+  keepAlive: boolean
+  upgrade: string | undefined
+  /** Nothing is expected of us but a 100. */
+  expectationKnown: boolean
+}>
+
+/** Reads the lines of fields in `text` from `from` on. */
+export function requestFieldsOf(text: string, from: number, maxFields: number): RequestFields | Fault {
+  const lines = parseFieldLines(text, from, text.length, maxFields)
+  if ('status' in lines) return lines
+  const { host, connection, expect } = lines
+  if (host === undefined || host === '') return fault(400, 'no Host')
+  if (!authorityPattern.test(host)) return fault(400, 'malformed Host')
+  const framing = framingOf(lines) ?? noBody
+  removeNominated(lines.flat, connection)
+  if (lines.trailersWanted) lines.flat.push('te', 'trailers')
+  const options = tokensOf(connection)
+  return {
+    headers: new HeaderList(lines.flat),
+    host,
+    framing,
+    keepAlive: !options.includes('close'),
+    upgrade: framing === noBody && options.includes('upgrade') ? upgradeOf(lines.upgrade) : undefined,
+    expectationKnown: expect === undefined || expect === '100-continue',
+  }
+}
+
 /** From the blank before the version to the end of the line. */
 const withVersion = ' HTTP/1.1'.length
 
 /** A request head without its last empty line. `scheme` is what the connection is. */
-export function parseRequestHead(text: string, maxFields: number, scheme: string): ParsedRequest | Fault {
+export function parseRequestHead(
+  text: string,
+  last: LastFields<RequestFields>,
+  scheme: string,
+): ParsedRequest | Fault {
   const lineEnd = text.indexOf('\r')
   const methodEnd = text.indexOf(' ')
   const targetEnd = text.indexOf(' ', methodEnd + 1)
@@ -69,29 +106,22 @@ export function parseRequestHead(text: string, maxFields: number, scheme: string
   if (known && text.startsWith('0', lineEnd - 1)) return fault(426, 'HTTP/1.0')
   if (!known || !text.startsWith('1', lineEnd - 1)) return fault(400, 'unknown version')
 
-  const lines = parseFieldLines(text, lineEnd + 2, text.length, maxFields)
-  if ('status' in lines) return lines
-  if (lines.host === undefined || lines.host === '') return fault(400, 'no Host')
-  if (!authorityPattern.test(lines.host)) return fault(400, 'malformed Host')
-  const target = targetOf(method, text.slice(methodEnd + 1, targetEnd), lines.host, scheme)
+  const fields = last.of(text, lineEnd + 2)
+  if ('status' in fields) return fields
+  const target = targetOf(method, text.slice(methodEnd + 1, targetEnd), fields.host, scheme)
   if ('status' in target) return target
-  const framing = framingOf(lines) ?? noBody
+  const { framing, keepAlive, upgrade } = fields
   if ('status' in framing) return framing
-  const empty = framing === noBody
-  if (method === 'CONNECT' && !empty) return fault(400, 'CONNECT with content')
-  if (lines.expect !== undefined && lines.expect !== '100-continue') return fault(417, 'unknown expectation')
+  if (method === 'CONNECT' && framing !== noBody) return fault(400, 'CONNECT with content')
+  if (!fields.expectationKnown) return fault(417, 'unknown expectation')
 
-  removeNominated(lines.flat, lines.connection)
-  if (lines.trailersWanted) lines.flat.push('te', 'trailers')
-  const options = tokensOf(lines.connection)
-  const upgrade = empty && options.includes('upgrade') ? upgradeOf(lines.upgrade) : undefined
   const { authority, path } = target
-  const headers = new HeaderList(lines.flat)
+  const headers = fields.headers.copy()
   const head =
     upgrade === undefined
       ? { method, scheme: target.scheme, authority, path, headers }
       : { method, scheme: target.scheme, authority, path, headers, upgrade }
-  return { head, framing, keepAlive: !options.includes('close') }
+  return { head, framing, keepAlive }
 }
 
 /** One protocol, and not HTTP/2: whoever speaks that begins with it. A list of several is not for a proxy to choose from. */

@@ -2,6 +2,7 @@ import type { ResponseHead } from '../exchange.ts'
 import { HeaderList } from '../header-list.ts'
 import { type Fault, fault, parseFieldLines, removeNominated, tokensOf } from './field-lines.ts'
 import { type Framing, framingOf, noBody, rawBytes, untilClose } from './framing.ts'
+import type { LastFields } from './last-fields.ts'
 
 /** What the request was, as far as the form of its answer depends on it. */
 export type Asked = Readonly<{ method: string; upgrade: boolean }>
@@ -10,17 +11,45 @@ export type ParsedResponse = Readonly<{ head: ResponseHead; framing: Framing; ke
 
 const statusPattern = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?$/
 
+/** What the fields of a response say, whatever its first line and its request are. */
+export type ResponseFields = Readonly<{
+  headers: HeaderList
+  /** What they say of the body. */
+  framing: Framing | Fault | undefined
+  coded: boolean
+  close: boolean
+  keepAlive: boolean
+}>
+
+/** Reads the lines of fields in `text` from `from` on. */
+export function responseFieldsOf(text: string, from: number, maxFields: number): ResponseFields | Fault {
+  const lines = parseFieldLines(text, from, text.length, maxFields)
+  if ('status' in lines) return lines
+  removeNominated(lines.flat, lines.connection)
+  const options = tokensOf(lines.connection)
+  return {
+    headers: new HeaderList(lines.flat),
+    framing: framingOf(lines),
+    coded: lines.transferEncoding !== undefined,
+    close: options.includes('close'),
+    keepAlive: options.includes('keep-alive'),
+  }
+}
+
 /** A response head without its last empty line. */
-export function parseResponseHead(text: string, maxFields: number, asked: Asked): ParsedResponse | Fault {
-  const lineEnd = text.indexOf('\r\n')
+export function parseResponseHead(
+  text: string,
+  last: LastFields<ResponseFields>,
+  asked: Asked,
+): ParsedResponse | Fault {
+  const lineEnd = text.indexOf('\r')
   const [, minor, code] = statusPattern.exec(text.slice(0, lineEnd)) ?? []
   if (code === undefined) return fault(502, 'malformed status line')
   const status = Number(code)
-  const lines = parseFieldLines(text, lineEnd + 2, text.length, maxFields)
-  if ('status' in lines) return lines
-  if (minor === '0' && lines.transferEncoding !== undefined)
-    return fault(502, 'Transfer-Encoding in HTTP/1.0')
-  const told = framingOf(lines)
+  const fields = last.of(text, lineEnd + 2)
+  if ('status' in fields) return fields
+  if (minor === '0' && fields.coded) return fault(502, 'Transfer-Encoding in HTTP/1.0')
+  const told = fields.framing
   if (told && 'status' in told) return told
   if (status === 101 && !asked.upgrade) return fault(502, 'switches a protocol unasked')
 
@@ -29,10 +58,8 @@ export function parseResponseHead(text: string, maxFields: number, asked: Asked)
   const bodyless =
     asked.method === 'HEAD' || status === 204 || status === 304 || (status < 200 && status !== 101)
   const framing = raw ? rawBytes : bodyless ? noBody : (told ?? untilClose)
-  const options = tokensOf(lines.connection)
-  const stays = minor === '1' ? !options.includes('close') : options.includes('keep-alive')
-  removeNominated(lines.flat, lines.connection)
-  const headers = new HeaderList(lines.flat)
+  const stays = minor === '1' ? !fields.close : fields.keepAlive
+  const headers = fields.headers.copy()
   // It means nothing there, and would be taken for the length of what follows (RFC 9110 §8.6).
   if (raw || status === 204 || status < 200) headers.delete('content-length')
   return { head: { status, headers }, framing, keepAlive: stays && framing.kind !== 'close' && !raw }

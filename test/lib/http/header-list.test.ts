@@ -26,3 +26,28 @@ t.test('taking a name away takes all of it and nothing else, a value of the same
     t.same(headers.flat, left, name)
   }
 })
+
+t.test('of a list and its copies each changes alone, in whatever order', async (t) => {
+  const changes: readonly (readonly [what: string, change: (headers: HeaderList) => void])[] = [
+    ['set', (headers) => headers.set('b', 'x')],
+    ['set one that is not there', (headers) => headers.set('d', 'x')],
+    ['add', (headers) => headers.add('a', 'x')],
+    ['delete', (headers) => headers.delete('a')],
+  ]
+  for (const [what, change] of changes) {
+    const [first, alone] = [list(), list()]
+    const second = first.copy()
+    const third = second.copy()
+    change(alone)
+    change(second)
+    t.same([first.flat, second.flat, third.flat], [list().flat, alone.flat, list().flat], `${what}: a copy`)
+    change(first)
+    t.same([first.flat, third.flat], [alone.flat, list().flat], `${what}: what it was taken from`)
+    const late = second.copy()
+    change(second)
+    t.same(late.flat, alone.flat, `${what}: a copy of what has changed`)
+    const source = list()
+    change(source.copy())
+    t.same(source.flat, list().flat, `${what}: a copy that was not copied`)
+  }
+})
