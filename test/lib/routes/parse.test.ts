@@ -1,3 +1,4 @@
+import { isDeepStrictEqual as isSame } from 'node:util'
 import t from 'tap'
 import { chooseL4, chooseRoute, parseServiceRoutes, routeTable } from '../../../lib/routes/index.ts'
 import { forward, orderName, request, routes, rule, to } from './routes-kit.ts'
@@ -174,6 +175,7 @@ t.test('a rule for connections that cannot be read resets them', async (t) => {
 
 t.test('hostile payloads neither throw nor open anything', async (t) => {
   const text = JSON.stringify(routes(rule('a', { path: { kind: 'exact', value: '/a' } }, forward('a', 'b'))))
+  const chosen: Record<string, number> = {}
   let seed = 7
   const next = (below: number) => {
     seed = (seed * 1_103_515_245 + 12_345) % 2_147_483_648
@@ -183,9 +185,22 @@ t.test('hostile payloads neither throw nor open anything', async (t) => {
     const mutated = Buffer.from(text)
     for (let n = next(4) + 1; n > 0; n--) mutated[next(mutated.length)] = next(128)
     const parsed = parseServiceRoutes(orderName, mutated)
-    // What could be read must be usable.
-    if (parsed.kind === 'routes')
-      for (const port of parsed.routes.ports) chooseRoute(routeTable(port), request('/a'), {}, () => 0.5)
+    if (parsed.kind === 'unreadable') continue
+    // What could be read must be usable, and leads only where a policy says how.
+    for (const port of parsed.routes.ports)
+      for (const path of ['/a', '/other']) {
+        const choice = chooseRoute(routeTable(port), request(path), {}, () => 0.5)
+        chosen[choice.kind] = (chosen[choice.kind] ?? 0) + 1
+        const said =
+          choice.kind !== 'forward' ||
+          parsed.routes.policies.some((one) => isSame(one.destination, choice.to))
+        if (!said) t.fail(`without a policy: ${JSON.stringify(choice.kind === 'forward' && choice.to)}`)
+        if (path === '/other' && choice.kind === 'forward' && mutated.includes('"/a"'))
+          t.fail(`opened: ${mutated}`)
+      }
   }
-  t.pass('3000 mutated payloads')
+  t.ok(
+    Object.values(chosen).every((n) => (n ?? 0) > 0) && (chosen['forward'] ?? 0) > 50,
+    JSON.stringify(chosen),
+  )
 })

@@ -155,11 +155,28 @@ t.test('watches', async (t) => {
   })
 
   t.test('a client that goes leaves nothing behind', async (t) => {
+    const { store } = c.server().api
+    const listening = new Set<object>()
+    const subscribe = store.subscribe.bind(store)
+    store.subscribe = (...asked) => {
+      const subscription = subscribe(...asked)
+      listening.add(subscription)
+      return {
+        [Symbol.dispose]: () => {
+          listening.delete(subscription)
+          subscription[Symbol.dispose]()
+        },
+      }
+    }
+    t.teardown(() => {
+      store.subscribe = subscribe
+    })
     const w = await c.watch(`${base}&watch=true`)
     await w.next()
+    t.equal(listening.size, 1, 'it is told of changes')
     w[Symbol.dispose]()
-    await eventually(async () => ((await c.call('GET', '/healthz')).status === 200 ? true : undefined))
-    t.pass()
+    await eventually(async () => (listening.size === 0 ? true : undefined))
+    t.equal((await c.call('GET', '/healthz')).status, 200)
   })
 
   t.test('the stop of the server ends them', async (t) => {
