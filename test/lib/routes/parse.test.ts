@@ -196,7 +196,7 @@ t.test('hostile payloads neither throw nor open anything', async (t) => {
           parsed.routes.policies.some((one) => isSame(one.destination, choice.to))
         if (!said) t.fail(`without a policy: ${JSON.stringify(choice.kind === 'forward' && choice.to)}`)
         if (path === '/other' && choice.kind === 'forward' && mutated.includes('"/a"'))
-          t.fail(`opened: ${mutated}`)
+          t.fail(`opened: ${mutated.toString()}`)
       }
   }
   t.ok(
