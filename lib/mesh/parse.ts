@@ -78,7 +78,7 @@ export function parseService(s: wire.Service): Service {
     a.length === undefined || a.length === a.address.length * 8
   return {
     key: serviceKey(s.namespace, s.hostname),
-    kind: serviceKindOf(s.extensions),
+    kind: serviceKindOf(s),
     name: s.name,
     namespace: s.namespace,
     hostname: s.hostname,

@@ -70,6 +70,17 @@ t.test(
   },
 )
 
+t.test('a ServiceEntry is known by its host where an older controller does not tell the kind', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+  const s = await scene(t, { a })
+  const entry = { kind: 'ServiceEntry', namespace: 'demo', name: 'web' } as const
+  const row = { name: 'web', hostname: 'api.example.com', ports: { 80: 8080 }, waypoint: '127.0.0.1' }
+  await s.running.push(addressTypeUrl, serviceResource({ ...row, vips: ['10.96.0.12'] }))
+  await s.policy('not-client', 'deny', [client], [entry])
+  t.equal((await s.get('/', { authority: '10.96.0.12:80' })).status, 403, 'its policies count')
+  t.equal((await s.get('/')).status, 200, 'for the Service of that name they do not')
+})
+
 t.test('a policy that cannot be read refuses everybody', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
   const s = await scene(t, { a })

@@ -1,6 +1,6 @@
 import { ipFromBytes, isRecord } from '#base'
 import type { Condition, Custom, EndpointSlice, KubeNode, KubeObject, Namespace, Pod, Service } from '#kube'
-import { security, serviceEntryExtension, serviceKindOf, workload } from '#wire'
+import { security, serviceEntryExtension, workload } from '#wire'
 import type { Settings } from '../../../controller/collections/index.ts'
 import { liveSettingsFrom } from '../../../controller/mesh-config.ts'
 import { meshOf, sentence } from '../collections/world.ts'
@@ -141,7 +141,7 @@ const serviceText = (s: workload.Service): Fields => ({
   ipFamilies: word(workload.IPFamilies, s.ipFamilies),
   visibility: word(workload.Visibility, s.visibility),
   waypoint: gateway(s.waypoint),
-  entry: serviceKindOf(s.extensions) === 'ServiceEntry',
+  entry: s.extensions.some(({ name }) => name === serviceEntryExtension.name),
   extensions: s.extensions.map(({ name }) => name).filter((name) => name !== serviceEntryExtension.name),
   weightedWaypoints: s.weightedWaypoints.map((w) => `${gateway(w.destination)} ${w.weight}`),
   loadBalancing:
