@@ -10,18 +10,24 @@ import { askedService, factsOf } from './line-facts.ts'
 export const record: Phase = async (call, next) => {
   const startTime = new Date()
   const answer = await next(call)
-  const end = await call.exchange.ended
-  call.permit?.close()
-  noteEnd(call, answer, end)
-  const service = askedService(call)
-  const line = factsOf(call, startTime, answer)
-  count(
-    call,
-    line,
-    call.parts.variants(() => celFactsOf(line), service),
-  )
-  call.parts.accessLog(line, service)
+  call.exchange.onEnd((end) => tell(call, startTime, answer, end))
   return answer
+}
+
+/** In the middle of whatever ends the request, which is not to fail of it. */
+function tell(call: Call, startTime: Date, answer: Answer, end: ExchangeEnd): void {
+  const { parts } = call
+  try {
+    call.permit?.close()
+    noteEnd(call, answer, end)
+    const service = askedService(call)
+    const line = factsOf(call, startTime, answer)
+    const variants = parts.variants(() => celFactsOf(line), service)
+    count(call, line, variants)
+    parts.accessLog(line, service)
+  } catch (error) {
+    parts.log.error('bug: a request could not be recorded', { error })
+  }
 }
 
 /** An answer that was broken off has its reason in the flags (facts: l7.md §3.3). */
