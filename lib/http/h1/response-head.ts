@@ -9,7 +9,28 @@ export type Asked = Readonly<{ method: string; upgrade: boolean }>
 
 export type ParsedResponse = Readonly<{ head: ResponseHead; framing: Framing; keepAlive: boolean }>
 
-const statusPattern = /^HTTP\/1\.([01]) ([1-9]\d\d)(?: [^\r\n]*)?$/
+const zero = 0x30
+const space = 0x20
+/** Where in `HTTP/1.1 200 OK` the minor version, the status and the rest are. */
+const minorAt = 7
+const statusAt = 9
+const restAt = 12
+
+const digitAt = (text: string, at: number): number => {
+  const digit = text.charCodeAt(at) - zero
+  return digit >= 0 && digit <= 9 ? digit : Number.NaN
+}
+
+/** The status in a status line of HTTP/1.0 or 1.1 that ends at `lineEnd`; NaN for what is none. */
+function statusOf(text: string, lineEnd: number): number {
+  const minor = digitAt(text, minorAt)
+  if (!text.startsWith('HTTP/1.') || !(minor <= 1) || text.charCodeAt(minorAt + 1) !== space)
+    return Number.NaN
+  const ends = lineEnd === restAt || (lineEnd > restAt && text.charCodeAt(restAt) === space)
+  const hundreds = digitAt(text, statusAt)
+  const rest = 10 * digitAt(text, statusAt + 1) + digitAt(text, statusAt + 2)
+  return ends && hundreds > 0 ? 100 * hundreds + rest : Number.NaN
+}
 
 /** What the fields of a response say, whatever its first line and its request are. */
 export type ResponseFields = Readonly<{
@@ -43,12 +64,12 @@ export function parseResponseHead(
   asked: Asked,
 ): ParsedResponse | Fault {
   const lineEnd = text.indexOf('\r')
-  const [, minor, code] = statusPattern.exec(text.slice(0, lineEnd)) ?? []
-  if (code === undefined) return fault(502, 'malformed status line')
-  const status = Number(code)
+  const status = statusOf(text, lineEnd)
+  if (Number.isNaN(status)) return fault(502, 'malformed status line')
+  const old = text.startsWith('0', minorAt)
   const fields = last.of(text, lineEnd + 2)
   if ('status' in fields) return fields
-  if (minor === '0' && fields.coded) return fault(502, 'Transfer-Encoding in HTTP/1.0')
+  if (old && fields.coded) return fault(502, 'Transfer-Encoding in HTTP/1.0')
   const told = fields.framing
   if (told && 'status' in told) return told
   if (status === 101 && !asked.upgrade) return fault(502, 'switches a protocol unasked')
@@ -58,7 +79,7 @@ export function parseResponseHead(
   const bodyless =
     asked.method === 'HEAD' || status === 204 || status === 304 || (status < 200 && status !== 101)
   const framing = raw ? rawBytes : bodyless ? noBody : (told ?? untilClose)
-  const stays = minor === '1' ? !fields.close : fields.keepAlive
+  const stays = old ? fields.keepAlive : !fields.close
   const headers = fields.headers.copy()
   // It means nothing there, and would be taken for the length of what follows (RFC 9110 §8.6).
   if (raw || status === 204 || status < 200) headers.delete('content-length')

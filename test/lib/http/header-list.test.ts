@@ -1,5 +1,6 @@
+import fc from 'fast-check'
 import t from 'tap'
-import { HeaderList } from '#http'
+import { HeaderList, isFieldName, isFieldValue } from '#http'
 
 const list = () => new HeaderList(['a', '1', 'b', '2', 'a', '3', 'c', '4', 'a', '5'])
 
@@ -50,4 +51,42 @@ t.test('of a list and its copies each changes alone, in whatever order', async (
     change(source.copy())
     t.same(source.flat, list().flat, `${what}: a copy that was not copied`)
   }
+})
+
+const wildText = fc.string({
+  unit: fc.oneof(
+    fc.constantFrom('a', ' ', '\t', '-', 'Z', '\r', '\n', '\0', '\x7f', '\xff', '\u0100'),
+    fc.string(),
+  ),
+})
+
+/** RFC 9110 §5.5, written otherwise: Latin-1 without control characters, nothing to trim at its ends. */
+const isValue = (text: string) =>
+  !/[^\t\x20-\x7e\x80-\xff]/.test(text) && text.replace(/^[\t ]+|[\t ]+$/g, '') === text
+
+t.test('what may stand in a message is a matter of every character, at every place', async (t) => {
+  fc.assert(
+    fc.property(wildText, (text) => isFieldValue(text) === isValue(text)),
+    { numRuns: 2_000 },
+  )
+  for (const text of ['', 'a', '\xff', 'a b', 'a\tb']) t.ok(isFieldValue(text), JSON.stringify(text))
+  for (const text of [' ', '\t', 'a ', ' a', '\0', 'a\nb', '\x7f', '\u0100', 'a\u0100', 'a\ud83d\ude00b'])
+    t.notOk(isFieldValue(text), JSON.stringify(text))
+})
+
+t.test('a name that cannot stand in a message is refused, whatever was set before', async (t) => {
+  const headers = new HeaderList()
+  for (let i = 0; i < 300; i++) headers.set(`x-name-${i}`, '1')
+  headers.set(`x-${'n'.repeat(100)}`, '1')
+  headers.set('x-name-299', '2')
+  t.equal(headers.get('x-name-299'), '2')
+  t.equal(headers.size, 301)
+  for (const name of ['', 'X-Name-1', 'x name', 'x-name-1:', 'x-name-1\r\n', 'x-n\u00e4me']) {
+    t.notOk(isFieldName(name), JSON.stringify(name))
+    for (let again = 0; again < 2; again++)
+      t.throws(() => headers.set(name, '1'), { code: 'bad-request' }, JSON.stringify(name))
+    t.throws(() => headers.add(name, '1'), { code: 'bad-request' })
+  }
+  t.throws(() => headers.set('x-name-1', 'a\r\nb: c'), { code: 'bad-request' })
+  t.equal(headers.size, 301)
 })

@@ -1,34 +1,8 @@
 import { createServer } from 'node:net'
 import t from 'tap'
-import { type BodyReader, HeaderList, HttpPool, type RequestHead, type SendOutcome } from '#http'
+import { HttpPool } from '#http'
 import { until } from '../../fakes/until.ts'
-import { destinationOf, listen } from './support.ts'
-
-const get = (path: string): RequestHead => ({
-  method: 'GET',
-  scheme: 'http',
-  authority: 'x',
-  path,
-  headers: new HeaderList(),
-})
-
-/** The text of an answer, or why there is none. */
-async function told(outcome: SendOutcome): Promise<string> {
-  if (outcome.kind === 'failure') return outcome.reason
-  const { body } = outcome.response
-  let text = ''
-  return new Promise((resolve) => {
-    const reader: BodyReader = {
-      bytes: (buffer, start, end) => {
-        text += buffer.toString('latin1', start, end)
-        return true
-      },
-      end: () => resolve(text),
-      broken: (reason) => resolve(`${text}, then ${reason}`),
-    }
-    body.read(reader)
-  })
-}
+import { destinationOf, get, listen, told } from './support.ts'
 
 const answers: readonly (readonly [says: string, bytes: string, first: string])[] = [
   ['with a length', 'HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst', 'first'],

@@ -4,25 +4,9 @@ import * as http2 from 'node:http2'
 import { createServer, type Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import {
-  type Body,
-  type BodyReader,
-  HeaderList,
-  HttpPool,
-  type PoolDestination,
-  type RequestHead,
-  type SendOutcome,
-} from '#http'
+import { type Body, HttpPool, type PoolDestination, type SendOutcome } from '#http'
 import { until } from '../../fakes/until.ts'
-import { destinationOf, listen } from './support.ts'
-
-const get = (path = '/'): RequestHead => ({
-  method: 'GET',
-  scheme: 'http',
-  authority: 'x',
-  path,
-  headers: new HeaderList(),
-})
+import { destinationOf, get, listen, told } from './support.ts'
 
 const poolOf = (t: Test): HttpPool => {
   const pool = new HttpPool()
@@ -32,24 +16,6 @@ const poolOf = (t: Test): HttpPool => {
 
 const send = (pool: HttpPool, to: PoolDestination, path = '/', signal = new AbortController().signal) =>
   pool.send(to, get(path), undefined, { signal })
-
-/** The text of an answer, or why there is none. */
-async function told(outcome: SendOutcome): Promise<string> {
-  if (outcome.kind === 'failure') return outcome.reason
-  const { body } = outcome.response
-  let text = ''
-  return new Promise((resolve) => {
-    const reader: BodyReader = {
-      bytes: (buffer, start, end) => {
-        text += buffer.toString('latin1', start, end)
-        return true
-      },
-      end: () => resolve(text),
-      broken: (reason) => resolve(`${text}, then ${reason}`),
-    }
-    body.read(reader)
-  })
-}
 
 /** An origin that answers when it is told to. */
 async function patient(t: Test) {

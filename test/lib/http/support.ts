@@ -4,6 +4,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net'
 import type { Test } from 'tap'
 import { type ByteStream, socketBytes } from '#hbone'
 import {
+  type BodyReader,
   type Exchange,
   HeaderList,
   type HttpLimits,
@@ -14,6 +15,8 @@ import {
   passOn,
   type PoolDestination,
   type PoolPolicy,
+  type RequestHead,
+  type SendOutcome,
   serveHttp,
 } from '#http'
 
@@ -183,4 +186,31 @@ export async function raw(port: number, bytes: string | Buffer): Promise<string>
   await over
   socket.destroy()
   return Buffer.concat(parts).toString('latin1')
+}
+
+/** A request without fields or body. */
+export const get = (path = '/'): RequestHead => ({
+  method: 'GET',
+  scheme: 'http',
+  authority: 'x',
+  path,
+  headers: new HeaderList(),
+})
+
+/** The text of an answer, or why there is none. */
+export async function told(outcome: SendOutcome): Promise<string> {
+  if (outcome.kind === 'failure') return outcome.reason
+  const { body } = outcome.response
+  let text = ''
+  return new Promise((resolve) => {
+    const reader: BodyReader = {
+      bytes: (buffer, start, end) => {
+        text += buffer.toString('latin1', start, end)
+        return true
+      },
+      end: () => resolve(text),
+      broken: (reason) => resolve(`${text}, then ${reason}`),
+    }
+    body.read(reader)
+  })
 }
