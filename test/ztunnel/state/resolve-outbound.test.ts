@@ -1,5 +1,5 @@
 import t from 'tap'
-import { ip, parseAddress } from '#base'
+import { ip } from '#base'
 import {
   MeshState,
   type OutboundQuestion,
@@ -16,27 +16,10 @@ import {
   workloadWire,
 } from '../../fakes/mesh.ts'
 import { workload as wire } from '#wire'
+import { ask, meshOf, web, wp } from './outbound-kit.ts'
 
-const web = 'demo/web.demo.svc.cluster.local'
-const wp = 'demo/wp.demo.svc.cluster.local'
 const member = (port = 8080) => ({ services: { [web]: { 80: port } } })
 
-const meshOf = (workloads: readonly WorkloadDraft[], services: readonly ServiceDraft[] = []) => {
-  const state = new MeshState('n1')
-  const client: WorkloadDraft = { name: 'client', node: 'n1', addresses: ['10.0.0.1', 'fd00::1'] }
-  state.apply({
-    workloads: [client, ...workloads].map((draft) => parseWorkload(workloadWire(draft))),
-    services: services.map((draft) => parseService(serviceWire(draft))),
-  })
-  return state
-}
-const ask = (state: MeshState, to: string, question: Partial<OutboundQuestion> = {}): Route => {
-  const source = state.localWorkload({ namespace: 'demo', name: 'client', serviceAccount: 'client' })
-  const origDst = parseAddress(to)
-  if (!source || !origDst) throw new Error(to)
-  const asked = { source, sourceIp: ip('10.0.0.1'), network: '', random: () => 0, ...question }
-  return resolveOutbound(state, asked, origDst)
-}
 /** A route as one line. */
 const text = (route: Route): string => {
   switch (route.kind) {

@@ -1,19 +1,9 @@
 import t from 'tap'
-import { ip, parseAddress } from '#base'
 import { failOpenExtension } from '#wire'
-import {
-  failedEndpoint,
-  MeshState,
-  type OutboundQuestion,
-  parseService,
-  parseWorkload,
-  resolveOutbound,
-  type Route,
-} from '../../../ztunnel/state/index.ts'
-import { serviceWire, type ServiceDraft, type WorkloadDraft, workloadWire } from '../../fakes/mesh.ts'
+import { failedEndpoint, type Route } from '../../../ztunnel/state/index.ts'
+import type { ServiceDraft, WorkloadDraft } from '../../fakes/mesh.ts'
+import { ask, meshOf, web, wp } from './outbound-kit.ts'
 
-const web = 'demo/web.demo.svc.cluster.local'
-const wp = 'demo/wp.demo.svc.cluster.local'
 const server: WorkloadDraft = { name: 'server', addresses: ['10.0.0.2'], services: { [web]: { 80: 8080 } } }
 const waypoint: WorkloadDraft = {
   name: 'wp',
@@ -24,24 +14,6 @@ const service: ServiceDraft = { name: 'web', vips: ['10.96.0.1'], ports: { 80: 8
 const waypointService: ServiceDraft = { name: 'wp', vips: ['10.96.0.9'], ports: { 15008: 15008 } }
 const open = { extensions: [failOpenExtension] }
 const unready = { status: 1 } as const
-
-const meshOf = (workloads: readonly WorkloadDraft[], services: readonly ServiceDraft[]) => {
-  const state = new MeshState('n1')
-  const client: WorkloadDraft = { name: 'client', node: 'n1', addresses: ['10.0.0.1'] }
-  state.apply({
-    workloads: [client, ...workloads].map((draft) => parseWorkload(workloadWire(draft))),
-    services: services.map((draft) => parseService(serviceWire(draft))),
-  })
-  return state
-}
-
-const ask = (state: MeshState, to: string, question: Partial<OutboundQuestion> = {}): Route => {
-  const source = state.localWorkload({ namespace: 'demo', name: 'client', serviceAccount: 'client' })
-  const origDst = parseAddress(to)
-  if (!source || !origDst) throw new Error(to)
-  const asked = { source, sourceIp: ip('10.0.0.1'), network: '', random: () => 0, ...question }
-  return resolveOutbound(state, asked, origDst)
-}
 
 const text = (route: Route) =>
   'via' in route ? `${route.kind} ${route.via.address} ${route.reason}` : `${route.kind} ${route.reason}`
