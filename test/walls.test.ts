@@ -64,6 +64,7 @@ const MAY: Record<string, readonly string[]> = {
     'lib/http',
     'lib/kube',
     'controller',
+    'waypoint',
     'sandbox',
   ],
 }

@@ -1,5 +1,4 @@
 import {
-  type DestinationPolicy,
   type HttpRule,
   type PathMatch,
   type PortRoutes,
@@ -10,6 +9,7 @@ import { targetedPolicyTypeUrl } from '#policy'
 import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl, authorizationTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../../test/fakes/mesh.ts'
+import { defaultPolicy } from '../../waypoint/upstream/index.ts'
 import type { Mesh } from './control.ts'
 import { grpcPort, httpPort } from './orders.ts'
 
@@ -21,29 +21,6 @@ export const lastPath = `/api/v1/part-${manyRoutes - 1}/items?page=2`
 
 const hostOf = (name: string) => `demo/${name}.demo.svc.cluster.local`
 const noOps = { set: [], add: [], remove: [] } as const
-const hourMs = 3_600_000
-const unlimited = 2 ** 32 - 1
-
-/** Istio's defaults. */
-const policyFor = (service: string, port: number): DestinationPolicy => ({
-  destination: { kind: 'service', service, port },
-  http: 'client',
-  loadBalancer: { kind: 'least-request' },
-  locality: { kind: 'service' },
-  connections: {
-    connectTimeoutMs: 10_000,
-    maxConnections: unlimited,
-    maxPending: unlimited,
-    maxRequests: unlimited,
-    maxRetries: unlimited,
-    maxRequestsPerConnection: 0,
-    maxConcurrentStreams: unlimited,
-    tcpIdleTimeoutMs: hourMs,
-    httpIdleTimeoutMs: hourMs,
-    maxConnectionDurationMs: 0,
-  },
-  panicPercent: 0,
-})
 
 const ruleFor = (service: string, port: number, path: PathMatch): HttpRule => ({
   name: path.value,
@@ -83,7 +60,7 @@ function routesOf(name: string, paths: readonly string[]) {
     version: 1,
     service,
     ports: [port(80), port(grpcPort)],
-    policies: [policyFor(service, 80), policyFor(service, grpcPort)],
+    policies: [defaultPolicy(service, 80), defaultPolicy(service, grpcPort)],
   }
   return { [service]: { bytes: Buffer.from(JSON.stringify(routes)) } }
 }
