@@ -47,17 +47,36 @@ function partsOf(text: string): readonly FormatPart[] {
   return read.kind === 'format' ? read.parts : []
 }
 
-/** An operator in a line of text. What it was last time is mostly what it is this time, and need not be looked at again. */
+/** A text, and what is shown of it. */
+type Shown = { text: string; safe: string }
+
+/** What each operator showed last, for all logs: it is mostly what it shows next, and need not be looked at again. */
+const lastShown = new Map<string, Shown>()
+/** A text may keep the whole head of its request in memory, some 60 KiB. Operators beyond it look each time. */
+const maxLastShown = 128
+
+function lastOf({ name, argument }: Operator): Shown | undefined {
+  const key = `${name}(${argument})`
+  const known = lastShown.get(key)
+  if (known || lastShown.size === maxLastShown) return known
+  const last = { text: '', safe: '' }
+  lastShown.set(key, last)
+  return last
+}
+
+/** An operator in a line of text. */
 function shownOf(operator: Operator, value: Evaluate, empty: string): Render<string | number> {
   if (isOurs(operator)) return (facts) => value(facts) ?? empty
-  let last = ''
-  let shown = ''
+  const last = lastOf(operator)
   return (facts) => {
     const now = value(facts)
     if (typeof now !== 'string') return now ?? empty
-    if (now === last) return shown
-    last = now
-    return (shown = safe(now))
+    if (!last) return safe(now)
+    if (now !== last.text) {
+      last.text = now
+      last.safe = safe(now)
+    }
+    return last.safe
   }
 }
 

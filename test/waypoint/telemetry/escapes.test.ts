@@ -169,6 +169,18 @@ t.test('a text is told anew when it is another, and again when it is the first a
     t.equal(of(value), want)
 })
 
+t.test('what is shown is right of however many operators and logs', async (t) => {
+  const logs = Array.from({ length: 300 }, (_, n) => logOf(`%REQ(x-${n})% %PATH%`))
+  for (const value of ['a', 'a"', 'b'])
+    for (const line of logs) {
+      const want = value.replace('"', '\\x22')
+      if (line({ header: () => value, path: value }) !== `${want} ${want}`) t.fail(line())
+    }
+  const [one, other] = [logOf('%REQ(x-a)%'), logOf('%REQ(x-a):2%')]
+  const long = { header: () => 'ab"' }
+  t.strictSame([one?.(long), other?.(long), one?.(long)], ['ab\\x22', 'ab', 'ab\\x22'])
+})
+
 t.test('a time is told to the millisecond, in whatever order requests end', async (t) => {
   const line = logOf('%START_TIME%')
   for (const iso of [
