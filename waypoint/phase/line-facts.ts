@@ -47,6 +47,10 @@ function hostText(host: Host, to: SocketAddress): string {
   return text
 }
 
+/** Before a rule rewrote it (Envoy). Who is refused before that may have sent the field himself. */
+const judgedPath = ({ request, route }: Call) =>
+  route?.kind === 'forward' ? (request.headers.get('x-envoy-original-path') ?? request.path) : request.path
+
 /** What is told of a request, once it is over or as far as it is known. */
 export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
   const { exchange, facts, request, sent, route, status } = call
@@ -58,8 +62,7 @@ export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFact
     startTime,
     method: request.method,
     scheme: request.scheme,
-    // As it was judged, before a rule rewrote it (Envoy).
-    path: request.headers.get('x-envoy-original-path') ?? request.path,
+    path: judgedPath(call),
     authority: request.authority,
     protocol: exchange.version,
     upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,

@@ -76,3 +76,10 @@ t.test('a flag that was earned twice is told once, in its place; times and sizes
   })
   t.equal(lineOf().responseFlags, '')
 })
+
+t.test('the path is the one before a rule rewrote it, and none that a client has made up', async (t) => {
+  const headers = HeaderList.of({ 'x-envoy-original-path': '/before' })
+  const request = { method: 'GET', path: '/after', scheme: 'http', authority: 'web', headers }
+  t.equal(lineOf({ request, route: { kind: 'forward', rule: {} } }).path, '/before')
+  t.equal(lineOf({ request, route: undefined }).path, '/after', 'refused for want of room, say')
+})
