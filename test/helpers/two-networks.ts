@@ -1,41 +1,15 @@
-import { ip, parseAddress } from '#base'
-import {
-  MeshState,
-  type OutboundQuestion,
-  parseService,
-  parseWorkload,
-  resolveOutbound,
-  type Route,
-} from '../../ztunnel/state/index.ts'
-import { gateway, type ServiceDraft, serviceWire, type WorkloadDraft, workloadWire } from '../fakes/mesh.ts'
+import type { Route } from '../../ztunnel/state/index.ts'
+import { gateway, type ServiceDraft, type WorkloadDraft } from '../fakes/mesh.ts'
+import { web, wp } from './outbound-kit.ts'
 import { routeText } from './route-oracle.ts'
 
+export { ask, meshOf, wp } from './outbound-kit.ts'
+
 const host = 'web.demo.svc.cluster.local'
-const web = `demo/${host}`
-export const wp = 'demo/wp.demo.svc.cluster.local'
 const gw = 'demo/gw.demo.svc.cluster.local'
 export const alt = 'spiffe://cluster.local/ns/demo/sa/web'
 export const id = (name: string) => `spiffe://cluster.local/ns/demo/sa/${name}`
 
-export const meshOf = (workloads: readonly WorkloadDraft[], services: readonly ServiceDraft[] = []) => {
-  const state = new MeshState('n1')
-  const client: WorkloadDraft = { name: 'client', node: 'n1', addresses: ['10.0.0.1', 'fd00::1'] }
-  state.apply({
-    workloads: [client, ...workloads].map((draft) => parseWorkload(workloadWire(draft))),
-    services: services.map((draft) => parseService(serviceWire(draft))),
-  })
-  return state
-}
-export const ask = (state: MeshState, to: string, question: Partial<OutboundQuestion> = {}): Route => {
-  const source = state.localWorkload({ namespace: 'demo', name: 'client', serviceAccount: 'client' })
-  const origDst = parseAddress(to)
-  if (!source || !origDst) throw new Error(to)
-  return resolveOutbound(
-    state,
-    { source, sourceIp: ip('10.0.0.1'), network: '', random: () => 0, ...question },
-    origDst,
-  )
-}
 export const textOf = (route: Route) =>
   route.kind === 'reject' ? `reject ${route.reason}` : routeText(route)
 

@@ -1,39 +1,10 @@
 import t from 'tap'
-import { applyPodRules, type Backend, type PodRules, verifyPodRules } from '../../cni/rules/index.ts'
-import { root, World } from './cni-world.ts'
+import { applyPodRules, verifyPodRules } from '../../cni/rules/index.ts'
+import { backends, everything, root, rules, World } from './cni-world.ts'
 
 t.setTimeout(300_000) // many short programs, on machines that do other things too
 
-const backends: Record<string, Backend> = {
-  'iptables-nft': { kind: 'iptables', variant: 'nft' },
-  'iptables-legacy': { kind: 'iptables', variant: 'legacy' },
-  nftables: { kind: 'nftables' },
-}
-const rules: PodRules = {
-  ipv6: true,
-  dnsCapture: false,
-  ingressMode: false,
-  virtualInterfaces: [],
-  phase: 'capture',
-}
 const signal = AbortSignal.timeout(300_000)
-
-/** Everything in a namespace that the rules could have left something in. */
-const everything = (world: World, where: string, backend: Backend) =>
-  [
-    ['ip', 'rule'],
-    ['ip', '-6', 'rule'],
-    ['ip', 'route', 'show', 'table', 'all'],
-    ['ip', '-6', 'route', 'show', 'table', 'all'],
-    ['nft', 'list', 'ruleset'],
-    ...(backend.kind === 'iptables' && backend.variant === 'legacy'
-      ? [['iptables-legacy-save'], ['ip6tables-legacy-save']]
-      : []),
-  ]
-    .map((command) => world.run(where, ...command))
-    .join('')
-    .replaceAll(/^#.*\n/gm, '')
-    .replaceAll(/packets \d+ bytes \d+|\[\d+:\d+\]/g, '')
 
 for (const [name, backend] of Object.entries(backends)) {
   t.test(`verification by ${name}`, { skip: !root && 'needs root' }, async (t) => {

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, Socket } from 'node:net'
 import { ip } from '#base'
+import type { Backend, PodRules } from '../../cni/rules/index.ts'
 import { bindSocket, type Netns, openNetns, originalDst, tcpSocket } from '#linux'
 
 export const root = process.getuid?.() === 0
@@ -192,3 +193,36 @@ export async function ask(socket: Socket, timeoutMs = 20_000): Promise<string> {
 }
 
 export type { AddressInfo }
+
+/** What rules can be written with. */
+export const backends: Record<string, Backend> = {
+  'iptables-nft': { kind: 'iptables', variant: 'nft' },
+  'iptables-legacy': { kind: 'iptables', variant: 'legacy' },
+  nftables: { kind: 'nftables' },
+}
+
+/** Of a pod that is captured. */
+export const rules: PodRules = {
+  ipv6: true,
+  dnsCapture: false,
+  ingressMode: false,
+  virtualInterfaces: [],
+  phase: 'capture',
+}
+
+/** Everything in a namespace that the rules could have left something in. */
+export const everything = (world: World, where: string, backend: Backend) =>
+  [
+    ['ip', 'rule'],
+    ['ip', '-6', 'rule'],
+    ['ip', 'route', 'show', 'table', 'all'],
+    ['ip', '-6', 'route', 'show', 'table', 'all'],
+    ['nft', 'list', 'ruleset'],
+    ...(backend.kind === 'iptables' && backend.variant === 'legacy'
+      ? [['iptables-legacy-save'], ['ip6tables-legacy-save']]
+      : []),
+  ]
+    .map((command) => world.run(where, ...command))
+    .join('')
+    .replaceAll(/^#.*\n/gm, '')
+    .replaceAll(/packets \d+ bytes \d+|\[\d+:\d+\]/g, '')

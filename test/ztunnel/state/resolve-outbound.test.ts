@@ -16,7 +16,7 @@ import {
   workloadWire,
 } from '../../fakes/mesh.ts'
 import { workload as wire } from '#wire'
-import { ask, meshOf, web, wp } from './outbound-kit.ts'
+import { ask, meshOf, web, wp } from '../../helpers/outbound-kit.ts'
 
 const member = (port = 8080) => ({ services: { [web]: { 80: port } } })
 

@@ -2,7 +2,7 @@ import t from 'tap'
 import { failOpenExtension } from '#wire'
 import { failedEndpoint, type Route } from '../../../ztunnel/state/index.ts'
 import type { ServiceDraft, WorkloadDraft } from '../../fakes/mesh.ts'
-import { ask, meshOf, web, wp } from './outbound-kit.ts'
+import { ask, meshOf, web, wp } from '../../helpers/outbound-kit.ts'
 
 const server: WorkloadDraft = { name: 'server', addresses: ['10.0.0.2'], services: { [web]: { 80: 8080 } } }
 const waypoint: WorkloadDraft = {

@@ -6,8 +6,8 @@ import {
   parseWorkload,
   resolveOutbound,
   type Route,
-} from '../../../ztunnel/state/index.ts'
-import { serviceWire, type ServiceDraft, type WorkloadDraft, workloadWire } from '../../fakes/mesh.ts'
+} from '../../ztunnel/state/index.ts'
+import { serviceWire, type ServiceDraft, type WorkloadDraft, workloadWire } from '../fakes/mesh.ts'
 
 export const web = 'demo/web.demo.svc.cluster.local'
 export const wp = 'demo/wp.demo.svc.cluster.local'
