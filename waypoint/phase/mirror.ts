@@ -1,5 +1,5 @@
 import { Ending } from '#base'
-import type { Body } from '#http'
+import type { Body, Response } from '#http'
 import { type Destination, drawMirrors, splitAuthority } from '#routes'
 import { defaultPolicy, endpointAddress, type ReplayBody } from '../upstream/index.ts'
 import type { Call } from './call.ts'
@@ -8,6 +8,8 @@ import { tryOnce } from './try.ts'
 
 /** A copy that nobody waits for must end all the same. */
 const mirrorMs = 60_000
+/** What of an answer is read so that its connection can be used again. */
+const maxThrownAway = 64 << 10
 
 type Choice = Extract<Call['route'], { kind: 'forward' }>
 
@@ -71,12 +73,25 @@ async function mirror(call: Call, to: Destination, body: Body | undefined, timeo
       perTryMs: 0,
       quiet: true,
     })
-    if (outcome.kind === 'response') outcome.response.body.discard()
+    if (outcome.kind === 'response') await thrownAway(outcome.response)
   } finally {
     host.active--
     deadline.stop()
   }
 }
+
+/** The answer has the copy's time to end in, like the copy: one that never ends would keep its connection for good. */
+const thrownAway = ({ body, reset }: Response): Promise<void> =>
+  new Promise((resolve) => {
+    body.read({
+      bytes: () => {
+        if (body.received > maxThrownAway) reset('local-reset')
+        return true
+      },
+      end: () => resolve(),
+      broken: () => resolve(),
+    })
+  })
 
 /** The host gets `-shadow` before its port (facts: l7.md §3.7). */
 export function shadowOf(authority: string): string {
