@@ -1,4 +1,4 @@
-import { type Ip, ipFromBytes, ipToBytes, isIpv6, parseIp } from '#base'
+import { type Ip, ipFromBytes, isIpv6, parseIp } from '#base'
 import type { Collection, EndpointSlice, Service } from '#kube'
 import { type Backend, backendsByPort, backendsOf, clusterIps, isHeadless, serviceOf } from './services.ts'
 
@@ -174,9 +174,3 @@ export function reverseAddress(name: string): Ip | undefined {
     ? undefined
     : ipFromBytes(Buffer.from(v6[1].replaceAll('.', '').split('').toReversed().join(''), 'hex'))
 }
-
-/** The name that asks whose address this is. */
-export const reverseName = (ip: Ip): string =>
-  isIpv6(ip)
-    ? `${Buffer.from(ipToBytes(ip)).toString('hex').split('').toReversed().join('.')}.ip6.arpa`
-    : `${ip.split('.').toReversed().join('.')}.in-addr.arpa`

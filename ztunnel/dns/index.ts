@@ -10,5 +10,3 @@ export {
 export { InFlight, maxInFlight } from './budget.ts'
 export { dnsMetrics, type DnsMetrics } from './metrics.ts'
 export { followResolvConf, parseResolvConf, type ResolvConf } from './resolv-conf.ts'
-/** What a name is answered with, and why. Pure. */
-export { type AddressFamily, answer, type Answer, type Client } from './answer.ts'

@@ -4,7 +4,6 @@ export {
   authorizationHandler,
   type Change,
   type Gateway,
-  gatewayName,
   MeshState,
   parseService,
   parseWorkload,

@@ -3,12 +3,18 @@ import { once } from 'node:events'
 import { connect } from 'node:net'
 import { decode, encode, type Answer, type Packet, type RecordType } from 'dns-packet'
 import t from 'tap'
-import { ip } from '#base'
+import { type Ip, ip, ipToBytes, isIpv6 } from '#base'
 import { type EndpointSlice, fixed, keyOf, type KubeObject, type Service } from '#kube'
 import { silent } from '#telemetry'
 import { answerQuery } from '../../../sandbox/node-services/dns-answer.ts'
 import { serveDns } from '../../../sandbox/node-services/dns-server.ts'
-import { dnsZone, reverseAddress, reverseName } from '../../../sandbox/node-services/dns-zone.ts'
+import { dnsZone, reverseAddress } from '../../../sandbox/node-services/dns-zone.ts'
+
+/** The name that asks whose address this is. */
+const reverseName = (ip: Ip): string =>
+  isIpv6(ip)
+    ? `${Buffer.from(ipToBytes(ip)).toString('hex').split('').toReversed().join('.')}.ip6.arpa`
+    : `${ip.split('.').toReversed().join('.')}.in-addr.arpa`
 
 const rows = <T extends KubeObject>(name: string, list: readonly T[]) =>
   fixed(name, Object.fromEntries(list.map((row) => [keyOf(row), row])))
