@@ -11,7 +11,7 @@ export type Answer = Readonly<{
   headers?: Readonly<Record<string, string>>
 }>
 /** What a route may look at. `signal` fires when the asker has gone. */
-export type Asked = Readonly<{ method: string; query: URLSearchParams; signal: AbortSignal }>
+type Asked = Readonly<{ method: string; query: URLSearchParams; signal: AbortSignal }>
 export type AdminRoutes = Readonly<Record<string, (asked: Asked) => Answer | Promise<Answer>>>
 
 /** What changes something must not be reached by a link. */
