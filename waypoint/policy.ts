@@ -32,7 +32,10 @@ export type Touched = 'everything' | ReadonlySet<string>
 export class WaypointPolicies {
   readonly #gateway: Readonly<{ namespace: string; name: string }>
   readonly #held = new Map<string, Held>()
-  /** Those that concern a service (`kind/namespace/name`) or another waypoint, under '' those that concern whatever we serve. */
+  /**
+   * Those that concern a service (`kind/namespace/name`) or another waypoint, under '' those that concern whatever we
+   * serve; and those that perhaps do, by namespace.
+   */
   readonly #byService = new Map<string, Map<string, Authorization>>()
   /** Names of those that nothing readable is known of: they are about everybody, and allow nobody. */
   readonly #unreadable = new Set<string>()
@@ -142,7 +145,7 @@ export class WaypointPolicies {
       case 'ServiceEntry':
         return nameOf({ kind, namespace, name })
       case 'Namespace':
-        return namespace === '' || namespace === this.#gateway.namespace ? '' : namespaceKey(namespace)
+        return namespaceKey(namespace === this.#gateway.namespace ? '' : namespace)
     }
   }
 
@@ -164,22 +167,34 @@ export class WaypointPolicies {
   }
 
   #made(keys: readonly string[]): Applicable {
-    const ours = new Map(keys.flatMap((key) => [...(this.#byService.get(key) ?? [])]))
-    return applicableOf([...ours.values()])
+    const sure = this.#at(keys.filter((key) => !isUnsure(key)))
+    const unsure = this.#at(keys.filter(isUnsure))
+    // Whom those that are about it for sure keep out, one that is perhaps about something else must not let in.
+    const isDecided = sure.values().some(isAllow)
+    for (const [name, policy] of unsure)
+      if (sure.has(name) || (isDecided && isAllow(policy))) unsure.delete(name)
+    return applicableOf([...sure.values(), ...unsure.values()])
+  }
+
+  #at(keys: readonly string[]): Map<string, Authorization> {
+    return new Map(keys.flatMap((key) => [...(this.#byService.get(key) ?? [])]))
   }
 }
 
 /** Of another waypoint than this. */
 const gatewayKey = (name: string) => `Gateway/${name}`
 const namespacePrefix = 'Namespace/'
-/** Of whatever is in a namespace that is not ours. */
+/** Of whatever is in a namespace, or with '' of whatever we serve: there for a target that cannot be read. */
 const namespaceKey = (namespace: string) => `${namespacePrefix}${namespace}`
+const isUnsure = (key: string) => key.startsWith(namespacePrefix)
+const isAllow = ({ action, dryRun, audit }: Authorization) => action === 'allow' && !dryRun && !audit
 const gatewayKeys = (name: string) => [gatewayKey(name), namespaceKey(name.slice(0, name.indexOf('/')))]
+const whatever: readonly string[] = ['', namespaceKey('')]
 const keysOf = (service: Service | undefined): readonly string[] =>
-  service ? ['', nameOf(service), namespaceKey(service.namespace)] : ['']
+  service ? [...whatever, nameOf(service), namespaceKey(service.namespace)] : whatever
 
 /** Which services are in a namespace nobody has written down, and it happens seldom: all are asked about again. */
-const touch = (key: string, touched: Set<string>) => touched.add(key.startsWith(namespacePrefix) ? '' : key)
+const touch = (key: string, touched: Set<string>) => touched.add(isUnsure(key) ? '' : key)
 
 /** What policies call a target; '' for what is no service. */
 export const serviceNameOf = (target: Accepted): string =>

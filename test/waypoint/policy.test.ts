@@ -114,6 +114,24 @@ t.test('a TCP connection does not outlive its right to exist', async (t) => {
 })
 
 t.test(
+  'an ALLOW whose target cannot be read lets nobody in whom the policies that can be read keep out',
+  async (t) => {
+    const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.end('a'))
+    const namespaces = ['demo', '']
+    for (const namespace of namespaces) {
+      const s = await scene(t, { a })
+      const odd = { kind: 'Namespace', namespace, name: '' } as const
+      await s.policy('odd', 'allow', [client], [odd])
+      t.equal((await s.get('/')).status, 200, 'where there are no others it may be the one that counts')
+      await s.policy('only-bank', 'allow', ['cluster.local/ns/demo/sa/bank'])
+      t.equal((await s.get('/')).status, 403, 'where there is one it may not')
+      await s.policy('odd', 'allow', [client], [odd, { kind: 'Service', namespace: 'demo', name: 'web' }])
+      t.equal((await s.get('/')).status, 200, 'of what can be read of it it is')
+    }
+  },
+)
+
+t.test(
   'what cannot be read of targets in the namespace of a service counts at a waypoint elsewhere',
   async (t) => {
     const a = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.pipe(socket))
