@@ -30,7 +30,7 @@ import { shareAdmission } from './proxy/index.ts'
 import { MeshState, type PodName } from './state/index.ts'
 
 /** What a test may put in the place of the real thing. */
-export type Parts = Readonly<{
+type Parts = Readonly<{
   logs?: LogControl
   /** Signs instead of the CA at `config.ca`. */
   sign?: ConstructorParameters<typeof Certificates>[0]['sign']

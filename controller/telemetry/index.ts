@@ -21,7 +21,7 @@ import { telemetryResources, waypointTelemetries } from './waypoints.ts'
 export { telemetryConditionTypes } from './status.ts'
 
 /** What logs and series of waypoints are derived from. */
-export type TelemetryInputs = Readonly<{
+type TelemetryInputs = Readonly<{
   telemetries: Collection<Custom>
   /** The ConfigMap `istio`. */
   maps: Collection<ConfigMap>

@@ -9,7 +9,6 @@ export { coalesce, destroying, within } from './dispose.ts'
 export {
   type Cidr,
   cidrContains,
-  containing,
   formatAddress,
   type Ip,
   ip,

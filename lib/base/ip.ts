@@ -48,15 +48,8 @@ export function parseCidr(text: string): Cidr | undefined {
 }
 
 /** Is `address` in the block? Addresses of the other family never are. */
-export const cidrContains = (block: Cidr, address: Ip): boolean => holds(block, ipToBytes(address))
-
-/** `cidrContains` of one address for many blocks: the address is read once, and only if there is a block. */
-export function containing(address: Ip): (block: Cidr) => boolean {
-  let bytes: Uint8Array | undefined
-  return (block) => holds(block, (bytes ??= ipToBytes(address)))
-}
-
-function holds(block: Cidr, bytes: Uint8Array): boolean {
+export function cidrContains(block: Cidr, address: Ip): boolean {
+  const bytes = ipToBytes(address)
   if (bytes.length !== block.bytes.length) return false
   const whole = block.length >> 3
   for (let i = 0; i < whole; i++) if (bytes[i] !== block.bytes[i]) return false

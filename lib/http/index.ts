@@ -18,9 +18,9 @@ export type {
   SendOutcome,
 } from './exchange.ts'
 /** The header fields of a message. */
-export { HeaderList, isFieldName, isFieldValue } from './header-list.ts'
+export { HeaderList } from './header-list.ts'
 /** What a client speaks, by its first bytes. */
-export { maxSniffedLine, sniff, type Sniffed, sniffUntil } from './sniff.ts'
+export { maxSniffedLine, sniff, type Sniffed } from './sniff.ts'
 /** Every number that bounds a connection. */
 export { defaultHttpLimits, type HttpLimits } from './limits.ts'
 /** A downstream connection → exchanges. */

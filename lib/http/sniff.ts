@@ -48,15 +48,3 @@ export function sniff(bytes: Buffer): Sniffed {
   if (open) return 'more'
   return requestLine.test(bytes.toString('latin1', 0, maxSniffedLine)) ? 'http1' : 'other'
 }
-
-export type Waiting = Readonly<{ kind: 'decided'; as: Exclude<Sniffed, 'more'> } | { kind: 'wait' }>
-
-/**
- * Decides with what there is: a client that has said nothing, or nothing clear, until `deadline` is no HTTP client, and
- * is passed on as plain TCP, so that servers which speak first are not kept waiting longer than the caller wants.
- */
-export function sniffUntil(bytes: Buffer, now: number, deadline: number): Waiting {
-  const found = sniff(bytes)
-  if (found !== 'more') return { kind: 'decided', as: found }
-  return now < deadline ? { kind: 'wait' } : { kind: 'decided', as: 'other' }
-}

@@ -32,7 +32,7 @@ export type Condition = Readonly<{
   observedGeneration?: number
 }>
 
-export type Probe = Readonly<{
+type Probe = Readonly<{
   httpGet?: Readonly<{
     path?: string
     port: number | string
@@ -78,7 +78,7 @@ export type Container = Readonly<{
   securityContext?: Readonly<Record<string, unknown>>
 }>
 
-export type ContainerStatus = Readonly<{
+type ContainerStatus = Readonly<{
   name: string
   ready: boolean
   restartCount: number

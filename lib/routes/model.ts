@@ -208,7 +208,7 @@ export type Respond = Readonly<{
 }>
 
 /** As if no rule had matched, and no later one is looked at. */
-export type NotFound = Readonly<{ kind: 'not-found' }>
+type NotFound = Readonly<{ kind: 'not-found' }>
 
 /** In the order remove, set, add for one name is never needed: a name is in one list only. Names are in lower case. */
 export type HeaderOps = Readonly<{

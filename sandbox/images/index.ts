@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 export type Bind = Readonly<{ source: string; target: string; readOnly: boolean }>
 
 /** How a container of an image is run: always on a copy-on-write view of the machine's own file system. */
-export type Image = Readonly<{
+type Image = Readonly<{
   name: string
   env: Readonly<Record<string, string>>
   /** What runs when the pod gives no command; empty when it must give one. */
@@ -13,9 +13,7 @@ export type Image = Readonly<{
   binds: readonly Bind[]
 }>
 
-export type ImageLookup =
-  | Readonly<{ kind: 'image'; image: Image }>
-  | Readonly<{ kind: 'unknown'; message: string }>
+type ImageLookup = Readonly<{ kind: 'image'; image: Image }> | Readonly<{ kind: 'unknown'; message: string }>
 
 const systemPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 /** This repository, whichever way the sandbox was started. */

@@ -44,7 +44,7 @@ export type HttpFacts = Readonly<{
 }>
 
 /** Where a request was sent. */
-export type Sent = Readonly<{ cluster: Cluster | undefined; host: Host; to: SocketAddress | undefined }>
+type Sent = Readonly<{ cluster: Cluster | undefined; host: Host; to: SocketAddress | undefined }>
 
 /** One request on its way through the phases, which change it as they go. */
 export type Call = {

@@ -14,7 +14,7 @@ const knownDetails: Readonly<Record<string, string>> = {
 }
 const withoutHost = 'no Host'
 
-export const faultDetails = ({ reason }: HttpFault): string => knownDetails[reason] ?? 'http1.codec_error'
+const faultDetails = ({ reason }: HttpFault): string => knownDetails[reason] ?? 'http1.codec_error'
 
 /** What somebody is told whose request cannot be read. */
 export function faultAnswer({ status, reason }: HttpFault): FaultAnswer {

@@ -5,7 +5,7 @@ import { flagNames } from './flag-names.ts'
 import { formatTime } from './format-time.ts'
 
 /** What an operator is replaced by; numbers stay numbers in JSON. */
-export type OperatorValue = string | number | undefined
+type OperatorValue = string | number | undefined
 /** Of one request. */
 export type Evaluate = (facts: AccessFacts) => OperatorValue
 /** The argument is looked at once, not per request. */

@@ -1,7 +1,7 @@
 import { Counter, type Registry } from '#telemetry'
 import type { Labels } from './labels.ts'
 
-export type Value = { labels: Labels; value: number }
+type Value = { labels: Labels; value: number }
 
 /** A counter whose values are made when it is read, rather than looked up by 25 labels whenever it counts. */
 export class RowCounter extends Counter {

@@ -9,7 +9,7 @@ export type NewSocket = (host: string) => Socket
 
 export const ordinarySocket: NewSocket = () => new Socket({ allowHalfOpen: true })
 
-export type DialOptions = Readonly<{
+type DialOptions = Readonly<{
   newSocket: NewSocket
   timeoutMs: number
   /** Whether and how the system asks a peer that is silent whether it is there. */

@@ -4,7 +4,7 @@ import { xxhash64 } from './xxhash64.ts'
 type HashKeys = Extract<LoadBalancer, { kind: 'ring-hash' | 'maglev' }>['keys']
 
 /** What of a request may be hashed. */
-export type Hashed = Readonly<{
+type Hashed = Readonly<{
   /** All values of a header as one. */
   header(name: string): string | undefined
   query(name: string): string | undefined

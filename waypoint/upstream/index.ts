@@ -8,12 +8,10 @@ export type { Outcome } from './outliers.ts'
 /** The way to an endpoint. */
 export { type NewSocket, ordinarySocket } from './dial.ts'
 export {
-  bytesOf,
   type Endpoint,
   endpointAddress,
   type Leaving,
   type Link,
-  reach,
   type ReachOptions,
 } from './reach.ts'
 export { newHost } from './host.ts'

@@ -1,7 +1,7 @@
 import { MemoryBudget, releaseSlab, slabFor } from '#hbone'
 
 /** What is kept of a request's body so that it can be sent again (Envoy: the buffer limit of a connection). */
-export const replayBytes = 1 << 20
+const replayBytes = 1 << 20
 /** All requests together; beyond that they are sent once. */
 const processReplayBytes = 128 << 20
 /** Small pieces share buffers: a piece of one byte costs one byte. */

@@ -15,7 +15,7 @@ export type Plan = Readonly<{
   load: readonly number[]
 }>
 
-export type PlanParts = Readonly<{
+type PlanParts = Readonly<{
   service: Service
   policy: DestinationPolicy
   /** Where we are. */

@@ -30,7 +30,7 @@ function sharedBy(amounts: readonly number[]): readonly number[] | undefined {
 export const loadOf = (levels: readonly LevelHealth[]): readonly number[] | undefined =>
   sharedBy(levels.map(healthOf))
 
-export type Loads = Readonly<{
+type Loads = Readonly<{
   load: readonly number[]
   /** In which levels health says nothing any more. */
   panics: readonly boolean[]
@@ -65,5 +65,5 @@ export function levelFor(load: readonly number[], draw: number): number {
 }
 
 /** Is so little left that health says nothing any more? `threshold` of 0: never. */
-export const isPanic = ({ healthy, total }: LevelHealth, threshold: number): boolean =>
+const isPanic = ({ healthy, total }: LevelHealth, threshold: number): boolean =>
   threshold > 0 && total > 0 && (healthy * 100) / total < threshold

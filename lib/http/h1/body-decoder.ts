@@ -4,7 +4,7 @@ import { type Fault, fault, parseFieldLines } from './field-lines.ts'
 import { type Framing, noBody } from './framing.ts'
 import { HeadReader } from './head-reader.ts'
 
-export type BodyEvent = 'more' | 'body' | 'end' | 'error'
+type BodyEvent = 'more' | 'body' | 'end' | 'error'
 
 type ChunkState = 'size' | 'extension' | 'size-lf' | 'bytes' | 'bytes-cr' | 'bytes-lf' | 'trailers'
 

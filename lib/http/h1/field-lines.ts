@@ -1,7 +1,7 @@
 import { isFieldName } from '../header-list.ts'
 
 /** What a codec has to know of a field, beside passing it on. */
-export type FieldRole =
+type FieldRole =
   | 'plain'
   | 'host'
   | 'content-length'

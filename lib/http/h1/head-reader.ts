@@ -13,7 +13,7 @@ function lineUntil(buffer: Buffer, at: number, end: number): number {
   return end
 }
 
-export type HeadState = 'more' | 'whole' | 'too-large' | 'forbidden'
+type HeadState = 'more' | 'whole' | 'too-large' | 'forbidden'
 
 /** Room that a head gets first when it comes in pieces. */
 const firstRoom = 1 << 10

@@ -12,7 +12,7 @@ import { type Asked, type ParsedResponse, parseResponseHead, responseFieldsOf } 
  * What a step has found. After `head` and `body` call `step` again with the rest, which may be nothing: `end` follows
  * even if no byte does. Nothing follows an `error`.
  */
-export type H1Event = 'more' | 'head' | 'body' | 'end' | 'error'
+type H1Event = 'more' | 'head' | 'body' | 'end' | 'error'
 
 /** HTTP/1.1 messages of one direction of a connection: bytes in, events out, no I/O. Nothing that arrives makes it throw. */
 abstract class MessageParser<Head> {

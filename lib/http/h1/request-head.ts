@@ -56,7 +56,7 @@ function targetOf(method: string, target: string, host: string, scheme: string):
 }
 
 /** What the fields of a request say, whatever its first line is. */
-export type RequestFields = Readonly<{
+type RequestFields = Readonly<{
   headers: HeaderList
   host: string
   framing: Framing | Fault

@@ -33,7 +33,7 @@ function statusOf(text: string, lineEnd: number): number {
 }
 
 /** What the fields of a response say, whatever its first line and its request are. */
-export type ResponseFields = Readonly<{
+type ResponseFields = Readonly<{
   headers: HeaderList
   /** What they say of the body. */
   framing: Framing | Fault | undefined

@@ -11,7 +11,7 @@ import { type Framing, noBody } from './framing.ts'
 import { RequestParser } from './parser.ts'
 import { responseText } from './write-head.ts'
 
-export type H1ServerOptions = Readonly<{
+type H1ServerOptions = Readonly<{
   limits: HttpLimits
   scheme: string
   trailers: boolean

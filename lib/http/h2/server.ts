@@ -5,7 +5,7 @@ import type { HttpServerConnection, HttpServerEnd } from '../server.ts'
 import { H2Exchange } from './exchange.ts'
 import { H2Link } from './link.ts'
 
-export type H2ServerOptions = Readonly<{
+type H2ServerOptions = Readonly<{
   limits: HttpLimits
   scheme: string
   onExchange(exchange: Exchange): void

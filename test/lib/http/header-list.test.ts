@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import { HeaderList, isFieldName, isFieldValue } from '#http'
+import { HeaderList } from '#http'
+import { isFieldName, isFieldValue } from '../../../lib/http/header-list.ts'
 
 const list = () => new HeaderList(['a', '1', 'b', '2', 'a', '3', 'c', '4', 'a', '5'])
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { sniff, type Sniffed, sniffUntil } from '#http'
+import { sniff, type Sniffed } from '#http'
 
 const rows: readonly (readonly [bytes: string, as: Sniffed])[] = [
   ['', 'more'],
@@ -51,14 +51,6 @@ t.test('more bytes never change what was decided', (t) => {
         t.equal(found, as, `${JSON.stringify(text)} after ${n} bytes`)
     }
   }
-  t.end()
-})
-
-t.test('who says nothing clear in time is passed on as it is', (t) => {
-  t.strictSame(sniffUntil(Buffer.alloc(0), 99, 100), { kind: 'wait' })
-  t.strictSame(sniffUntil(Buffer.alloc(0), 100, 100), { kind: 'decided', as: 'other' })
-  t.strictSame(sniffUntil(Buffer.from('GE'), 100, 100), { kind: 'decided', as: 'other' })
-  t.strictSame(sniffUntil(Buffer.from('GET /'), 0, 100), { kind: 'decided', as: 'http1' })
   t.end()
 })
 
