@@ -46,8 +46,9 @@ t.test('who would have to compile everything anew collects for much only', async
   t.equal(decideCollection(still(170), kept, 128 * mib).collect, true)
 })
 
-function runProgram(text: string, flags: readonly string[] = []) {
-  return spawnSync(process.execPath, ['--input-type=module', ...flags, '--eval', text], {
+function runProgram(text: string, flags: readonly string[] = [], wrap: readonly string[] = []) {
+  const [command = '', ...rest] = [...wrap, process.execPath, '--input-type=module', ...flags, '--eval', text]
+  return spawnSync(command, rest, {
     encoding: 'utf8',
     cwd: new URL('../../../', import.meta.url).pathname,
   })
@@ -74,6 +75,21 @@ for (const how of ['once', 'warm'] as const)
     t.equal(stderr, '')
     t.ok(Number(stdout) < 16 && stdout !== '', `${stdout.trim()} MiB are left of 64`)
   })
+
+t.test('a process without a descriptor to spare is looked at all the same', async (t) => {
+  const program = `
+    import { openSync } from 'node:fs';
+    import { collectWhenQuiet } from '#base';
+    process.once('uncaughtException', (error) => { console.log(error.code); process.exit(0) });
+    const stop = new AbortController();
+    collectWhenQuiet(stop.signal);
+    let isFull = false;
+    while (!isFull) try { openSync('/dev/null') } catch { isFull = true }
+    setTimeout(() => { console.log('went on'); stop.abort(); process.exit(0) }, 2500);
+  `
+  const { stdout } = runProgram(program, [], ['prlimit', '--nofile=256:256'])
+  t.equal(stdout.trim(), 'went on')
+})
 
 /** Quiet, and collected; a function is compiled for a shape; so much is left behind, and it is quiet: what is it now? */
 const compiledBefore = (leftMib: number) => `
