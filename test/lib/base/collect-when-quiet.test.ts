@@ -47,7 +47,7 @@ t.test('who would have to compile everything anew collects for much only', async
 })
 
 function runProgram(text: string, flags: readonly string[] = [], wrap: readonly string[] = []) {
-  const [command = '', ...rest] = [...wrap, process.execPath, '--input-type=module', ...flags, '--eval', text]
+  const [command, ...rest] = [...wrap, process.execPath, '--input-type=module', ...flags, '--eval', text]
   return spawnSync(command, rest, {
     encoding: 'utf8',
     cwd: new URL('../../../', import.meta.url).pathname,
