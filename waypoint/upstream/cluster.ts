@@ -1,6 +1,7 @@
 import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh'
 import type { DestinationPolicy } from '#routes'
 import { type Host, isEjected, leadsTheSameWay, newHost } from './host.ts'
+import { hasLabels } from './levels.ts'
 import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
 import { type Plan, planFor } from './plan.ts'
 import { levelFor, loadWithout } from './priorities.ts'
@@ -125,24 +126,29 @@ export class Cluster {
     const { random } = this.#parts
     const { tried, hash } = wish
     const load = loadFor(plan, wish.leaving)
+    let level: Plan['levels'][number] | undefined
     let found: Host | undefined
     for (let draw = 0; draw < maxDraws; draw++) {
       // Who is found by a hash is always in the same level as well.
       const point = load.length === 1 ? 0 : hash === undefined ? random() : Number(hash % 100n) / 100
-      found = plan.levels[levelFor(load, point)]?.pick(hash)
+      level = plan.levels[levelFor(load, point)]
+      found = level?.pick(hash)
       // By hash it would be the same one again.
       if (!found || !tried?.has(found) || hash !== undefined) return found
     }
-    return found
+    // Who fails at once has the least to do: of two it would be chosen for ever.
+    const others = level?.usable.filter((host) => !tried?.has(host)) ?? []
+    return others[Math.floor(random() * others.length)] ?? found
   }
 
   /** What came of the host; it may be left out from now on. */
   report(host: Host, outcome: Outcome): void {
-    const { outliers } = this.#policy
+    const { outliers, labels } = this.#policy
     if (!outliers || this.#hosts.get(host.uid) !== host) return
     if (countOutcome(host.health, outcome, outliers) === 'ok' || isEjected(host)) return
-    const ejected = [...this.#hosts.values()].filter(isEjected).length
-    if (!mayEject(ejected, this.#hosts.size, outliers.maxEjectionPercent)) return
+    const members = [...this.#hosts.values()].filter(({ workload }) => hasLabels(workload, labels))
+    const ejected = members.filter(isEjected).length
+    if (!mayEject(ejected, members.length, outliers.maxEjectionPercent)) return
     eject(host, outliers, this.#parts.now())
     this.#plan = 'stale'
   }

@@ -10,7 +10,7 @@ import { warming } from './warm-up.ts'
 /** Who is asked, in which shares, as things are. */
 export type Plan = Readonly<{
   /** Nearest first; what each gets, in percent, is `load`. */
-  levels: readonly Readonly<{ pick: Picker; hosts: readonly Host[] }>[]
+  levels: readonly Readonly<{ pick: Picker; hosts: readonly Host[]; usable: readonly Host[] }>[]
   health: readonly LevelHealth[]
   load: readonly number[]
 }>
@@ -53,7 +53,8 @@ export function planFor(
     health,
     levels: levels.map((hosts, i) => {
       const isUsable = (host: Host) => loads.panics[i] === true || !isEjected(host)
-      return { hosts, pick: pickIn(hosts.filter(isUsable), groups, isUsable, weigh, parts) }
+      const usable = hosts.filter(isUsable)
+      return { hosts, usable, pick: pickIn(usable, groups, isUsable, weigh, parts) }
     }),
   }
   return { plan, until }

@@ -181,6 +181,24 @@ t.test('a retry avoids those that failed', async (t) => {
   )
 })
 
+t.test('who fails at once has the least to do, and is avoided by retries all the same', async (t) => {
+  const { cluster, host } = clusterOf(2, {})
+  host('h1').active = 5
+  for (let i = 0; i < 20; i++) {
+    t.equal(cluster.choose()?.workload.name, 'h0', 'of two the one with less to do')
+    t.equal(cluster.choose({ tried: new Set([host('h0')]) })?.workload.name, 'h1')
+  }
+  const ill = clusterOf(3, { outliers })
+  ill.host('h1').active = 5
+  ill.fail('h2', 3)
+  for (let i = 0; i < 20; i++)
+    t.equal(
+      ill.cluster.choose({ tried: new Set([ill.host('h0')]) })?.workload.name,
+      'h1',
+      'not who is ejected',
+    )
+})
+
 t.test('a new endpoint warms up', async (t) => {
   const warmup = { durationMs: 10_000, minimumPercent: 10, aggression: 1 }
   const { cluster, clock } = clusterOf(1, { warmup, loadBalancer: { kind: 'round-robin' } })

@@ -3,7 +3,7 @@ import type { OutlierPolicy } from '#routes'
 import type { Outcome } from '../../../waypoint/upstream/index.ts'
 import { defaultPolicy } from '../../../waypoint/upstream/default-policy.ts'
 import { policyOf } from '../kit.ts'
-import { key, outliers, answers, grpc, lost, connected, clusterOf } from './cluster-kit.ts'
+import { answers, clusterOf, connected, grpc, key, lost, outliers, service, workload } from './cluster-kit.ts'
 
 t.test('the third failure in a row ejects at once, a success in between starts anew', async (t) => {
   const { names, fail } = clusterOf(4, { outliers })
@@ -118,6 +118,20 @@ t.test('how many may go', async (t) => {
     const ejected = [...cluster.hosts()].filter(({ health }) => health.ejectedUntil > 0).length
     t.equal(ejected, gone, `${maxEjectionPercent} % of ${count}`)
   }
+})
+
+t.test('how many of a subset may go is a matter of the subset', async (t) => {
+  const { cluster, host, names, fail } = clusterOf(0, {
+    labels: { version: 'v2' },
+    outliers: { ...outliers, maxEjectionPercent: 10 },
+  })
+  const of = (canonicalRevision: string) => (n: number) =>
+    workload(`${canonicalRevision}-${n}`, n, { canonicalRevision })
+  cluster.reset(service, [...Array.from({ length: 18 }, (_, i) => of('v1')(i + 3)), of('v2')(1), of('v2')(2)])
+  fail('v2-1', 3)
+  fail('v2-2', 3)
+  t.same(names(), ['v2-2'], 'one of two is more than a tenth')
+  t.equal(host('v2-2').health.ejectedUntil, 0)
 })
 
 t.test('ejections get longer up to a bound, and are forgiven one by one', async (t) => {
