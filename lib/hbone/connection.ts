@@ -166,6 +166,12 @@ export class Connection {
     this.#state.reset(stream, code)
   }
 
+  /** The same for what the peer has made of the stream, which counts like a malformed request (CVE-2025-8671). */
+  resetFaulty(stream: Stream, code: number): void {
+    this.#state.reset(stream, code)
+    if (!this.#state.glitches.glitch()) this.#state.fail(errorCode.enhanceYourCalm, 'too many bad requests')
+  }
+
   /** Received bytes have left our hands: the peer may send as many more. */
   consumed(stream: Stream, n: number): void {
     this.#state.consumed(stream, n)

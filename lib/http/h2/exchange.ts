@@ -108,7 +108,10 @@ export class H2Exchange implements Exchange, H2BodyOwner {
 
   /** The client has broken the rules. */
   #refuse(reason: ResetReason): void {
-    this.#link.connection.reset(this.#stream, codeOf(reason))
+    const { connection } = this.#link
+    // Where we have no room that is no fault of the client's.
+    if (reason === 'overflow') connection.reset(this.#stream, codeOf(reason))
+    else connection.resetFaulty(this.#stream, codeOf(reason))
     this.#break('downstream', reason)
   }
 

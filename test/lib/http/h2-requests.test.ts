@@ -3,7 +3,7 @@ import type { ByteStream, BytesUser, Field } from '#hbone'
 import { type Exchange, HeaderList, serveHttp } from '#http'
 import { errorCode } from '../../../lib/hbone/frames.ts'
 import { hpackEncode } from '../../../lib/hbone/hpack/encode.ts'
-import { type Frame, frame, headers, hello, parseFrames, type } from '../hbone/frames.ts'
+import { data, type Frame, frame, headers, hello, parseFrames, type } from '../hbone/frames.ts'
 
 /** A connection in memory: what was written is looked at as frames. */
 class Memory implements ByteStream {
@@ -62,6 +62,7 @@ const post: readonly Field[] = [[':method', 'POST'], ...get.slice(1)]
 const but = (name: string, value?: string): readonly Field[] =>
   get.flatMap((field): Field[] => (field[0] !== name ? [field] : value === undefined ? [] : [[name, value]]))
 const and = (...more: readonly Field[]): readonly Field[] => [...get, ...more]
+const headersOf = (...more: readonly Field[]) => hpackEncode([...post, ...more])
 const code = (n: number) => String.fromCharCode(n)
 
 const refused: readonly (readonly [name: string, fields: readonly Field[]])[] = [
@@ -261,6 +262,27 @@ t.test('a flood of resets ends the connection; a few do not', (t) => {
   const goaway = many.stream.frames.find((one) => one.type === type.goaway)
   t.equal(goaway?.payload.readUInt32BE(4), errorCode.enhanceYourCalm)
   t.ok(many.exchanges.length <= 500, `${many.exchanges.length} of 10 000 were begun`)
+  t.end()
+})
+
+t.test('who makes us reset request after request by lengths that are not kept loses the connection', (t) => {
+  const told = headersOf(['content-length', '4'])
+  for (const [name, body] of [
+    ['more than was told', (id: number) => data(id, 5)],
+    ['less', (id: number) => data(id, 3, 1)],
+  ] as const) {
+    const { stream, exchanges } = serve()
+    const begin = (n: number) => {
+      for (let i = exchanges.length; i < n; i++) stream.feed(headers(2 * i + 1, 0, told), body(2 * i + 1))
+    }
+    const goaway = () => stream.frames.find((one) => one.type === type.goaway)
+    begin(40)
+    t.equal(exchanges.length, 40)
+    t.notOk(goaway(), `${name}, now and then`)
+    for (let i = 40; i < 10_000 && !goaway(); i++) begin(i + 1)
+    t.equal(goaway()?.payload.readUInt32BE(4), errorCode.enhanceYourCalm, name)
+    t.ok(exchanges.length <= 50, `${exchanges.length} were begun`)
+  }
   t.end()
 })
 
