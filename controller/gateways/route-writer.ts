@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from 'node:util'
-import { type Collection, type Custom, isStatus, type KubeClient, kinds, workQueue } from '#kube'
+import { type Collection, type Custom, type KubeClient, kinds, workQueue } from '#kube'
 import type { Logger } from '#telemetry'
 import { readGateway } from '../collections/index.ts'
-import type { Writer } from '../reconcile/index.ts'
+import { timeOf, type Writer, writeStatus } from '../reconcile/index.ts'
 import type { AttachingRoute } from './attachment.ts'
 import type { RouteKind } from './listeners.ts'
 import { handledClass, type OwnershipTables } from './ownership.ts'
@@ -72,22 +72,21 @@ async function write(key: string, options: RouteParentOptions, signal: AbortSign
   const route = options.routes.get(key) ?? { key, kind: known, namespace, hostnames: [], parents: [] }
   const labelsOf = (other: string) => options.namespaces.get(other)?.metadata.labels
   const wanted = parentEntries(route, (gateway) => handled(gateway, options), labelsOf)
-  const { generation, resourceVersion } = object.metadata
-  const at = now()
-    .toISOString()
-    .replace(/\.\d+Z$/, 'Z')
+  const { generation } = object.metadata
   const others = route.parents.filter(
     ({ gateway }) => options.gateways.get(gateway) !== undefined && handled(gateway, options) === undefined,
   )
   const isOthers = (ref: unknown) => others.some(({ written }) => isDeepStrictEqual(written, ref))
-  const parents = mergedGatewayParents(object.status, wanted, isOthers, controllerName, generation, at)
+  const parents = mergedGatewayParents(
+    object.status,
+    wanted,
+    isOthers,
+    controllerName,
+    generation,
+    timeOf(now()),
+  )
   if (parents === undefined) return
-  // The version makes the write fail if somebody changed the status since we looked.
-  const patch = { metadata: { resourceVersion }, status: { parents } }
-  const how = { subresource: 'status', fieldManager: controllerName, signal }
-  await client.mergePatch({ kind: kinds[known], name, namespace }, patch, how).catch((error: unknown) => {
-    if (!isStatus(error, 404)) throw error
-  })
+  await writeStatus(object, { parents }, { client, kind: kinds[known], fieldManager: controllerName, signal })
 }
 
 const routeKinds = ['HTTPRoute', 'GRPCRoute', 'TLSRoute', 'TCPRoute'] as const

@@ -3,7 +3,6 @@ import {
   type ConfigMap,
   type Custom,
   type EndpointSlice,
-  isStatus,
   type KubeClient,
   type KubeObject,
   keyOf,
@@ -13,7 +12,7 @@ import {
 } from '#kube'
 import type { Logger } from '#telemetry'
 import { type Gateway, readGateway } from '../collections/index.ts'
-import type { Writer } from '../reconcile/index.ts'
+import { timeOf, type Writer, writeStatus } from '../reconcile/index.ts'
 import { type AttachingRoute, isAttached } from './attachment.ts'
 import { applyChildren, forget } from './children.ts'
 import { type BuiltInClass, missingDataPlane } from './classes.ts'
@@ -88,7 +87,7 @@ async function reconcile(key: string, term: Term): Promise<void> {
   if (parameters === 'unknown') return // asked for again when they are known
   const outcome = await deploy(gateway, known, parameters, term)
   const invalidParameters = outcome.kind === 'invalid' ? outcome.message : undefined
-  await writeStatus(object, gateway, known, { ...seenOf(gateway, term), invalidParameters }, term)
+  await writeGatewayStatus(object, gateway, known, { ...seenOf(gateway, term), invalidParameters }, term)
   // What the API server refuses today it may take tomorrow: a quota, a webhook.
   if (outcome.kind === 'invalid' && outcome.refused !== undefined) throw outcome.refused
 }
@@ -145,28 +144,17 @@ function readyPortsOf({ spec }: Service, slices: readonly EndpointSlice[]): Read
   return new Set((spec?.ports ?? []).filter(({ name = '' }) => has(name)).map(({ port }) => port))
 }
 
-async function writeStatus(
+async function writeGatewayStatus(
   object: Custom,
   gateway: Gateway,
   known: BuiltInClass,
   seen: Seen,
   { client, signal, now = () => new Date() }: Term,
 ): Promise<void> {
-  const { generation, resourceVersion } = object.metadata
-  const time = now()
-    .toISOString()
-    .replace(/\.\d+Z$/, 'Z')
-  const status = statusPatch(object.status, gatewayStatus(gateway, known, seen), generation, time)
+  const { generation } = object.metadata
+  const status = statusPatch(object.status, gatewayStatus(gateway, known, seen), generation, timeOf(now()))
   if (status === undefined) return
   const annotations = { [names.controllerVersion]: String(controllerVersion) }
-  await client
-    .mergePatch(
-      { kind: kinds.Gateway, name: gateway.name, namespace: gateway.namespace },
-      // The version makes the write fail if somebody changed the Gateway since we looked.
-      { metadata: { resourceVersion, annotations }, status },
-      { subresource: 'status', fieldManager: known.controllerName, signal },
-    )
-    .catch((error: unknown) => {
-      if (!isStatus(error, 404)) throw error
-    })
+  const how = { client, kind: kinds.Gateway, fieldManager: known.controllerName, signal }
+  await writeStatus(object, status, how, annotations)
 }

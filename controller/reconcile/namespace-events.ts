@@ -11,6 +11,7 @@ import {
 import type { Logger } from '#telemetry'
 import type { Unbound } from '../collections/index.ts'
 import type { Writer } from './lead.ts'
+import { timeOf } from './write-status.ts'
 
 type NamespaceEventOptions = Readonly<{
   client: KubeClient
@@ -99,9 +100,7 @@ async function write(
   count: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const lastTimestamp = now()
-    .toISOString()
-    .replace(/\.\d+Z$/, 'Z')
+  const lastTimestamp = timeOf(now())
   // An event is of the namespace that its object is of; a Namespace's own is the one where its users look.
   const about = { apiVersion: 'v1', kind: 'Namespace', name, namespace: name, ...(uid ? { uid } : {}) }
   const event: Custom & Record<string, unknown> = {

@@ -5,6 +5,7 @@ import type { Logger } from '#telemetry'
 import { isOlder, type ServiceEntry } from '../collections/index.ts'
 import type { Writer } from './lead.ts'
 import { type Vip, VipRange, type VipRanges, vipsFor } from './vip-pool.ts'
+import { writeStatus } from './write-status.ts'
 
 type VipWriterOptions = Readonly<{
   client: KubeClient
@@ -38,7 +39,8 @@ export const vipWriter =
       const wanted = [...others, ...vipsFor(entry.allocated, entry.vips, ranges, rights.of(entry))]
       if (isDeepStrictEqual(has, wanted)) return
       rights.expect(key, wanted)
-      await write(client, object, wanted, stop)
+      const how = { client, kind: kinds.ServiceEntry, fieldManager: 'istio-ip-autoallocate', signal: stop }
+      await writeStatus(object, { addresses: wanted }, how)
     }
     const reconcile = async (key: string, stop: AbortSignal) => {
       for (let tries = 1; ; tries++) {
@@ -63,18 +65,6 @@ export const vipWriter =
 /** A new entry gets its conditions at the same moment, so that losing a race is no failure: what won is seen shortly after. */
 const maxConflicts = 5
 const conflictMs = 50
-
-async function write(client: KubeClient, { metadata }: Custom, addresses: unknown, signal: AbortSignal) {
-  const { name = '', namespace = '', resourceVersion } = metadata
-  // The version makes the write fail if somebody changed the entry since we looked.
-  const patch = { metadata: { resourceVersion }, status: { addresses } }
-  const how = { subresource: 'status', fieldManager: 'istio-ip-autoallocate', signal }
-  await client
-    .mergePatch({ kind: kinds.ServiceEntry, name, namespace }, patch, how)
-    .catch((error: unknown) => {
-      if (!isStatus(error, 404)) throw error
-    })
-}
 
 /** Who has which address, and who may. */
 function rightsOf(entries: Collection<ServiceEntry>, ranges: readonly VipRange[]) {

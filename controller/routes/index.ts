@@ -15,7 +15,7 @@ import type { MeshDefaults } from './mesh-defaults.ts'
 import { routeResources } from './resource.ts'
 import { type MeshTables, type RoutedService, routedServices } from './routed-service.ts'
 
-export { routeStatusWriter } from './status-writer.ts'
+export { routeStatusWriter } from './route-status-writer.ts'
 /** The conditions that VirtualServices and DestinationRules have from us. */
 export { istioConditionTypes } from './istio-status.ts'
 export type { RouteStatus } from './gateway-api-status.ts'
