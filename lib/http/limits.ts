@@ -19,8 +19,10 @@ export type HttpLimits = Readonly<{
   /** HTTP/2: how often the peer is asked whether it is there (0: never), and how long it may say nothing then. */
   keepAliveMs: number
   keepAliveTimeoutMs: number
-  /** HTTP/2: requests that a peer may have open at once. */
+  /** HTTP/2: requests that a peer may have open at once. Clients wait for room where they need more, calls that never end for ever (Envoy: 1,024). */
   maxStreams: number
+  /** HTTP/2: the fields of all of them. */
+  maxHeldHeaderBytes: number
   /** HTTP/2: what a peer may send of one request, and of all of a connection, before somebody reads it. */
   streamWindow: number
   connectionWindow: number
@@ -37,7 +39,8 @@ export const defaultHttpLimits: HttpLimits = {
   lingerMs: 1_000,
   keepAliveMs: 0,
   keepAliveTimeoutMs: 20_000,
-  maxStreams: 100,
+  maxStreams: 1_024,
+  maxHeldHeaderBytes: 4 << 20,
   streamWindow: 1 << 20,
   connectionWindow: 2 << 20,
 }

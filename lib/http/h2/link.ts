@@ -80,6 +80,7 @@ export class H2Link implements BytesUser {
       firstStreamWindow: Math.min(limits.streamWindow, 64 << 10),
       connectionWindow: limits.connectionWindow,
       maxHeaderBytes: limits.maxHeaderBytes,
+      maxHeldHeaderBytes: limits.maxHeldHeaderBytes,
       maxHeaderFields: limits.maxHeaderFields + pseudoFields,
       maxUnansweredResets,
     })
