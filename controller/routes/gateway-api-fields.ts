@@ -19,7 +19,7 @@ export function unlessProblem<T>({ problems }: Field, read: () => T): T | undefi
   return problems.length === before ? value : undefined
 }
 
-const isGiven = (value: unknown) => value !== undefined && value !== null
+export const isGiven = (value: unknown): boolean => value !== undefined && value !== null
 
 /** The parts of a map, of which none but `known` may be there. Undefined where nothing is. */
 export function partsOf<K extends string>(
@@ -40,7 +40,11 @@ export function itemsOf(field: Field): readonly Field[] {
   const { value, path, problems } = field
   if (!isGiven(value)) return []
   if (Array.isArray(value))
-    return value.map((item: unknown, i) => ({ value: item, path: `${path}[${i}]`, problems }))
+    return value.map((item: unknown, i) => {
+      const one = { value: item, path: `${path}[${i}]`, problems }
+      if (!isGiven(item)) problem(one, 'is empty')
+      return one
+    })
   problem(field, `${shown(value)} is not a list`)
   return []
 }

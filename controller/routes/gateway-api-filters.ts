@@ -13,6 +13,7 @@ import { noHeaders } from './defaults.ts'
 import {
   booleanOf,
   type Field,
+  isGiven,
   itemsOf,
   numberOf,
   partsOf,
@@ -67,17 +68,15 @@ export type FilterPlace = Readonly<{
 }>
 export const filterTypes = { ofRules, ofBackends, ofGrpc, ofGrpcBackends } as const
 
-const filterFields = [
-  'type',
-  'requestHeaderModifier',
-  'responseHeaderModifier',
-  'requestMirror',
-  'requestRedirect',
-  'urlRewrite',
-  'cors',
-  'extensionRef',
-  'externalAuth',
-] as const
+const settings = {
+  RequestHeaderModifier: 'requestHeaderModifier',
+  ResponseHeaderModifier: 'responseHeaderModifier',
+  RequestMirror: 'requestMirror',
+  RequestRedirect: 'requestRedirect',
+  URLRewrite: 'urlRewrite',
+  CORS: 'cors',
+} as const
+const filterFields = ['type', ...Object.values(settings), 'extensionRef', 'externalAuth'] as const
 
 export function readFilters(field: Field | undefined, place: FilterPlace): ReadFilters {
   const filters: Changing = { requestHeaders: noHeaders, responseHeaders: noHeaders, mirrors: [] }
@@ -101,7 +100,10 @@ function readFilter(item: Field, place: FilterPlace, filters: Changing): FilterT
   if (parts === undefined) return problem(item, 'is not a filter')
   // Also ExtensionRef and ExternalAuth: nothing that a filter does may be left undone.
   const type = wordOf(parts.type, place.types)
-  if (type === undefined && parts.type.value === undefined) problem(item, 'has no type')
+  if (!isGiven(parts.type.value)) problem(item, 'has no type')
+  for (const name of filterFields)
+    if (type !== undefined && name !== 'type' && name !== settings[type] && isGiven(parts[name].value))
+      problem(parts[name], `beside type ${type}`)
   switch (type) {
     case 'RequestHeaderModifier':
       filters.requestHeaders = readHeaderOps(parts.requestHeaderModifier)
@@ -167,7 +169,9 @@ function readPath(
   const parts = partsOf(field, ['type', 'replaceFullPath', 'replacePrefixMatch'])
   if (parts === undefined) return undefined
   const type = wordOf(parts.type, ['ReplaceFullPath', 'ReplacePrefixMatch'])
-  if (type === undefined) return parts.type.value === undefined ? problem(field, 'has no type') : undefined
+  if (type === undefined) return isGiven(parts.type.value) ? undefined : problem(field, 'has no type')
+  const other = type === 'ReplaceFullPath' ? parts.replacePrefixMatch : parts.replaceFullPath
+  if (isGiven(other.value)) problem(other, `beside type ${type}`)
   if (type === 'ReplaceFullPath') return { kind: 'full', value: pathIn(parts.replaceFullPath) ?? '/' }
   if (!prefixOnly) return problem(field, 'ReplacePrefixMatch where a match is not a PathPrefix')
   return { kind: 'prefix', value: pathIn(parts.replacePrefixMatch) ?? '' }
@@ -206,6 +210,7 @@ function readMirror(field: Field, { namespace }: FilterPlace): readonly ReadMirr
   const parts = partsOf(field, ['backendRef', 'percent', 'fraction'])
   const backend = parts && readBackend(parts.backendRef, namespace)
   if (parts === undefined || backend === undefined) return problem(field, 'has no backendRef') ?? []
+  if (backend.filters) problem(backend.filters, 'is not known here')
   const percent = numberOf(parts.percent, 0, 100)
   const fraction = partsOf(parts.fraction, ['numerator', 'denominator'])
   if (percent !== undefined && fraction) problem(field, 'percent and fraction exclude each other')

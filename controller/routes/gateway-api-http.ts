@@ -2,7 +2,16 @@ import { isRecord } from '#base'
 import type { Custom } from '#kube'
 import type { RetryPolicy } from '#routes'
 import { usualRetry } from './defaults.ts'
-import { durationOf, type Field, itemsOf, numberOf, partsOf, problem, textOf } from './gateway-api-fields.ts'
+import {
+  durationOf,
+  type Field,
+  isGiven,
+  itemsOf,
+  numberOf,
+  partsOf,
+  problem,
+  textOf,
+} from './gateway-api-fields.ts'
 import { type FilterPlace, filterTypes, type ReadFilters, readFilters } from './gateway-api-filters.ts'
 import { type RankedMatch, readGrpcMatches, readHttpMatches } from './gateway-api-matches.ts'
 import { type BackendRef, readBackend, readRouteObject, type RouteObject } from './gateway-api-object.ts'
@@ -26,7 +35,12 @@ export type ReadRule = Readonly<{
 }>
 
 /** HTTPRoute or GRPCRoute. */
-export type HttpRoute = RouteObject & Readonly<{ rules: readonly ReadRule[] }>
+export type HttpRoute = RouteObject &
+  Readonly<{
+    rules: readonly ReadRule[]
+    /** It has `hostnames`, which nobody looks at where the parent is a service (the Gateway API's rule). */
+    namesHosts: boolean
+  }>
 
 /** The standard has 16; more is somebody else's schema. */
 const maxRules = 128
@@ -43,11 +57,19 @@ const ruleFields = [
 export function readHttpRoute(kind: 'HTTPRoute' | 'GRPCRoute', object: Custom): HttpRoute {
   const route = readRouteObject(kind, object)
   const spec = isRecord(object.spec) ? object.spec : {}
-  const items: readonly unknown[] = Array.isArray(spec['rules']) ? spec['rules'] : []
+  const remarks = [...route.remarks]
+  const items = itemsOf({ value: spec['rules'], path: 'spec.rules', problems: remarks })
+  if (items.length > maxRules) remarks.push(`spec.rules: those after the first ${maxRules} are not looked at`)
   // No rules at all are one that forwards nowhere for HTTPRoutes made by hand; the standard fills one in.
-  const rules = items.slice(0, maxRules).map((item, index) => readRule(route, item, index))
-  return { ...route, rules }
+  const rules = items.slice(0, maxRules).map(({ value }, index) => readRule(route, value, index))
+  return { ...route, rules, remarks, namesHosts: itemsOf(hostnamesIn(spec)).length > 0 }
 }
+
+const hostnamesIn = (spec: Readonly<Record<string, unknown>>): Field => ({
+  value: spec['hostnames'],
+  path: 'spec.hostnames',
+  problems: [],
+})
 
 function readRule(route: RouteObject, value: unknown, index: number): ReadRule {
   const problems: string[] = []
@@ -73,8 +95,12 @@ function readRule(route: RouteObject, value: unknown, index: number): ReadRule {
   if (filters.redirect && backends.length > 0) problem(part('backendRefs'), 'beside a RequestRedirect')
   const timeouts = readTimeouts(part('timeouts'))
   const retry = readRetry(part('retry'))
-  const remarks =
-    parts?.sessionPersistence.value === undefined ? [] : [`${field.path}.sessionPersistence: is not honoured`]
+  const remarks = [
+    ...(isGiven(part('sessionPersistence').value)
+      ? [`${field.path}.sessionPersistence: is not honoured`]
+      : []),
+    ...(filters.redirect ? besideRedirect(part, filters) : []),
+  ]
   return {
     index,
     name: textOf(parts?.name),
@@ -87,6 +113,14 @@ function readRule(route: RouteObject, value: unknown, index: number): ReadRule {
     remarks,
   }
 }
+
+/** Nothing is sent on, so there is nothing to wait for, to try again or to copy. */
+const besideRedirect = (part: (name: 'timeouts' | 'retry') => Field, { mirrors }: ReadFilters) => [
+  ...(['timeouts', 'retry'] as const)
+    .map(part)
+    .flatMap(({ value, path }) => (isGiven(value) ? [`${path}: no effect beside RequestRedirect`] : [])),
+  ...mirrors.map(({ ref }) => `${ref.path}: no effect beside RequestRedirect`),
+]
 
 /** 0 is off, and so is what is not said. */
 function readTimeouts(field: Field): Readonly<{ request: number; backendRequest: number }> {
@@ -102,7 +136,7 @@ function readTimeouts(field: Field): Readonly<{ request: number; backendRequest:
 function readRetry(field: Field): RetryPolicy {
   const parts = partsOf(field, ['codes', 'attempts', 'backoff'])
   if (parts === undefined) return usualRetry
-  const codes = itemsOf(parts.codes).map((item) => numberOf(item, 400, 599) ?? 500)
+  const codes = itemsOf(parts.codes).flatMap((item) => numberOf(item, 400, 599) ?? [])
   const backoff = durationOf(parts.backoff)
   const baseMs = backoff === undefined ? usualRetry.backoffBaseMs : Math.max(1, backoff)
   return {

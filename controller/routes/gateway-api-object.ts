@@ -1,7 +1,16 @@
 import { isRecord } from '#base'
 import type { Custom } from '#kube'
 import { nameOf, namespaceOf } from '../collections/inputs.ts'
-import { type Field, itemsOf, numberOf, partsOf, portOf, textOf } from './gateway-api-fields.ts'
+import {
+  type Field,
+  isGiven,
+  itemsOf,
+  numberOf,
+  partsOf,
+  portOf,
+  problem,
+  textOf,
+} from './gateway-api-fields.ts'
 
 export type RouteKind = 'HTTPRoute' | 'GRPCRoute' | 'TLSRoute' | 'TCPRoute'
 
@@ -28,21 +37,28 @@ export type RouteObject = Readonly<{
   name: string
   created: string
   parents: readonly ParentRef[]
+  /** What of it is not done, outside its rules. */
+  remarks: readonly string[]
 }>
 
 const gatewayGroup = 'gateway.networking.k8s.io'
+const specFields = ['parentRefs', 'rules', 'useDefaultGateways'] as const
 
 export function readRouteObject(kind: RouteKind, object: Custom): RouteObject {
   const [namespace, name] = [namespaceOf(object), nameOf(object)]
-  const spec = isRecord(object.spec) ? object.spec : {}
-  const refs: Field = { value: spec['parentRefs'], path: 'spec.parentRefs', problems: [] }
+  const remarks: string[] = []
+  const spec: Field = { value: object.spec, path: 'spec', problems: remarks }
+  const parts = partsOf(spec, kind === 'TCPRoute' ? specFields : [...specFields, 'hostnames'])
+  if (parts && isGiven(parts.useDefaultGateways.value))
+    problem(parts.useDefaultGateways, 'is not honoured, there are no default Gateways')
   return {
     kind,
     key: `${kind}/${namespace}/${name}`,
     namespace,
     name,
     created: object.metadata.creationTimestamp ?? '',
-    parents: itemsOf(refs).flatMap((field) => parentRef(field, namespace)),
+    parents: parts ? itemsOf(parts.parentRefs).flatMap((field) => parentRef(field, namespace)) : [],
+    remarks,
   }
 }
 

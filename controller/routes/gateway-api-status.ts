@@ -56,18 +56,18 @@ export const routeStatuses = <R extends AnyRoute>(
       }),
   )
 
-const yes = (type: string, reason: string, message: string): Condition => ({
+/** The CRDs allow 32 KiB, and nothing is written where one is longer; a reader wants far less. */
+const maxMessage = 1_024
+const condition = (type: string, status: 'True' | 'False', reason: string, message: string): Condition => ({
   type,
-  status: 'True',
+  status,
   reason,
-  message,
+  message: message.length > maxMessage ? `${message.slice(0, maxMessage - 1)}…` : message,
 })
-const no = (type: string, reason: string, message: string): Condition => ({
-  type,
-  status: 'False',
-  reason,
-  message,
-})
+const yes = (type: string, reason: string, message: string): Condition =>
+  condition(type, 'True', reason, message)
+const no = (type: string, reason: string, message: string): Condition =>
+  condition(type, 'False', reason, message)
 
 /** A waypoint of somebody else's class reads its routes itself, and says what it makes of them. */
 function isForeign({ waypoints: [waypoint] }: RoutedService, fetch: Fetch, tables: StatusTables): boolean {
@@ -97,7 +97,9 @@ function acceptance(
       incompatible ? 'IncompatibleFilters' : 'UnsupportedValue',
       `every rule is refused: ${bad.join('; ')}`,
     )
-  return yes('Accepted', 'Accepted', 'the route counts for this parent')
+  const hosts =
+    'namesHosts' in route && route.namesHosts ? '; spec.hostnames: not looked at for a service' : ''
+  return yes('Accepted', 'Accepted', `the route counts for this parent${hosts}`)
 }
 
 /** Routes of one service are of one API, and those of one port and audience for HTTP of one kind: the older counts. */
@@ -140,7 +142,7 @@ function problemsOf(route: AnyRoute): Readonly<{ bad: readonly string[]; good: n
 
 function partialInvalidity(route: AnyRoute): readonly Condition[] {
   const { bad, good } = problemsOf(route)
-  const remarks = 'rules' in route ? route.rules.flatMap((rule) => rule.remarks) : []
+  const remarks = [...route.remarks, ...('rules' in route ? route.rules.flatMap((rule) => rule.remarks) : [])]
   if (bad.length > 0 && good > 0)
     return [
       yes(
