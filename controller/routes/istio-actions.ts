@@ -114,8 +114,8 @@ function regexRewrite(field: Field): PathRewrite | undefined {
   return why === undefined ? { kind: 'regex', pattern, substitution } : problem(field, why)
 }
 
-/** Of Envoy's, but not here. */
-const otherConditions = ['retriable-headers', 'http3-post-connect-failure']
+/** Of Envoy's, but not here: HTTP/3. */
+const notHonoured = 'http3-post-connect-failure'
 
 export function readRetries(field: Field, notes: Notes): RetryPolicy {
   const parts = partsOf(field, [
@@ -137,8 +137,8 @@ export function readRetries(field: Field, notes: Notes): RetryPolicy {
   const on = words.filter((word): word is RetryCondition => isRetryCondition(word))
   for (const word of words)
     if (!isRetryCondition(word) && !codes.includes(Number(word))) {
-      const known = otherConditions.includes(word)
-      notes.remarks.push(`${field.path}.retryOn: ${word} ${known ? 'is not honoured' : 'is not a condition'}`)
+      const why = word === notHonoured ? 'is not honoured' : 'is not a condition'
+      notes.remarks.push(`${field.path}.retryOn: ${word} ${why}`)
     }
   const said: readonly RetryCondition[] =
     codes.length > 0 && !on.includes('retriable-status-codes') ? [...on, 'retriable-status-codes'] : on

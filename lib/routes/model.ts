@@ -241,6 +241,8 @@ export type RetryCondition =
   | 'refused-stream'
   /** Of `statuses`. */
   | 'retriable-status-codes'
+  /** Of `headers`. */
+  | 'retriable-headers'
   | 'cancelled'
   | 'deadline-exceeded'
   | 'internal'
@@ -252,6 +254,8 @@ export type RetryPolicy = Readonly<{
   attempts: number
   on: readonly RetryCondition[]
   statuses: readonly number[]
+  /** Names, in lower case; only callers ask for them. */
+  headers?: readonly string[]
   /** One try; 0: only the rule's timeout. */
   perTryTimeoutMs: number
   backoffBaseMs: number

@@ -9,8 +9,10 @@ export type TryOutcome =
       status: number
       /** In the headers: only answers of trailers alone have it there. */
       grpcStatus?: number | undefined
-      /** x-envoy-ratelimited. */
+      /** x-envoy-ratelimited: whoever says so is asked again only by who wants that. */
       rateLimited?: boolean
+      /** Is there a header of this name (in lower case)? */
+      has?: (name: string) => boolean
     }>
   /** No connection: refused, unreachable, TLS failed, or too slow. */
   | Readonly<{ kind: 'connect-failure' }>
@@ -58,9 +60,14 @@ const grpcStatuses: ReadonlyMap<RetryCondition, number> = new Map([
 ])
 
 /** Envoy's conditions: for 5xx and gateway-error a try without an answer is a 503, and one that took too long a 504. */
-function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: RetryPolicy): boolean {
+function fires(
+  condition: RetryCondition,
+  outcome: TryOutcome,
+  { statuses, headers = [] }: RetryPolicy,
+): boolean {
   if (outcome.kind === 'timeout' || outcome.kind === 'overflow') return false
   const isAnswer = outcome.kind === 'response'
+  if (isAnswer && outcome.rateLimited === true) return condition === 'envoy-ratelimited'
   switch (condition) {
     case '5xx':
       return !isAnswer || (outcome.status >= 500 && outcome.status < 600)
@@ -75,11 +82,13 @@ function fires(condition: RetryCondition, outcome: TryOutcome, { statuses }: Ret
     case 'refused-stream':
       return outcome.kind === 'refused-stream'
     case 'envoy-ratelimited':
-      return isAnswer && outcome.rateLimited === true
+      return false
     case 'retriable-4xx':
       return isAnswer && outcome.status === 409
     case 'retriable-status-codes':
       return isAnswer && statuses.includes(outcome.status)
+    case 'retriable-headers':
+      return isAnswer && headers.some((name) => outcome.has?.(name) === true)
     default:
       return (
         isAnswer && outcome.grpcStatus !== undefined && outcome.grpcStatus === grpcStatuses.get(condition)
@@ -114,6 +123,7 @@ const conditions: ReadonlySet<string> = new Set<RetryCondition>([
   'retriable-4xx',
   'refused-stream',
   'retriable-status-codes',
+  'retriable-headers',
   ...grpcStatuses.keys(),
 ])
 
@@ -134,16 +144,22 @@ export function withAskedRetries(
 ): RetryPolicy {
   const asked = conditionHeaders.flatMap((name) => wordsOf(headers.joined(name))).filter(isRetryCondition)
   const most = wholeNumber(headers.joined('x-envoy-max-retries'))
-  if (asked.length === 0 && most === undefined) return policy
   const statuses = wordsOf(headers.joined('x-envoy-retriable-status-codes')).map(wholeNumber)
+  const names = wordsOf(headers.joined('x-envoy-retriable-header-names')).map((name) => name.toLowerCase())
+  const asksMore = statuses.length > 0 || names.length > 0
+  if (asked.length === 0 && most === undefined && !asksMore) return policy
   return {
     ...policy,
-    // Who asks for retries where there are none gets one.
-    attempts: Math.min(most ?? Math.max(policy.attempts, 1), maxAskedRetries),
+    attempts: askedAttempts(policy, asked.length > 0, most),
     on: [...new Set([...policy.on, ...asked])],
     statuses: [...policy.statuses, ...statuses.filter((status) => status !== undefined)],
+    ...(names.length > 0 ? { headers: names } : {}),
   }
 }
+
+/** Who asks for retries where there are none gets one; what the rule gives anyway is not too many. */
+const askedAttempts = ({ attempts }: RetryPolicy, asks: boolean, most: number | undefined): number =>
+  most === undefined ? Math.max(attempts, asks ? 1 : 0) : Math.min(most, Math.max(attempts, maxAskedRetries))
 
 export type Timeouts = Readonly<{ timeoutMs: number; perTryTimeoutMs: number }>
 

@@ -1,6 +1,6 @@
 /** What a destination's policy says of requests, seen from both ends of them. */
 import { once } from 'node:events'
-import type http from 'node:http'
+import http from 'node:http'
 import http2 from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import t, { type Test } from 'tap'
@@ -149,6 +149,56 @@ t.test('retries leave the locality where they may', async (t) => {
   t.equal((await s.get('/')).status, 503, 'they do not of themselves')
   await s.route({ http: [rule({}, { retry: retries({ otherLocalities: true }) })] }, [policy])
   t.equal((await s.get('/')).status, 200)
+})
+
+t.test('a retry counts against its limit until something has come of it', async (t) => {
+  const held: http.ServerResponse[] = []
+  const asked: string[] = []
+  const a = await upstreamOf(t, '127.0.0.2', ({ url = '', headers }, response) => {
+    asked.push(url)
+    if (headers['x-envoy-attempt-count'] === '1') response.writeHead(503).end()
+    else if (url === '/held') held.push(response)
+    else response.end('ok')
+  })
+  const s = await scene(t, { a })
+  await s.route({ http: [rule({}, { retry: retries({}) })] }, [limited({ maxRetries: 1 })])
+  const first = s.get('/held')
+  await eventually(() => held.length === 1, 'its retry is under way')
+  t.equal((await s.get('/second')).status, 503)
+  t.equal(asked.filter((url) => url === '/second').length, 1, 'there is no room for another')
+  await eventually(
+    () => s.lines().some((line) => line.includes('/second') && line.includes(' 503 UO ')),
+    'UO',
+  )
+  held[0]?.end()
+  t.equal((await first).status, 200)
+  t.equal((await s.get('/third')).status, 200, 'now there is')
+})
+
+t.test('the time of a try begins when the whole request is here', async (t) => {
+  let asked = 0
+  const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
+    asked++
+    request.on('error', () => undefined)
+    void request.resume().on('end', () => response.end('ok'))
+  })
+  const s = await scene(t, { a })
+  await s.route({ http: [rule({}, { retry: retries({ perTryTimeoutMs: 2_000 }) })] })
+  const request = http.request({
+    port: await s.front(),
+    host: '127.0.0.1',
+    method: 'POST',
+    headers: { host: 'web.demo', 'content-length': '6' },
+    agent: false,
+  })
+  request.write('abc')
+  await eventually(() => asked === 1, 'it is on its way')
+  await new Promise((done) => setTimeout(done, 2_500))
+  request.end('def')
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+  response.resume()
+  t.equal(response.statusCode, 200)
+  t.equal(asked, 1, 'once')
 })
 
 t.test('who is hashed to a host is sent to it again by retries', async (t) => {

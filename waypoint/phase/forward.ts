@@ -115,9 +115,35 @@ function fixedHost(
   return namedHost(cluster.service, destination.port, host, parts.leaving.network) ?? 'none'
 }
 
+/** A request's place among the retries that its destination may have at once: from the decision until what comes of it is known. */
+class RetryPlace {
+  readonly #cluster: Cluster | undefined
+  #isTaken = false
+
+  constructor(cluster: Cluster | undefined) {
+    this.#cluster = cluster
+  }
+
+  take(): void {
+    if (this.#isTaken || !this.#cluster) return
+    this.#isTaken = true
+    this.#cluster.retries++
+  }
+
+  leave(): void {
+    if (this.#isTaken && this.#cluster) this.#cluster.retries--
+    this.#isTaken = false
+  }
+
+  [Symbol.dispose](): void {
+    this.leave()
+  }
+}
+
 async function tries(sending: Sending): Promise<Answer> {
   const { call, cluster, choose, retry, body, deadline, policy } = sending
   const tried: Host[] = []
+  using place = new RetryPlace(cluster)
   for (;;) {
     const host = choose(tried)
     if (!host)
@@ -134,6 +160,7 @@ async function tries(sending: Sending): Promise<Answer> {
     call.tries++
     tellTime(sending)
     const attempt = await attemptOn(sending, host, to)
+    place.leave()
     if (isOver(call)) return overBefore(call, attempt.outcome)
     const ending = tryOutcome(attempt)
     const room = !cluster || retryRoom(policy, cluster.measure())
@@ -145,15 +172,15 @@ async function tries(sending: Sending): Promise<Answer> {
     })
     if (!decision.retry) {
       if (decision.why === 'exhausted') call.flags.push('URX')
+      if (decision.why === 'no-room') call.flags.push('UO')
       if (!sending.mirrors) body?.settle()
       return answerOf(sending, attempt, ending)
     }
     drop(attempt.outcome)
     tried.push(host)
-    if (cluster) cluster.retries++
+    place.take()
     const waitMs = backoffMs(retry, call.tries, call.parts.random)
     await sleep(waitMs, deadline.signal).catch(() => undefined)
-    if (cluster) cluster.retries--
     if (isOver(call)) return overBefore(call)
     if (deadline.expired) return timedOut(sending, 'response_timeout')
     if (ending.kind === 'per-try-timeout') call.request.headers.set('x-envoy-is-timeout-retry', 'true')
@@ -208,7 +235,8 @@ async function attemptOn(
   const next: Body | undefined = body?.next()
   host.active++
   cluster?.began()
-  const attempt = await tryOnce({ call, host, to, cluster, policy, body: next, deadline, perTryMs })
+  const onWhole = body && ((run: () => void) => body.onWhole(run))
+  const attempt = await tryOnce({ call, host, to, cluster, policy, body: next, deadline, perTryMs, onWhole })
   const over = () => {
     host.active--
     if (cluster) cluster.requests--

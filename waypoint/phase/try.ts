@@ -39,6 +39,8 @@ type Try = Readonly<{
   body: Body | undefined
   deadline: Deadline
   perTryMs: number
+  /** Runs when the whole request is here; undefined: it is. */
+  onWhole?: ((run: () => void) => void) | undefined
   /** Nobody hears of interim answers. */
   quiet?: boolean
 }>
@@ -51,7 +53,9 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   call.sent = { cluster, host, to }
   call.transportFailure = undefined
   const own = perTryMs > 0 ? new Deadline(perTryMs, deadline.signal) : undefined
-  own?.start()
+  // A client that is slow is not its upstream's fault (Envoy).
+  if (o.onWhole) o.onWhole(() => own?.start())
+  else own?.start()
   const outcome = await parts.pool.send(destinationOf(o), request, o.body, {
     signal: (own ?? deadline).signal,
     onInform: o.quiet ? undefined : (head) => exchange.inform(head),
@@ -176,6 +180,7 @@ export function tryOutcome({ outcome, cause }: Attempt): TryOutcome {
       status,
       grpcStatus: grpc === undefined ? undefined : Number(grpc),
       rateLimited: headers.has('x-envoy-ratelimited'),
+      has: (name) => headers.has(name),
     }
   }
   if (cause === 'timeout' || cause === 'per-try-timeout') return { kind: cause }

@@ -17,6 +17,7 @@ const on = (...conditions: RetryPolicy['on'][number][]): RetryPolicy => ({
   ...usual,
   on: conditions,
   statuses: [418, 504],
+  headers: ['x-again'],
 })
 const facts = { tries: 1, replayable: true, responded: false, room: true }
 
@@ -25,6 +26,8 @@ const outcomes = {
   409: { kind: 'response', status: 409 },
   418: { kind: 'response', status: 418 },
   429: { kind: 'response', status: 429, rateLimited: true },
+  limited: { kind: 'response', status: 503, rateLimited: true, has: () => true },
+  again: { kind: 'response', status: 200, has: (name: string) => name === 'x-again' },
   500: { kind: 'response', status: 500 },
   503: { kind: 'response', status: 503 },
   cancelled: { kind: 'response', status: 200, grpcStatus: 1 },
@@ -49,9 +52,10 @@ const table: readonly [RetryPolicy['on'][number], string][] = [
   ['reset-before-request', 'connect unsent'],
   ['connect-failure', 'connect'],
   ['refused-stream', 'refused'],
-  ['envoy-ratelimited', '429'],
+  ['envoy-ratelimited', '429 limited'],
   ['retriable-4xx', '409'],
   ['retriable-status-codes', '418'],
+  ['retriable-headers', 'again'],
   ['cancelled', 'cancelled'],
   ['deadline-exceeded', 'deadline'],
   ['resource-exhausted', 'exhausted'],
@@ -133,6 +137,21 @@ t.test('callers may ask for retries and timeouts', async (t) => {
       .attempts,
     1,
   )
+  t.equal(
+    withAskedRetries({ ...usual, attempts: 20 }, request('/', { 'x-envoy-retry-on': '5xx' })).attempts,
+    20,
+    'no fewer than the rule gives',
+  )
+  const more = request('/', {
+    'x-envoy-retriable-status-codes': '404',
+    'x-envoy-retriable-header-names': 'X-Again , x-more',
+  })
+  t.match(withAskedRetries({ ...usual, attempts: 0, on: [] }, more), {
+    attempts: 0,
+    on: [],
+    statuses: [404],
+    headers: ['x-again', 'x-more'],
+  })
   const forwarding = { ...forward('a'), timeoutMs: 500 }
   t.strictSame(withAskedTimeouts(forwarding, request('/')), { timeoutMs: 500, perTryTimeoutMs: 0 })
   const headers = { 'x-envoy-upstream-rq-timeout-ms': '5', 'x-envoy-upstream-rq-per-try-timeout-ms': '-1' }
