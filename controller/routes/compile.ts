@@ -90,7 +90,7 @@ function policiesOf(
     .map(([key, to]) => {
       const declared = fetch.one(services, to.service)?.ports.find(({ port }) => port === to.port)
       // A GRPCRoute says what is spoken, whatever the port is called.
-      const usual = usualPolicy(to, calledByGrpc.has(key) ? { http: 'http2' } : declared)
+      const usual = usualPolicy(to, calledByGrpc.has(key) ? 'http2' : declared?.http)
       return policies.reduce((policy, source) => source(to, policy, service, fetch), usual)
     })
 }

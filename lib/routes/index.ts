@@ -2,6 +2,8 @@
 export type * from './model.ts'
 export type * from './destination-policy.ts'
 export { modelVersion, policyKey, serviceRoutesTypeUrl, waypointKey } from './model.ts'
+/** What holds where nobody says anything: Istio's defaults. */
+export { noHeaders, usualHttpRule, usualL4Rule, usualPolicy, usualRetry } from './usual.ts'
 /** Payload → model; what is not understood is closed, and told. */
 export { type ParsedRoutes, parseServiceRoutes } from './parse.ts'
 /** Why a user's expression, substitution, header, host or path cannot be used. */

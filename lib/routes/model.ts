@@ -1,7 +1,7 @@
 /**
  * What a waypoint must know of a service's routes: the one model that all front ends compile to and the data plane obeys.
- * It travels as JSON in an xDS resource named like the service's Address. The compiler fills in every default (Istio's);
- * the data plane has none of its own. Durations are integer milliseconds, 0 is off. Order is precedence: first match wins.
+ * It travels as JSON in an xDS resource named like the service's Address. The compiler fills in every default (usual.ts);
+ * none is left to the reader. Durations are integer milliseconds, 0 is off. Order is precedence: first match wins.
  */
 
 import type { DestinationPolicy } from './destination-policy.ts'
