@@ -41,7 +41,6 @@ import {
 const headerKey = (name: string, at: At): void => {
   if (name.startsWith('@request.auth.claims')) return
   if (name.startsWith(':') || !isHeaderName(name)) refuse(at, 'is not the name of a header')
-  else if (name !== name.toLowerCase()) warn(at, 'is never there: names of headers are matched in lower case')
 }
 
 /** An empty match means: the header is there. */
@@ -71,11 +70,11 @@ const match = fields({
   withoutHeaders: map(headerMatch, headerKey),
   queryParams: map(headerMatch),
   port,
-  sourceLabels: unheeded(labels, 'a waypoint does not know the labels of who calls; the match never holds'),
+  sourceLabels: labels,
   gateways: list(gatewayName),
   ignoreUriCase: bool,
-  sourceNamespace: unheeded(label, 'a waypoint compares it with its own namespace, as Istio’s does'),
-  statPrefix: text,
+  sourceNamespace: label,
+  statPrefix: unheeded(text, 'is not honoured'),
 })
 
 const redirectCodes = [301, 302, 303, 307, 308]

@@ -31,13 +31,13 @@ import {
 } from './formats.ts'
 import { httpRoutes } from './http-route.ts'
 
-const notSeen = 'a waypoint chooses the service before it; the match is not heeded'
+const cannotAsk = 'cannot be asked for a service; what the match may be about is closed'
 const l4 = {
-  destinationSubnets: unheeded(list(subnet), notSeen),
+  destinationSubnets: unheeded(list(subnet), cannotAsk),
   port,
-  sourceLabels: unheeded(labels, notSeen),
+  sourceLabels: labels,
   gateways: list(gatewayName),
-  sourceNamespace: unheeded(label, notSeen),
+  sourceNamespace: label,
 }
 const routed = list(
   fields({ destination, weight: whole(0, 2 ** 31 - 1) }, (value, at) => required(value, at, 'destination')),
@@ -57,7 +57,7 @@ const tlsRoute = fields({ match: list(tlsMatch, { least: 1 }), route: routed }, 
 })
 const tcpRoute = fields(
   {
-    match: list(fields({ ...l4, sourceSubnet: unheeded(subnet, 'not done by Istio either') })),
+    match: list(fields({ ...l4, sourceSubnet: unheeded(subnet, cannotAsk) })),
     route: routed,
   },
   weighted,
