@@ -1,12 +1,14 @@
 import { isRecord } from '#base'
 import type { Custom } from '#kube'
 import { nameOf, namespaceOf } from './inputs.ts'
-import { type LabelSelector, parseLabelSelector } from './label-selector.ts'
+import { type LabelSelector, parseLabelSelector, selects } from './label-selector.ts'
 
 /** Whose objects may use a listener, by their namespaces. */
 export type AllowedNamespaces =
   | Readonly<{ from: 'Same' | 'All' | 'None' }>
   | Readonly<{ from: 'Selector'; selector: LabelSelector }>
+
+/** One of a Gateway's listeners. */
 export type Listener = Readonly<{
   name: string
   port: number
@@ -19,7 +21,9 @@ export type Listener = Readonly<{
   /** The Gateway API's default is Terminate. */
   tls: Readonly<{ mode: string; certificates: readonly unknown[] }> | undefined
 }>
+/** What a Gateway is reached at. */
 export type GatewayAddress = Readonly<{ type: 'IPAddress' | 'Hostname'; value: string }>
+/** Labels or annotations. */
 export type Words = Readonly<Record<string, string>>
 
 /** A Gateway of the Gateway API, as far as we read it. */
@@ -99,6 +103,25 @@ function allowedOf(allowedRoutes: unknown): AllowedNamespaces {
   if (from === 'Same' || from === 'All') return { from }
   const parsed = from === 'Selector' ? parseLabelSelector(selector) : undefined
   return parsed === undefined ? { from: 'None' } : { from: 'Selector', selector: parsed }
+}
+
+/** May objects of this namespace use it? `home` is the Gateway's own. */
+export function letsIn(
+  allowed: AllowedNamespaces,
+  home: string,
+  namespace: string,
+  labelsOf: (namespace: string) => Words | undefined,
+): boolean {
+  switch (allowed.from) {
+    case 'Same':
+      return namespace === home
+    case 'All':
+      return true
+    case 'Selector':
+      return selects(allowed.selector, labelsOf(namespace))
+    case 'None':
+      return false
+  }
 }
 
 function addressOf(value: unknown): readonly Readonly<{ type: string; value: string }>[] {

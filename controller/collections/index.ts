@@ -31,6 +31,7 @@ export type { CompiledPolicy } from './authorization-policy.ts'
 export {
   type Gateway,
   type GatewayAddress,
+  letsIn,
   type Listener,
   readGateway,
   type Words,

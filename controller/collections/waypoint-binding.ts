@@ -1,6 +1,6 @@
 import type { Collection, Fetch, KubeObject, Namespace } from '#kube'
+import { letsIn } from './gateway.ts'
 import { namespaceOf } from './inputs.ts'
-import { selects } from './label-selector.ts'
 import { labels } from './settings.ts'
 import type { Waypoint } from './waypoints.ts'
 
@@ -116,28 +116,12 @@ function reach(
   const namespace = namespaceOf(object)
   if (target.kind === 'service' && target.seenInNamespaceOnly === true && waypoint.namespace !== namespace)
     return unbound('CrossNamespaceWaypointForbidden', 'it is in a namespace that does not see this host')
-  if (!letsIn(waypoint, namespace, () => fetch.one(namespaces, namespace)?.metadata.labels))
+  const labelsOf = (of: string) => fetch.one(namespaces, of)?.metadata.labels
+  if (!letsIn(waypoint.allowed, waypoint.namespace, namespace, labelsOf))
     return unbound('AttachmentDenied', `its listener does not allow namespace ${namespace}`)
   if (waypoint.trafficType !== 'all' && waypoint.trafficType !== target.kind)
     return unbound('UnsupportedTrafficType', `it is not for traffic of type ${target.kind}`)
   return { kind: 'bound', waypoint }
-}
-
-function letsIn(
-  { allowed, namespace: home }: Waypoint,
-  namespace: string,
-  labelsOf: () => Readonly<Record<string, string>> | undefined,
-): boolean {
-  switch (allowed.from) {
-    case 'Same':
-      return namespace === home
-    case 'All':
-      return true
-    case 'Selector':
-      return selects(allowed.selector, labelsOf())
-    case 'None':
-      return false
-  }
 }
 
 /** A canary that cannot be used leaves everything to the primary. */

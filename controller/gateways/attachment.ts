@@ -1,7 +1,6 @@
 import { isRecord } from '#base'
 import type { Custom } from '#kube'
-import type { Gateway, Listener, Words } from '../collections/index.ts'
-import { selects } from '../collections/label-selector.ts'
+import { type Gateway, letsIn, type Listener, type Words } from '../collections/index.ts'
 import { gatewayGroup, kindsOf, type RouteKind } from './listeners.ts'
 
 /** What a route says of the Gateways that it wants to be attached to. */
@@ -75,7 +74,7 @@ export function attachment(
   const open = named.filter(
     (listener) =>
       kindsOf(listener).supported.includes(route.kind) &&
-      allows(listener, gateway.namespace, route.namespace, labelsOf),
+      letsIn(listener.allowed, gateway.namespace, route.namespace, labelsOf),
   )
   if (open.length === 0)
     return refused(
@@ -107,24 +106,6 @@ export const isAttached = (
     const found = attachment(route, parent, gateway, labelsOf)
     return found.kind === 'attached' && found.listeners.includes(listener)
   })
-
-function allows(
-  { allowed }: Listener,
-  home: string,
-  namespace: string,
-  labelsOf: (namespace: string) => Words | undefined,
-): boolean {
-  switch (allowed.from) {
-    case 'Same':
-      return namespace === home
-    case 'All':
-      return true
-    case 'Selector':
-      return selects(allowed.selector, labelsOf(namespace))
-    case 'None':
-      return false
-  }
-}
 
 /** A route for TCP has no host names to speak of. */
 function hostnamesMeet(hostname: string, { kind, hostnames }: AttachingRoute): boolean {
