@@ -95,11 +95,14 @@ export function redirectLocation(redirect: Redirect, match: HttpMatch, request: 
   const host = redirect.host ?? asked.host
   const port = portOf(redirect, asked.port)
   const shown = port === undefined || port === schemePorts.get(scheme) ? '' : `:${port}`
-  const target =
-    redirect.path === undefined
-      ? changedTarget(request.path, (path) => path)
-      : changedTarget(request.path, pathChange(redirect.path, match))
+  const target = redirectTarget(redirect.path, match, request.path)
   return `${scheme}://${host}${shown}${target}`
+}
+
+/** A path that is said with a query of its own has no other (Envoy). */
+function redirectTarget(path: Redirect['path'], match: HttpMatch, asked: string): string {
+  if (path?.kind === 'full' && path.value.includes('?')) return rooted(path.value)
+  return changedTarget(asked, path === undefined ? (same) => same : pathChange(path, match))
 }
 
 function portOf({ port }: Redirect, asked: number | undefined): number | undefined {

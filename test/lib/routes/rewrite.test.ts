@@ -72,6 +72,12 @@ t.test('a redirect sends to', async (t) => {
     ['443 is not written for https', { scheme: 'https', port: 443 }, 'order', 'https://order/a/b?c'],
     ['80 is for https', { scheme: 'https', port: 80 }, 'order', 'https://order:80/a/b?c'],
     ['a full path', { path: { kind: 'full', value: '/x' } }, 'order', 'http://order/x?c'],
+    [
+      'a full path with a query of its own',
+      { path: { kind: 'full', value: '/x?y' } },
+      'order',
+      'http://order/x?y',
+    ],
     ['a prefix', { path: { kind: 'prefix', value: '/x' } }, 'order', 'http://order/x/b?c'],
     ['IPv6', { port: 8080 }, '[fd00::1]:80', 'http://[fd00::1]:8080/a/b?c'],
   ]
