@@ -115,7 +115,7 @@ const protocols: ReadonlyMap<string, Spoken> = new Map([
   ['http2', http2],
   ['kubernetes.io/h2c', http2],
   ['grpc', http2],
-  ['grpc-web', http1],
+  ['grpc-web', http2],
   ['https', tls],
   ['tls', tls],
   ['tcp', tcp],
