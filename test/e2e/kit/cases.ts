@@ -68,14 +68,13 @@ export async function play(t: Test, stage: Stage, cases: readonly Case[]): Promi
 async function playStep(stage: Stage, step: Step, made: Map<string, Given>): Promise<readonly string[]> {
   if (step.later === true) await delay(1_100)
   const objects = (step.given ?? []).map((given) => inFull(given, stage))
-  for (const object of objects) made.set(`${object.kind}/${object.metadata.name}`, object)
   await removeAll((step.gone ?? []).map((key) => made.get(key) ?? fail(key)))
   for (const key of step.gone ?? []) made.delete(key)
   for (const object of objects) {
     const refusal = await apply(stringify(object)).then(() => '', refusalOf)
     const isAsSaid = step.refused === undefined ? refusal === '' : refusal.includes(step.refused)
+    if (refusal === '') made.set(keyOf(object), object)
     if (!isAsSaid) return [`${keyOf(object)}: ${refusal === '' ? 'it was taken' : refusal}`]
-    if (step.refused !== undefined) made.delete(keyOf(object))
   }
   const telling = [...made.values()].filter(({ kind }) => kind in usually)
   const wanted = {
