@@ -169,6 +169,8 @@ export type HttpConnection = {
   readonly active: number
   /** True while another request may be given to it. */
   readonly available: boolean
+  /** How long the peer says that it keeps the connection without a request, in milliseconds; 0: it has not said. */
+  readonly keptMs: number
   /** Sends a request; its body is read as fast as the upstream takes it, and discarded when that wants no more. Never rejects. */
   send(request: RequestHead, body: Body | undefined, options: SendOptions): Promise<SendOutcome>
   /** Takes no more requests and closes after the last. */

@@ -22,6 +22,8 @@ export type Kept = {
   /** It is among the free ones. */
   free: boolean
   idle: NodeJS.Timeout | undefined
+  /** Of the timer. */
+  idleMs: number
   end: NodeJS.Timeout | undefined
 }
 
@@ -38,6 +40,18 @@ export type Slot = {
   /** Those that may have room; the one that was used last is at the end, and used first, so that the others get old. */
   readonly free: Kept[]
   readonly waiting: Waiting[]
+}
+
+/** How much sooner than a server would we close, so that no request meets its end on the way; of less than two of these half is left. */
+const marginMs = 1_000
+
+/** How long a connection without a request is kept; 0 for ever. A request that is not safe is lost with one that the server closes first. */
+export function idleMsOf({ slot, connection }: Kept): number {
+  const { idleMs } = slot.destination.policy
+  const keptMs = connection?.keptMs ?? 0
+  if (keptMs === 0) return idleMs
+  const own = Math.max(keptMs - marginMs, keptMs / 2)
+  return idleMs === 0 ? own : Math.min(idleMs, own)
 }
 
 /** Many requests at once go over one connection. */

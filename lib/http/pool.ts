@@ -10,7 +10,7 @@ import type {
   SendOutcome,
 } from './exchange.ts'
 import type { PoolDestination } from './pool-policy.ts'
-import { type Group, isShared, type Kept, pick, type Slot, type Waiting } from './pool-slot.ts'
+import { type Group, idleMsOf, isShared, type Kept, pick, type Slot, type Waiting } from './pool-slot.ts'
 
 /** What a group uses at the moment. */
 export type PoolUse = Readonly<{ connections: number; pending: number; requests: number }>
@@ -182,6 +182,7 @@ export class HttpPool {
       active: 0,
       free: false,
       idle: undefined,
+      idleMs: 0,
       end: undefined,
     }
     slot.open.add(kept)
@@ -225,13 +226,14 @@ export class HttpPool {
       slot.free.push(kept)
     }
     this.#serve(slot)
-    const { idleMs } = slot.destination.policy
     if (kept.active > 0) return
     this.#idle.add(kept)
     this.#trimIdle(slot)
-    if (idleMs === 0) return
-    if (kept.idle) kept.idle.refresh()
-    else kept.idle = setTimeout(() => this.#onIdle(kept), timerMs(idleMs)).unref()
+    const idleMs = idleMsOf(kept)
+    if (kept.idle && kept.idleMs === idleMs) return void kept.idle.refresh()
+    clearTimeout(kept.idle)
+    kept.idleMs = idleMs
+    kept.idle = idleMs === 0 ? undefined : setTimeout(() => this.#onIdle(kept), timerMs(idleMs)).unref()
   }
 
   /** Who has waited for longest goes. */

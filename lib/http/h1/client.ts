@@ -50,6 +50,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   #endsToTell = 0
   /** Requests that have been answered. */
   #served = 0
+  #keptMs = 0
   #linger: NodeJS.Timeout | undefined
 
   constructor(stream: ByteStream, limits: HttpLimits, owner?: ConnectionOwner) {
@@ -62,6 +63,9 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
 
   get active(): number {
     return this.#pending === undefined ? 0 : 1
+  }
+  get keptMs(): number {
+    return this.#keptMs
   }
   get available(): boolean {
     return this.#pending === undefined && !this.#draining && !this.#dead && !this.#reading
@@ -167,6 +171,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
       return
     }
     pending.keepAlive = parsed.keepAlive
+    this.#keptMs = parsed.keptMs
     const body = new IncomingBody(this, framing.kind === 'length' ? framing.bytes : undefined)
     pending.response = body
     const response: Response = {

@@ -10,6 +10,7 @@ type FieldRole =
   | 'upgrade'
   | 'te'
   | 'expect'
+  | 'keep-alive'
   /** About the connection; never passed on. */
   | 'hop'
 
@@ -23,7 +24,7 @@ const special: Readonly<Record<string, FieldRole>> = {
   upgrade: 'upgrade',
   te: 'te',
   expect: 'expect',
-  'keep-alive': 'hop',
+  'keep-alive': 'keep-alive',
   'proxy-connection': 'hop',
   'http2-settings': 'hop',
 }
@@ -102,6 +103,7 @@ export type FieldLines = {
   connection: string | undefined
   upgrade: string | undefined
   expect: string | undefined
+  keepAlive: string | undefined
   trailersWanted: boolean
 }
 
@@ -130,6 +132,7 @@ export function parseFieldLines(
     connection: undefined,
     upgrade: undefined,
     expect: undefined,
+    keepAlive: undefined,
     trailersWanted: false,
   }
   let count = 0
@@ -182,6 +185,9 @@ function note(lines: FieldLines, role: FieldRole, value: string): Fault | undefi
     case 'expect':
       lines.expect = joined(lines.expect, value)
       lines.flat.push('expect', value)
+      return undefined
+    case 'keep-alive':
+      lines.keepAlive = joined(lines.keepAlive, value)
       return undefined
     case 'te':
       lines.trailersWanted ||= tokensOf(value.toLowerCase()).includes('trailers')

@@ -7,7 +7,13 @@ import type { LastFields } from './last-fields.ts'
 /** What the request was, as far as the form of its answer depends on it. */
 export type Asked = Readonly<{ method: string; upgrade: boolean }>
 
-export type ParsedResponse = Readonly<{ head: ResponseHead; framing: Framing; keepAlive: boolean }>
+export type ParsedResponse = Readonly<{
+  head: ResponseHead
+  framing: Framing
+  keepAlive: boolean
+  /** How long the server says that it keeps the connection without a request; 0: it has not said. */
+  keptMs: number
+}>
 
 const zero = 0x30
 const space = 0x20
@@ -40,7 +46,11 @@ type ResponseFields = Readonly<{
   coded: boolean
   close: boolean
   keepAlive: boolean
+  keptMs: number
 }>
+
+/** `Keep-Alive: timeout=5, max=100` (RFC 2068 §19.7.1), as Node, Apache and others send it. */
+const timeoutPattern = /(?:^|[,\s])timeout=(\d{1,6})(?:$|[,\s])/
 
 /** Reads the lines of fields in `text` from `from` on. */
 export function responseFieldsOf(text: string, from: number, maxFields: number): ResponseFields | Fault {
@@ -54,6 +64,8 @@ export function responseFieldsOf(text: string, from: number, maxFields: number):
     coded: lines.transferEncoding !== undefined,
     close: options.includes('close'),
     keepAlive: options.includes('keep-alive'),
+    keptMs:
+      lines.keepAlive === undefined ? 0 : 1_000 * Number(timeoutPattern.exec(lines.keepAlive)?.[1] ?? 0),
   }
 }
 
@@ -83,5 +95,6 @@ export function parseResponseHead(
   const headers = fields.headers.copy()
   // It means nothing there, and would be taken for the length of what follows (RFC 9110 §8.6).
   if (raw || status === 204 || status < 200) headers.delete('content-length')
-  return { head: { status, headers }, framing, keepAlive: stays && framing.kind !== 'close' && !raw }
+  const keepAlive = stays && framing.kind !== 'close' && !raw
+  return { head: { status, headers }, framing, keepAlive, keptMs: fields.keptMs }
 }

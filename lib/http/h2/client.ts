@@ -12,6 +12,8 @@ const untilReady = 100
 /** An HTTP/2 connection to an upstream. */
 export class H2Client implements HttpConnection {
   readonly version = 'HTTP/2'
+  /** GOAWAY tells which requests nobody has looked at. */
+  readonly keptMs = 0
   readonly #link: H2Link
   readonly #owner: ConnectionOwner | undefined
   /** Those that need to know first what the peer can do. */
