@@ -18,6 +18,7 @@ import {
 } from '#telemetry'
 import { subscribe } from '#xds'
 import { type AdminParts, adminRoutes } from './admin/index.ts'
+import { type Capacity, capacityFor } from './capacity.ts'
 import type { Config } from './config.ts'
 import { caClient, xdsOptions } from './control-plane.ts'
 import {
@@ -28,9 +29,12 @@ import {
   type ListenAt,
   listenHbone,
   type ProxyContext,
+  tunnelLoad,
 } from './proxy/index.ts'
 import { fixedLog, requestMetrics, tcpMetrics, ToldTelemetry } from './telemetry/index.ts'
 import { HttpPool } from '#http'
+import { processLoad } from './phase/admit.ts'
+import { copyLoad } from './phase/mirror.ts'
 import { Permits } from './permits.ts'
 import { WaypointPolicies } from './policy.ts'
 import { Routes } from './route/index.ts'
@@ -82,7 +86,9 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const log = logs.root('waypoint')
   const registry = new Registry()
   const readiness = new Readiness([stateTask, certificateTask])
-  processMetrics(registry, 'waypoint', config.version, raiseFileLimit())
+  const fileLimit = raiseFileLimit()
+  processMetrics(registry, 'waypoint', config.version, fileLimit)
+  const capacity = holdTo(capacityFor(fileLimit))
   logMetrics(registry, logs)
   const stop = new AbortController()
   const leaving = new AbortController()
@@ -108,9 +114,10 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
   const known = knownOf(config, state, logs)
   const ends = { stop, leaving, closing }
   const told = Promise.withResolvers<void>()
-  const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, ...ends }
+  const own = { config, parts, sockets, logs, registry, certificates, renewals, trust, capacity, ...ends }
   const ctx = contextOf({ ...known, ...own, everythingTold: told.promise })
-  const listener = stack.use(await listenHbone(sockets.listen(config.ports.hbone), ctx, handler(ctx)))
+  const at = sockets.listen(config.ports.hbone)
+  const listener = stack.use(await listenHbone(at, capacity.connections, ctx, handler(ctx)))
   certificates.prefetch(config.identity)
   const ending = endingOf({ listener, readiness, leaving, closing, config })
   const { connections, clusters } = ctx
@@ -137,6 +144,14 @@ export async function startWaypoint(config: Config, parts: Parts = {}): Promise<
     drain: ending.drain,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
+}
+
+/** The process's own bounds; a test may have set lower ones. */
+function holdTo(capacity: Capacity): Capacity {
+  processLoad.limit = Math.min(processLoad.limit, capacity.requests)
+  tunnelLoad.limit = Math.min(tunnelLoad.limit, capacity.tunnels)
+  copyLoad.limit = Math.min(copyLoad.limit, capacity.copies)
+  return capacity
 }
 
 /** What is held of what the control plane tells. */
@@ -183,6 +198,7 @@ type ContextParts = Readonly<{
   /** Told of each new certificate of ours. */
   renewals: Set<() => void>
   trust: Trust
+  capacity: Capacity
   everythingTold: Promise<void>
   stop: AbortController
   leaving: AbortController
@@ -190,17 +206,17 @@ type ContextParts = Readonly<{
 }>
 
 function contextOf(o: ContextParts): ProxyContext {
-  const { config, logs, state, certificates, trust, stop, leaving, closing } = o
+  const { config, logs, state, certificates, trust, stop, leaving, closing, capacity } = o
   const { pod, identity, network } = config
   const address = ip(config.address)
   const local = () => state.localWorkload(pod)
   const certificate = (signal: AbortSignal) => certificates.get(identity, signal)
-  const pool = new HbonePool({ trust, signal: stop.signal })
+  const pool = new HbonePool({ limits: { maxUnused: capacity.unused }, trust, signal: stop.signal })
   const random = o.parts.random ?? Math.random
   const now = () => performance.now()
   const permits = new Permits(state, o.policies, new WorkloadPolicies(state, { identity, address }))
   const self = () => ({ local: local(), namespace: pod.namespace, address, network })
-  const requests = new HttpPool()
+  const requests = new HttpPool({ maxIdle: capacity.idle })
   // What was opened by the old certificate ends with what is under way in it, long before it would be cut off.
   o.renewals.add(() => {
     requests.drainAll()

@@ -26,6 +26,8 @@ export class ControlPlane {
   caDown = false
   /** How much later than now certificates begin and end. */
   skewMs = 0
+  /** Who asks for itself: a waypoint. */
+  caller: SpiffeId | undefined
   port = 0
 
   constructor(ca: TestCa) {
@@ -128,7 +130,7 @@ export class ControlPlane {
   #sign({ request }: Signing, done: Signed): void {
     this.signed++
     const wanted: unknown = request.metadata?.['ImpersonatedIdentity']
-    const id: SpiffeId | undefined = typeof wanted === 'string' ? parseSpiffeId(wanted) : undefined
+    const id: SpiffeId | undefined = typeof wanted === 'string' ? parseSpiffeId(wanted) : this.caller
     if (this.caDown || id === undefined) return done({ code: grpc.status.UNAVAILABLE, details: 'down' })
     done(null, { certChain: this.#ca.sign(request.csr, id) })
   }

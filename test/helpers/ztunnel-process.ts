@@ -12,6 +12,8 @@ export type ProcessOptions = Readonly<{
   wrap?: readonly string[]
   /** For `node`. */
   flags?: readonly string[]
+  /** Another program than ztunnel's. */
+  main?: string
   /** Where its log goes instead of to us; then the ports have to be known beforehand. */
   stdout?: number
   ports?: Ports
@@ -27,7 +29,7 @@ export class ZtunnelProcess {
   #ports: Ports | undefined
 
   constructor(o: ProcessOptions) {
-    const given = ['node', ...(o.flags ?? []), 'ztunnel/main.ts']
+    const given = ['node', ...(o.flags ?? []), o.main ?? 'ztunnel/main.ts']
     // A test that is killed takes its processes with it.
     this.child = spawn('setpriv', ['--pdeathsig', 'KILL', ...(o.wrap ?? []), ...given], {
       stdio: ['ignore', o.stdout ?? 'pipe', 'pipe'],

@@ -5,11 +5,14 @@ import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { eventually } from '../fakes/mesh-world.ts'
 import { processLoad } from '../../waypoint/phase/admit.ts'
-import { policyOf, rule, scene, upstreamOf } from './kit.ts'
+import { copyLoad } from '../../waypoint/phase/mirror.ts'
+import { policyOf, rule, scene, toWeb, upstreamOf } from './kit.ts'
 
 const usual = processLoad.limit
+const usualCopies = copyLoad.limit
 t.teardown(() => {
   processLoad.limit = usual
+  copyLoad.limit = usualCopies
 })
 
 /** Requests of HTTP/2 through one connection, each with its status, and gRPC's where it has one. */
@@ -100,3 +103,29 @@ t.test(
     await eventually(() => processLoad.active === 0, 'nothing is left')
   },
 )
+
+t.test('copies that nobody answers take no more than their own room', async (t) => {
+  const copies: (() => void)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', (request, response) => {
+    if (request.headers.host?.includes('-shadow')) copies.push(() => response.end('late'))
+    else response.end('ok')
+  })
+  const s = await scene(t, { a })
+  const { registry } = s.running.waypoint
+  const skipped = async () => /^lateen_mirrors_skipped_total (\d+)$/m.exec(await registry.metrics())?.[1]
+  const copied = rule({}, { mirrors: [{ to: toWeb, ppm: 1_000_000 }] })
+  await s.route({ http: [copied] }, [policyOf({ http: 'http1' })])
+  processLoad.limit = usual
+  copyLoad.limit = 8
+  for (let n = 0; n < 20; n++) t.match(await s.get('/'), { status: 200, body: 'ok' })
+  // One place gets three quarters of it.
+  await eventually(() => copies.length === 6, 'those that fit have come')
+  t.equal(copyLoad.active, 6)
+  t.equal(await skipped(), '14', 'the others are counted')
+  for (const answer of copies.splice(0)) answer()
+  await eventually(() => copyLoad.active === 0, 'there is room again')
+  t.match(await s.get('/'), { status: 200, body: 'ok' })
+  await eventually(() => copies.length === 1, 'for another one')
+  for (const answer of copies) answer()
+  await eventually(() => copyLoad.active === 0, 'nothing is left')
+})

@@ -1,15 +1,10 @@
+import { usualCapacity } from '../capacity.ts'
 import { Load } from '../load.ts'
 import type { Call, Phase } from './call.ts'
 import { localReply } from './local-reply.ts'
 
-/**
- * Requests under way at once. Each costs some 20 KiB here, besides bodies, whose memory has its own bounds: these take
- * about a fifth of the gigabyte that a waypoint's pod is given.
- */
-const maxRequests = 10_000
-
-/** Of this process. */
-export const processLoad = new Load(maxRequests)
+/** Requests of this process. */
+export const processLoad = new Load(usualCapacity.requests)
 
 /** A request is taken while there is room, and counts until the last byte of its answer (Envoy: circuit breakers, overload manager). */
 export const admit: Phase = (call, next) => {

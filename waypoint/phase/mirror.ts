@@ -1,7 +1,9 @@
 import { Ending } from '#base'
 import type { Body, Response } from '#http'
-import { type Destination, drawMirrors, splitAuthority } from '#routes'
-import { defaultPolicy, endpointAddress, type ReplayBody } from '../upstream/index.ts'
+import { type Destination, type DestinationPolicy, drawMirrors, splitAuthority } from '#routes'
+import { usualCapacity } from '../capacity.ts'
+import { Load } from '../load.ts'
+import { defaultPolicy, endpointAddress, groupOf, type ReplayBody } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 import { Deadline } from './deadline.ts'
 import { tryOnce } from './try.ts'
@@ -11,11 +13,14 @@ const mirrorMs = 60_000
 /** What of an answer is read so that its connection can be used again. */
 const maxThrownAway = 64 << 10
 
+/** Copies of this process by where they go: a place that does not answer holds each for a minute, and is sent no more than fits. */
+export const copyLoad = new Load(usualCapacity.copies)
+
 type Choice = Extract<Call['route'], { kind: 'forward' }>
 
 /**
  * Sends copies to those that are drawn, once the request is here as a whole; whatever they answer is thrown away. A
- * request with more body than is kept is not copied, and that is counted.
+ * request with more body than is kept, or for whose copy there is no room, is not copied, and that is counted.
  */
 export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | undefined): void {
   const mirrors = drawMirrors(action, call.parts.random)
@@ -35,8 +40,28 @@ export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | unde
 }
 
 async function mirror(call: Call, to: Destination, body: Body | undefined, timeoutMs: number): Promise<void> {
-  const { parts, request } = call
   const policy = call.plan?.policyOf(to) ?? defaultPolicy(to.service, to.port)
+  const place = groupOf(policy.destination)
+  if (!copyLoad.enter(place)) {
+    call.parts.metrics.mirrorSkipped()
+    return body?.discard()
+  }
+  try {
+    await sendCopy(call, { to, policy, body, timeoutMs })
+  } finally {
+    copyLoad.leave(place)
+  }
+}
+
+type Copy = Readonly<{
+  to: Destination
+  policy: DestinationPolicy
+  body: Body | undefined
+  timeoutMs: number
+}>
+
+async function sendCopy(call: Call, { to, policy, body, timeoutMs }: Copy): Promise<void> {
+  const { parts, request } = call
   const cluster = parts.clusters.of(to, policy)
   const host = cluster?.choose()
   if (!cluster || !host) return body?.discard()

@@ -4,10 +4,10 @@ import { abortable, formatAddress, messageOf } from '#base'
 import { type HboneServerConnection, type InboundTunnel, serveHbone } from '#hbone'
 import { type ProxyContext } from './context.ts'
 
-/** Connections of peers' proxies: a node has one or a few, whatever its pods do. */
-const maxConnections = 10_000
-/** Of one address, so that nobody takes all of them: 100,000 tunnels of a pod, whose proxy puts 100 on a connection. */
+/** Connections of one address, so that nobody takes all of them: 100,000 tunnels of a pod, whose proxy puts 100 on a connection. */
 const maxPerSource = 1_000
+/** Where there is room for few: of all. */
+const mostOfAll = 0.5
 /** For what a handshake needs: our certificate, and all that we judge its tunnels by. */
 const preparedMs = 10_000
 
@@ -29,15 +29,16 @@ export type HboneListener = AsyncDisposable &
 /** A port, or a socket that is bound already. */
 export type ListenAt = Readonly<{ port: number } | { fd: number }>
 
-/** Serves HBONE where `at` says; `onTunnel` is called for each CONNECT and must not throw. */
+/** Serves HBONE where `at` says, on so many connections at once; `onTunnel` is called for each CONNECT and must not throw. */
 export async function listenHbone(
   at: ListenAt,
+  maxConnections: number,
   ctx: ProxyContext,
   onTunnel: (tunnel: InboundTunnel) => void,
 ): Promise<HboneListener> {
   const open = new Set<HboneServerConnection>()
   const waiting = new Set<() => void>()
-  const sources = new Sources()
+  const sources = new Sources(Math.min(maxPerSource, Math.ceil(mostOfAll * maxConnections)))
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
     socket.on('error', () => undefined)
     if (!sources.admit(socket)) return void socket.resetAndDestroy()
@@ -91,12 +92,18 @@ export async function listenHbone(
 
 /** How many connections there are of each address. */
 class Sources {
+  readonly #most: number
   readonly #counts = new Map<string, number>()
+
+  /** `most`: of each. */
+  constructor(most: number) {
+    this.#most = most
+  }
 
   admit(socket: Socket): boolean {
     const source = socket.remoteAddress ?? ''
     const count = this.#counts.get(source) ?? 0
-    if (count >= maxPerSource) return false
+    if (count >= this.#most) return false
     this.#counts.set(source, count + 1)
     socket.once('close', () => {
       const left = (this.#counts.get(source) ?? 1) - 1

@@ -1,5 +1,6 @@
 import { formatAddress, MeshError, messageOf } from '#base'
 import type { InboundTunnel } from '#hbone'
+import { usualCapacity } from '../capacity.ts'
 import { Load } from '../load.ts'
 import type { Accepted } from '../target/index.ts'
 import type { ProxyContext } from './context.ts'
@@ -13,9 +14,8 @@ import { proxyTcp } from './tcp.ts'
 /** A host name is at most 253 characters; what a stranger sends beyond that is not worth a log line. */
 const maxLoggedAuthority = 260
 
-/** Tunnels at once: connections of clients, each of some kilobytes where nothing moves. */
-const maxTunnels = 20_000
-const tunnels = new Load(maxTunnels)
+/** Of this process. */
+export const tunnelLoad = new Load(usualCapacity.tunnels)
 
 /** One CONNECT: what is it for, and what is spoken in it? Never rejects. */
 export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Promise<void> {
@@ -45,9 +45,9 @@ export async function handleTunnel(tunnel: InboundTunnel, ctx: ProxyContext): Pr
 
 /** Counted from the beginning: one that waits for its answer is one, too. */
 function countTunnel({ peer }: InboundTunnel): Disposable {
-  if (!tunnels.enter(peer))
-    throw new MeshError('over-limit', { message: `${tunnels.active} connections are open` })
-  return { [Symbol.dispose]: () => tunnels.leave(peer) }
+  if (!tunnelLoad.enter(peer))
+    throw new MeshError('over-limit', { message: `${tunnelLoad.active} connections are open` })
+  return { [Symbol.dispose]: () => tunnelLoad.leave(peer) }
 }
 
 /** Of a client that has to speak first. */
