@@ -53,6 +53,57 @@ t.test('headers and paths are changed as the rule says', async (t) => {
   t.notHas(seen, 'x-gone')
 })
 
+t.test('values of headers tell of the request as it came, and of the answer as it goes', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void response.writeHead(201).end('made'))
+  const s = await scene(t, { a })
+  const template = (name: string, value: string) => ({ name, value, template: true })
+  const all = [
+    template('x-host', '%REQ(:AUTHORITY)% %REQ(:PATH)%'),
+    template('x-code', '%RESPONSE_CODE% %RESPONSE_FLAGS%'),
+    template('x-began', '%START_TIME(%Y)%'),
+    template('x-cut', '%REQ(x-sent):3%!'),
+    template('x-part', 'of <%REQ(x-none)%>'),
+    template('x-none', '%REQ(x-none)%'),
+    template('x-odd', '%NO_SUCH_THING%'),
+    template('x-upstream', '%UPSTREAM_HOST%'),
+  ]
+  await s.route({
+    http: [
+      rule(
+        { responseHeaders: { ...noOps, set: all } },
+        { rewrite: { path: { kind: 'prefix', value: '/new' }, authority: 'other.demo' } },
+      ),
+    ],
+  })
+  const { headers } = await s.get('/old?q', { headers: { host: 'web.demo', 'x-sent': 'abcdef' } })
+  t.match(headers, { 'x-code': '201 -', 'x-began': /^2\d{3}$/, 'x-cut': 'abc!', 'x-part': 'of <>' })
+  t.match(headers['x-upstream'], /^127\.0\.0\.2:\d+$/)
+  t.notHas(headers, 'x-none', 'what comes to nothing is left out')
+  t.notHas(headers, 'x-odd', 'and what nobody can fill in')
+})
+
+t.test(
+  'what a request is sent with repeats what its client asked for, not what a rewrite made of it',
+  async (t) => {
+    const a = await upstreamOf(t, '127.0.0.2', hello)
+    const s = await scene(t, { a })
+    const forwarded = { name: 'x-forwarded-host', value: '%REQ(:AUTHORITY)%%REQ(:PATH)%', template: true }
+    await s.route({
+      http: [
+        rule(
+          {
+            match: { path: { kind: 'prefix', value: '/old' } },
+            requestHeaders: { ...noOps, set: [forwarded] },
+          },
+          { rewrite: { path: { kind: 'prefix', value: '/new' }, authority: 'other.demo' } },
+        ),
+      ],
+    })
+    const seen = saw((await s.get('/old/x?q')).headers)
+    t.match(seen, { host: 'other.demo', ':path': '/new/x?q', 'x-forwarded-host': 'web.demo/old/x?q' })
+  },
+)
+
 t.test('slashes are merged and decoded before a rule is chosen, where the mesh says so', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', hello)
   const s = await scene(t, { a })

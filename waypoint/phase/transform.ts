@@ -2,8 +2,9 @@ import type { HeaderList } from '#http'
 import { applyHeaderOps, changedTarget, type HeaderOps } from '#routes'
 import type { Answer, Call, Phase, Reply } from './call.ts'
 import { localReply } from './local-reply.ts'
+import { type AccessFacts, headerValue } from '../telemetry/index.ts'
+import { factsOf } from './line-facts.ts'
 import { normalRewrite } from './normal-path.ts'
-import { renderTemplate } from './template.ts'
 
 /** Clients steer retries and timeouts with these; the upstream is none of them (facts: l7.md §3.1). */
 const steering = [
@@ -25,9 +26,10 @@ export const transform: Phase = (call, next) => {
   const { rule } = route
   const destination = 'destination' in route ? route.destination : undefined
   if (route.kind === 'forward') {
-    if (!rewrite(call, route)) return localReply(call, { status: 400, details: 'path_normalization_failed' })
+    // Before the rewrite: what a value repeats of the request is what the client sent (Envoy).
     change(call, call.request.headers, rule.requestHeaders)
     change(call, call.request.headers, destination?.requestHeaders)
+    if (!rewrite(call, route)) return localReply(call, { status: 400, details: 'path_normalization_failed' })
   }
   const ofAnswer = [rule.responseHeaders, destination?.responseHeaders].filter(changesAny)
   return ofAnswer.length > 0 ? changed(call, next(call), ofAnswer) : next(call)
@@ -35,15 +37,29 @@ export const transform: Phase = (call, next) => {
 
 async function changed(call: Call, reply: Reply, all: readonly HeaderOps[]): Promise<Answer> {
   const answer = await reply
-  if (answer.kind !== 'gone') for (const ops of all) change(call, answer.headers, ops)
+  if (answer.kind !== 'gone') for (const ops of all) change(call, answer.headers, ops, answer)
   return answer
 }
 
 const changesAny = (ops: HeaderOps | undefined): ops is HeaderOps =>
   ops !== undefined && ops.set.length + ops.add.length + ops.remove.length > 0
 
-function change(call: Call, headers: HeaderList, ops: HeaderOps | undefined): void {
-  if (changesAny(ops)) applyHeaderOps(headers, ops, (template) => renderTemplate(template, call))
+function change(
+  call: Call,
+  headers: HeaderList,
+  ops: HeaderOps | undefined,
+  answer: Answer = unanswered,
+): void {
+  if (!changesAny(ops)) return
+  applyHeaderOps(headers, ops, (template) => headerValue(template)(factsNow(call, answer)))
+}
+const unanswered: Answer = { kind: 'gone' }
+
+/** As far as the request has gone. */
+function factsNow(call: Call, answer: Answer): AccessFacts {
+  const startTime = new Date(Date.now() - (performance.now() - call.exchange.marks.startedAt))
+  const facts = factsOf(call, startTime, answer)
+  return answer.kind === 'gone' ? facts : { ...facts, responseCode: answer.status }
 }
 
 /** False where what is left of the path is none. */
