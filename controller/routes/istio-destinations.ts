@@ -1,5 +1,6 @@
 import type { HeaderOps, HeaderValue, Mirror } from '#routes'
 import { authorityProblem, headerProblem } from '#routes'
+import { parseFormat } from '#telemetry'
 import { noHeaders } from './defaults.ts'
 import { type Field, itemsOf, numberOf, partsOf, portOf, problem, textOf } from './gateway-api-fields.ts'
 import { fractionOf, given, isThere, membersOf, type Notes, ppmOf } from './istio-fields.ts'
@@ -49,22 +50,22 @@ export function readShares(
     const weight = numberOf(parts?.weight, 0, 1_000_000_000) ?? 0
     const own = isThere(parts?.headers) ? parts.headers : undefined
     if (own && !hasHeaders) problem(own, 'is not known here')
-    const headers = own && hasHeaders ? readHeaders(own) : undefined
+    const headers = own && hasHeaders ? readHeaders(own, place.notes) : undefined
     if (to === undefined) return []
     return [{ weight: items.length === 1 ? 1 : weight, to, ...given({ headers }) }]
   })
 }
 
-export function readHeaders(field: Field): ReadHeaders {
+export function readHeaders(field: Field, notes: Notes): ReadHeaders {
   const parts = partsOf(field, ['request', 'response'])
-  const request = readOps(parts?.request, true)
-  const { ops: response } = readOps(parts?.response, false)
+  const request = readOps(parts?.request, true, notes)
+  const { ops: response } = readOps(parts?.response, false, notes)
   return { request: request.ops, response, ...given({ authority: request.authority }) }
 }
 
 type ReadOps = Readonly<{ ops: HeaderOps; authority?: string }>
 
-function readOps(field: Field | undefined, isRequest: boolean): ReadOps {
+function readOps(field: Field | undefined, isRequest: boolean, notes: Notes): ReadOps {
   const parts = isThere(field) ? partsOf(field, ['set', 'add', 'remove']) : undefined
   if (parts === undefined) return { ops: noHeaders }
   const seen = new Set<string>()
@@ -83,9 +84,12 @@ function readOps(field: Field | undefined, isRequest: boolean): ReadOps {
         else problem(one, why)
         return []
       }
-      const isTemplate = value.includes('%')
-      once(one, name, isTemplate ? undefined : value)
-      return [{ name, value, ...(isTemplate ? { template: true } : {}) }]
+      if (!value.includes('%')) {
+        once(one, name, value)
+        return [{ name, value }]
+      }
+      once(one, name)
+      return filledIn(one, name, value, notes)
     })
   const set = valuesOf(parts.set, true)
   const add = valuesOf(parts.add, false)
@@ -97,6 +101,16 @@ function readOps(field: Field | undefined, isRequest: boolean): ReadOps {
   return { ops: { set, add, remove }, ...given({ authority: hosts[0] }) }
 }
 
+/** A value with Envoy's operators in it. What cannot be filled in is left out, and told. */
+function filledIn({ path }: Field, name: string, value: string, { remarks }: Notes): readonly HeaderValue[] {
+  const read = parseFormat(value)
+  const told = read.kind === 'unreadable' ? [`${read.problem}; the header is left out`] : read.remarks
+  remarks.push(...told.map((why) => `${path}: ${why}`))
+  if (read.kind === 'unreadable') return []
+  const text = read.parts.map((part) => (typeof part === 'string' ? part : undefined))
+  return [text.includes(undefined) ? { name, value, template: true } : { name, value: text.join('') }]
+}
+
 /** `mirror` with its percentage, or `mirrors` with theirs; without one everything. */
 export function readMirrors(
   parts: Readonly<Record<'mirror' | 'mirrors' | 'mirrorPercentage' | 'mirrorPercent', Field>>,
@@ -104,9 +118,12 @@ export function readMirrors(
 ): readonly ReadMirror[] | undefined {
   const whole = 1_000_000
   if (isThere(parts.mirror) && isThere(parts.mirrors)) problem(parts.mirrors, 'beside mirror')
+  const older = isThere(parts.mirrorPercent) ? parts.mirrorPercent : undefined
+  for (const percent of [parts.mirrorPercentage, older])
+    if (!isThere(parts.mirror) && isThere(percent))
+      place.notes.remarks.push(`${percent.path}: without mirror`)
   if (isThere(parts.mirror)) {
     const to = readDestination(parts.mirror, place)
-    const older = isThere(parts.mirrorPercent) ? parts.mirrorPercent : undefined
     const percent = older === undefined ? undefined : fractionOf(older, 0, 100)
     const ppm = ppmOf(parts.mirrorPercentage) ?? (percent === undefined ? whole : percent * 10_000)
     return to === undefined ? [] : [{ to, ppm }]

@@ -1,5 +1,6 @@
+import { isRecord } from '#base'
 import type { Cors, Fault, Redirect, Respond, RetryPolicy, Rewrite } from '#routes'
-import { type Field, partsOf, problem, textOf } from './gateway-api-fields.ts'
+import { type Field, isGiven, partsOf, problem, textOf } from './gateway-api-fields.ts'
 import {
   readCors,
   readDirectResponse,
@@ -17,7 +18,7 @@ import {
   readShares,
   type ReadShare,
 } from './istio-destinations.ts'
-import { type Given, given, isThere, msOf } from './istio-fields.ts'
+import { type Given, given, isThere, msOf, type Notes } from './istio-fields.ts'
 import { type ReadMatch, readMatches } from './istio-matches.ts'
 
 type DelegateRef = Readonly<{ namespace: string; name: string; path: string }>
@@ -91,6 +92,7 @@ export function readHttpRule(
   for (const name of ['rewrite', 'fault'] as const)
     if (at(name) && (at('directResponse') || (name === 'rewrite' && at('redirect'))))
       problem(field, `${name} beside ${there.join()}`)
+  if (at('redirect') || at('directResponse')) besideAnswer(at, notes)
   return {
     index,
     name: textOf(parts?.name) || undefined,
@@ -106,11 +108,26 @@ export function readHttpRule(
       fault: read('fault', (one) => readFault(one, notes)),
       mirrors: parts && readMirrors(parts, place),
       cors: read('corsPolicy', readCors),
-      headers: read('headers', readHeaders),
+      headers: read('headers', (one) => readHeaders(one, notes)),
     }),
     problems: notes.problems,
     remarks: notes.remarks,
   }
+}
+
+/** Nothing is sent on, so there is nothing to wait for, to try again, to copy or to change. */
+const ofRequests = ['timeout', 'retries', 'mirror', 'mirrors', 'mirrorPercentage', 'mirrorPercent'] as const
+function besideAnswer(
+  at: (name: (typeof ofRequests)[number] | 'headers') => Field | undefined,
+  { remarks }: Notes,
+): void {
+  const no = (path: string) => remarks.push(`${path}: no effect, the request is answered here`)
+  for (const name of ofRequests) {
+    const one = at(name)
+    if (one) no(one.path)
+  }
+  const headers = at('headers')
+  if (isRecord(headers?.value) && isGiven(headers.value['request'])) no(`${headers.path}.request`)
 }
 
 function readDelegate(field: Field, namespace: string): DelegateRef | undefined {
