@@ -3,6 +3,7 @@ import { isRecord } from '#base'
 import { type KubeObject, kinds } from '#kube'
 import type { Gateway } from '../collections/index.ts'
 import type { BuiltInClass } from './classes.ts'
+import { withGracePeriod } from './grace-period.ts'
 import { names } from './names.ts'
 import type { Overlay } from './parameters.ts'
 import type { RenderOptions } from './pod-template.ts'
@@ -28,7 +29,7 @@ export function renderedWith(
   for (const child of [...childrenOf(gateway, known, options, live), ...optional]) {
     const merged = overlaid(child, overlays)
     if ('why' in merged) return { kind: 'invalid', message: merged.why }
-    children.push(merged.child)
+    children.push(withGracePeriod(merged.child))
   }
   return { kind: 'children', children }
 }

@@ -17,6 +17,8 @@ const ofClass = (name: string, data: Record<string, string>, creationTimestamp =
 const withRef = (ref: unknown) => gatewayOf(waypoint({ spec: { infrastructure: { parametersRef: ref } } }))
 const own = withRef({ group: '', kind: 'ConfigMap', name: 'mine' })
 
+type Env = { env?: { name: string; value?: string }[] }
+
 /** What the children are with these ConfigMaps, by kind; or why there is none. */
 function rendered(mine: Record<string, string> | undefined, defaults: readonly ConfigMap[] = []) {
   const gateway = mine === undefined ? gatewayOf(waypoint()) : own
@@ -53,6 +55,28 @@ t.test('each key of a ConfigMap is merged into the object that it names, and int
   t.strictSame(Object.keys(children), ['ServiceAccount', 'Deployment', 'Service'], 'no autoscaler, no budget')
   t.strictSame(Object.keys(without), ['ServiceAccount', 'Deployment', 'Service'])
   t.match(without, { Deployment: { spec: { replicas: undefined } } }, 'what scales it is not overruled')
+})
+
+t.test('a waypoint is told how long it has to end, where that is another time', async (t) => {
+  const told = (podSpec: string) => {
+    const children = rendered({ deployment: `spec: {template: {spec: ${podSpec}}}` })
+    const { Deployment } = children as Record<string, { spec: { template: { spec: { containers: Env[] } } } }>
+    const env = Deployment?.spec.template.spec.containers.flatMap((one) => one.env ?? []) ?? []
+    return env.filter(({ name }) => name === 'TERMINATION_GRACE_PERIOD_SECONDS').map(({ value }) => value)
+  }
+  const rows: readonly [podSpec: string, wanted: string[]][] = [
+    ['{terminationGracePeriodSeconds: 300}', ['300']],
+    ['{terminationGracePeriodSeconds: 5}', ['5']],
+    ['{terminationGracePeriodSeconds: 0}', ['2']],
+    ['{terminationGracePeriodSeconds: 30}', []],
+    ['{priorityClassName: high}', []],
+    [
+      '{terminationGracePeriodSeconds: 300, containers: [{name: istio-proxy, env: [{name: TERMINATION_GRACE_PERIOD_SECONDS, value: "90"}]}]}',
+      ['90'],
+    ],
+    ['{terminationGracePeriodSeconds: 300, containers: [{name: beside, image: x}]}', ['300']],
+  ]
+  for (const [podSpec, wanted] of rows) t.strictSame(told(podSpec), wanted, podSpec)
 })
 
 t.test('an autoscaler and a budget are there only where an overlay has one', async (t) => {
