@@ -59,6 +59,7 @@ export async function handleRequest(exchange: Exchange, facts: HttpFacts, parts:
     tries: 0,
     serviceMs: undefined,
     transportFailure: undefined,
+    upstreamVersion: undefined,
     status: 0,
     grpcStatus: undefined,
     grpc: undefined,

@@ -1,5 +1,5 @@
 import type { SocketAddress } from '#base'
-import type { Exchange, HeaderList, HttpPool, RequestHead, Response } from '#http'
+import type { Exchange, HeaderList, HttpPool, HttpVersion, RequestHead, Response } from '#http'
 import type { SpiffeId } from '#identity'
 import type { Service, Workload } from '#mesh'
 import type { Caller, RouteChoice } from '#routes'
@@ -76,6 +76,8 @@ export type Call = {
   /** Of the upstream: milliseconds from the request to its headers. */
   serviceMs: number | undefined
   transportFailure: string | undefined
+  /** What the upstream was spoken to in; undefined where nothing was said to it. */
+  upstreamVersion: HttpVersion | undefined
   status: number
   grpcStatus: string | undefined
   /** The messages of a call of gRPC that is sent on. */

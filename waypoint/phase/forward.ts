@@ -145,6 +145,7 @@ async function tries(sending: Sending): Promise<Answer> {
   const tried: Host[] = []
   using place = new RetryPlace(cluster)
   for (;;) {
+    call.tries++
     const host = choose(tried)
     if (!host)
       return localReply(call, {
@@ -157,7 +158,6 @@ async function tries(sending: Sending): Promise<Answer> {
     // The endpoint's own policies, asked about who really calls.
     const refusedBy = to && call.permit?.reach(host.workload, to, cluster)
     if (refusedBy !== undefined) return denied(call, refusedBy)
-    call.tries++
     tellTime(sending)
     const attempt = await attemptOn(sending, host, to)
     place.leave()

@@ -10,12 +10,14 @@ export type GrpcMessages = {
   readonly request: GrpcBody
   response: GrpcBody | undefined
   counted: Disposable | undefined
+  /** What the trailers say of the outcome. */
+  trailer: string | undefined
 }
 
 /** The request's body, its messages counted. */
 export function watchRequest(call: Call, body: Body): Body {
   const request = new GrpcBody(body)
-  call.grpc = { request, response: undefined, counted: undefined }
+  call.grpc = { request, response: undefined, counted: undefined, trailer: undefined }
   return request
 }
 
@@ -24,7 +26,8 @@ export function watchResponse(call: Call, body: Body): Body {
   const { grpc } = call
   if (!grpc) return body
   grpc.response = new GrpcBody(body, (trailers) => {
-    call.grpcStatus = trailers?.get('grpc-status') ?? call.grpcStatus
+    grpc.trailer = trailers?.get('grpc-status')
+    call.grpcStatus = grpc.trailer ?? call.grpcStatus
   })
   grpc.counted = count(call, grpc)
   return grpc.response

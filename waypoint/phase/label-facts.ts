@@ -1,6 +1,13 @@
+import type { Service, ServiceKey } from '#mesh'
 import type { LabelFacts } from '../telemetry/index.ts'
 import type { Call } from './call.ts'
 import { isGrpc } from './local-reply.ts'
+
+/** Of the rule's destination, though nothing was sent to it. */
+function chosenService({ route, facts, parts }: Call): Service | undefined {
+  if (route?.kind !== 'forward' || facts.target.kind === 'workload') return undefined
+  return parts.leaving.state.service(route.to.service as ServiceKey)
+}
 
 /** Who calls whom, for the labels of series. */
 export function labelFactsOf(call: Call): LabelFacts {
@@ -11,7 +18,7 @@ export function labelFactsOf(call: Call): LabelFacts {
     sourceId: facts.peer,
     destination,
     destinationId: destination?.protocol === 'HBONE' ? destination.identity : undefined,
-    service: sent?.cluster?.service ?? facts.service,
+    service: sent?.cluster?.service ?? chosenService(call) ?? facts.service,
     protocol: isGrpc(call) ? 'grpc' : 'http',
   }
 }

@@ -1,12 +1,12 @@
 import { formatAddress, type SocketAddress } from '#base'
 import type { HeaderList } from '#http'
-import type { Service, ServiceKey } from '#mesh'
-import type { DestinationPolicy } from '#routes'
+import type { ServiceKey } from '#mesh'
+import type { Destination } from '#routes'
 import type { HeaderMap } from '#telemetry'
 import type { AccessFacts } from '../telemetry/index.ts'
-import type { Cluster, Host } from '../upstream/index.ts'
+import type { Host } from '../upstream/index.ts'
 import type { Answer, Call } from './call.ts'
-import { isGrpc } from './local-reply.ts'
+import { grpcOutcome } from './local-reply.ts'
 
 /** Of the service that was asked for, whatever the request was sent to. */
 export const askedService = ({ facts: { target } }: Call): ServiceKey | undefined =>
@@ -52,12 +52,14 @@ const judgedPath = ({ request, route }: Call) =>
   route?.kind === 'forward' ? (request.headers.get('x-envoy-original-path') ?? request.path) : request.path
 
 /** What is told of a request, once it is over or as far as it is known. */
-export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFacts {
+export function factsOf(call: Call, startTime: Date, answer: Answer, isWhole = true): AccessFacts {
   const { exchange, facts, request, sent, route, status } = call
   const { marks } = exchange
   const since = (at: number) => (at === 0 ? undefined : Math.round(at - marks.startedAt))
   const rule = route && 'rule' in route ? route.rule : undefined
   const workload = sent?.host.workload
+  const isUpstreams = answer.kind === 'upstream'
+  const outcome = grpcOutcome(call)
   return {
     startTime,
     method: request.method,
@@ -65,12 +67,12 @@ export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFact
     path: judgedPath(call),
     authority: request.authority,
     protocol: exchange.version,
-    upstreamProtocol: answer.kind === 'upstream' ? answer.response.version : undefined,
+    upstreamProtocol: call.upstreamVersion,
     header: (of, name) => fieldOf(call, answer, of, name),
     responseCode: status,
     responseFlags: flagsOf(call),
     responseCodeDetails: call.details,
-    grpcStatus: call.grpcStatus !== undefined && isGrpc(call) ? Number(call.grpcStatus) : undefined,
+    grpcStatus: outcome === '' ? undefined : Number(outcome),
     upstreamTransportFailureReason: call.transportFailure,
     bytesReceived: exchange.receivedBytes,
     bytesSent: exchange.sentBytes,
@@ -78,8 +80,8 @@ export function factsOf(call: Call, startTime: Date, answer: Answer): AccessFact
     responseHeaderBytes: answer.kind === 'gone' ? 0 : headerBytes(answer.headers),
     durationMs: durationOf(call),
     requestMs: since(marks.requestEndedAt),
-    responseMs: since(marks.respondedAt),
-    responseTxMs: marks.respondedAt === 0 ? undefined : Math.round(marks.endedAt - marks.respondedAt),
+    responseMs: isUpstreams ? since(marks.respondedAt) : undefined,
+    responseTxMs: isUpstreams && isWhole ? Math.round(marks.endedAt - marks.respondedAt) : undefined,
     tries: call.tries,
     upstreamHost: sent?.to && hostText(sent.host, sent.to),
     upstreamName: workload && (workload.hostname || workload.name),
@@ -98,21 +100,20 @@ function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): strin
   if (of === 'request.headers') return call.request.headers.joined(name)
   if (of === 'response.headers') return answer.kind === 'gone' ? undefined : answer.headers.joined(name)
   // Of trailers only the outcome of gRPC is kept.
-  return name === 'grpc-status' && call.grpc?.response ? call.grpcStatus : undefined
+  return name === 'grpc-status' ? call.grpc?.trailer : undefined
 }
 
-type ClusterText = Readonly<{ service: Service; policy: DestinationPolicy; text: string }>
-const clusterTexts = new WeakMap<Cluster, ClusterText>()
+const clusterTexts = new WeakMap<Destination, string>()
 
-/** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9). */
-function clusterName({ sent, facts }: Call): string | undefined {
-  const cluster = sent?.cluster
-  if (!cluster) return facts.target.kind === 'workload' ? 'inbound-vip|0|http|direct' : undefined
-  const { service, policy } = cluster
-  const known = clusterTexts.get(cluster)
-  if (known?.service === service && known.policy === policy) return known.text
-  const { port, subset } = policy.destination
-  const text = `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${service.hostname}`
-  clusterTexts.set(cluster, { service, policy, text })
+/** As Istio's waypoints name it, so that whoever reads logs by it finds it (facts: l7.md §3.9): also of whom nothing was sent to. */
+function clusterName({ route, facts }: Call): string | undefined {
+  if (facts.target.kind === 'workload') return 'inbound-vip|0|http|direct'
+  if (route?.kind !== 'forward') return undefined
+  const known = clusterTexts.get(route.to)
+  if (known !== undefined) return known
+  const { service, port, subset } = route.to
+  const hostname = service.slice(service.indexOf('/') + 1)
+  const text = `inbound-vip|${port}|http${subset === undefined ? '' : `/${subset}`}|${hostname}`
+  clusterTexts.set(route.to, text)
   return text
 }

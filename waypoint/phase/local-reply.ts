@@ -58,6 +58,12 @@ export const grpcStatusOf = (status: number): number =>
     [504, 14],
   ]).get(status) ?? 2
 
+/** The outcome of a call of gRPC: what was said of it, or what the status of HTTP makes of it (Envoy); '' for none. */
+export function grpcOutcome({ isGrpc, grpcStatus, status }: Call): string {
+  if (!isGrpc) return ''
+  return grpcStatus ?? (status > 0 ? `${grpcStatusOf(status)}` : '')
+}
+
 /** `grpc-message` has its own escapes. */
 export const grpcMessage = (text: string): string =>
   text.replaceAll(/[^\x20-\x24\x26-\x7e]/g, (c) =>

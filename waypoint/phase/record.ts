@@ -5,6 +5,7 @@ import { deniedBy } from './authorise.ts'
 import { endMessages } from './grpc-messages.ts'
 import { labelFactsOf } from './label-facts.ts'
 import { askedService, factsOf } from './line-facts.ts'
+import { grpcOutcome } from './local-reply.ts'
 
 /** Counts and logs the request when it is over; whatever became of it, it is told once. */
 export const record: Phase = async (call, next) => {
@@ -21,7 +22,7 @@ function tell(call: Call, startTime: Date, answer: Answer, end: ExchangeEnd): vo
     call.permit?.close()
     noteEnd(call, answer, end)
     const service = askedService(call)
-    const line = factsOf(call, startTime, answer)
+    const line = factsOf(call, startTime, answer, end.kind === 'complete')
     const variants = parts.variants(() => celFactsOf(line), service)
     count(call, line, variants)
     parts.accessLog(line, service)
@@ -89,7 +90,7 @@ function count(call: Call, line: AccessFacts, variants: Variants | undefined): v
       protocol,
       status: call.status,
       flags: line.responseFlags || '-',
-      grpcStatus: protocol === 'grpc' ? (call.grpcStatus ?? '') : '',
+      grpcStatus: grpcOutcome(call),
       durationMs: line.durationMs,
       requestBytes: line.requestHeaderBytes + line.bytesReceived,
       responseBytes: line.responseHeaderBytes + line.bytesSent,

@@ -56,7 +56,8 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   // A client that is slow is not its upstream's fault (Envoy).
   if (o.onWhole) o.onWhole(() => own?.start())
   else own?.start()
-  const outcome = await parts.pool.send(destinationOf(o), request, o.body, {
+  const destination = destinationOf(o)
+  const outcome = await parts.pool.send(destination, request, o.body, {
     signal: (own ?? deadline).signal,
     onInform: o.quiet ? undefined : (head) => exchange.inform(head),
   })
@@ -64,7 +65,12 @@ export async function tryOnce(o: Try): Promise<Attempt> {
   if (outcome.kind === 'failure') own?.stop()
   else own?.stopClock()
   const cause = causeOf(own, deadline)
-  if (outcome.kind === 'failure' && outcome.error instanceof MeshError)
+  if (outcome.kind === 'response' || outcome.sent || outcome.reason === 'refused-stream')
+    call.upstreamVersion = destination.version
+  // There was no room: whoever was chosen has heard nothing.
+  else if (outcome.reason === 'pool-overflow') call.sent = undefined
+  // That nobody waits any more is no failure of the upstream.
+  if (outcome.kind === 'failure' && cause === undefined && outcome.error instanceof MeshError)
     call.transportFailure = outcome.error.message
   return { outcome, cause }
 }

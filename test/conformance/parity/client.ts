@@ -19,11 +19,13 @@ export async function raw(
   port: number,
   request: string | Buffer,
   then?: (socket: Socket) => void,
+  also?: (socket: Socket) => unknown,
 ): Promise<Got> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   socket.on('error', () => undefined)
   await once(socket, 'connect')
   socket.write(request)
+  also?.(socket)
   let bytes = Buffer.alloc(0)
   let ended = false
   try {

@@ -22,9 +22,32 @@ const internal = (tries: number): Deviation => ({
   why: 'Envoy trusts an address that a client gives; we say nothing of the kind',
 })
 const unread = ['log.method', 'log.path']
+/** Of a request that only one of the two sends on. */
+const ofUpstream = [
+  'log.attempts',
+  'log.response_ms',
+  'log.response_tx_ms',
+  'log.service_ms',
+  'log.upstream_cluster',
+  'log.upstream_host',
+  'log.upstream_protocol',
+]
+/** The end of a WebSocket. */
+const tunnel: readonly Deviation[] = [
+  { paths: ['seen.0.headers.connection'], why: 'the capitals of a token' },
+  {
+    paths: ['log.response_flags', 'log.response_code_details', 'log.response_tx_ms'],
+    why: 'a tunnel that its upstream has ended is not a broken one',
+  },
+]
 const closes: Deviation = {
   paths: ['got.headers.connection'],
   why: 'what is left of the request is read and dropped, and the connection goes on',
+}
+
+const noChunks: Deviation = {
+  paths: ['got.headers.transfer-encoding'],
+  why: 'an answer to HEAD has no chunks',
 }
 
 const bySegments: Deviation = {
@@ -76,6 +99,7 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
         'got.headers.x-envoy-upstream-service-time',
         'got.body',
         ...unread,
+        ...ofUpstream,
         'log.authority',
         'log.response_code',
         'log.response_flags',
@@ -89,7 +113,13 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
   ],
   'length-and-chunks': [{ paths: ['log.response_code_details'], why: 'one word for what breaks framing' }],
   'bad-chunk': [{ paths: ['log.bytes_sent'], why: 'the answer is the connection’s, not the request’s' }],
-  'upgrade-odd': [closes, { paths: ['log.route_name'], why: 'refused before a route is looked for' }],
+  'upgrade-odd': [
+    closes,
+    {
+      paths: ['log.route_name', 'log.upstream_cluster'],
+      why: 'refused before a route is looked for',
+    },
+  ],
   'hop-by-hop': [
     te,
     {
@@ -128,6 +158,7 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
         'got.headers.x-envoy-upstream-service-time',
         'got.body',
         'seen.0',
+        ...ofUpstream,
         'log.response_code',
         'log.response_code_details',
         'log.bytes_sent',
@@ -152,13 +183,47 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
       why: 'a fragment is refused where the head is read',
     },
   ],
-  websocket: [
-    { paths: ['seen.0.headers.connection'], why: 'the capitals of a token' },
+  websocket: tunnel,
+  'ws-timeout': tunnel,
+  'ws-refused': [closes, reason],
+  'slow-upload-dead': [
+    closes,
+    reason,
+    { paths: ['log.bytes_received'], why: 'a body is not read before there is somebody to send it to' },
+  ],
+  'slow-upload-early': [closes],
+  'retry-headers': [internal(2)],
+  'retry-headers-two': [internal(2)],
+  'retry-headers-none': [internal(1)],
+  'retry-headers-only': [internal(1)],
+  'asked-both': [internal(1)],
+  'asked-zero': [internal(1)],
+  'asked-odd': [internal(1)],
+  'asked-grpc-on': [internal(2)],
+  'asked-spaces': [internal(2)],
+  'asked-max-odd': [internal(2)],
+  'asked-codes-only': [internal(1)],
+  'asked-hedge': [internal(1)],
+  'grpc-overflow': [te],
+  'retry-head': [noChunks],
+  'retry-continue': [
     {
-      paths: ['log.response_flags', 'log.response_code_details'],
-      why: 'a tunnel that its upstream has ended is not a broken one',
+      paths: [
+        'got.body',
+        'got.headers.content-length',
+        'got.interim.1',
+        'got.status',
+        'seen.1',
+        'log.attempts',
+        'log.bytes_sent',
+        'log.response_code',
+      ],
+      why: 'an interim answer is none: Envoy tries no more once it has passed one on',
     },
   ],
+  'delay-dead': [reason],
+  'retry-per-try-body': [timeoutRetry()],
+  'h2-trailers': [{ paths: ['log.grpc_trailer'], why: 'of trailers those of gRPC are kept' }],
   'header-match': [
     {
       paths: [
@@ -166,6 +231,7 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
         'got.headers.content-length',
         'got.headers.x-envoy-upstream-service-time',
         'got.status',
+        ...ofUpstream,
         'log.bytes_sent',
         'log.response_code',
         'log.response_code_details',
@@ -182,7 +248,7 @@ export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
   'rw-c': [bySegments],
   'respond-grpc-400': [closes],
   'continue-refused': [closes],
-  head: [{ paths: ['got.headers.transfer-encoding'], why: 'an answer to HEAD has no chunks' }],
+  head: [noChunks],
   'h2-to-h1-trailers': [{ paths: ['got.trailers'], why: 'trailers are passed on to who can read them' }],
   'cors-options1': [{ paths: ['seen.0.headers.content-length'], why: 'no body needs no length' }],
 }

@@ -54,7 +54,8 @@ export const envoyCluster = (name: string, ports: readonly number[], policy: Des
   },
 })
 
-const logFields = {
+/** What both sides write of a request. */
+export const logFields = {
   path: '%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
   method: '%REQ(:METHOD)%',
   protocol: '%PROTOCOL%',
@@ -67,6 +68,16 @@ const logFields = {
   bytes_sent: '%BYTES_SENT%',
   route_name: '%ROUTE_NAME%',
   request_id: '%REQ(X-REQUEST-ID)%',
+  upstream_cluster: '%UPSTREAM_CLUSTER%',
+  upstream_host: '%UPSTREAM_HOST%',
+  upstream_protocol: '%UPSTREAM_PROTOCOL%',
+  transport_failure: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
+  attempts: '%UPSTREAM_REQUEST_ATTEMPT_COUNT%',
+  grpc_status: '%GRPC_STATUS_NUMBER%',
+  response_ms: '%RESPONSE_DURATION%',
+  response_tx_ms: '%RESPONSE_TX_DURATION%',
+  service_ms: '%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%',
+  grpc_trailer: '%TRAILER(GRPC-STATUS)%',
 }
 
 /** A listener as Istio makes one of a waypoint's HTTP chain, without TLS. */

@@ -167,6 +167,31 @@ const acts: Readonly<
   garbage: (request) => {
     if (!('stream' in request)) request.socket.end('this is no HTTP\r\n\r\n')
   },
+  overloaded: (_, response) => {
+    response.writeHead(503, { 'x-envoy-overloaded': 'true' })
+    response.end()
+  },
+  limited: (_, response, argument) => {
+    response.writeHead(Number(argument), { 'x-envoy-ratelimited': 'true' })
+    response.end()
+  },
+  with: (_, response, argument) => {
+    response.writeHead(200, { [argument]: '1' })
+    response.end('with')
+  },
+  late: (_, response, argument) => {
+    setTimeout(() => response.end('late'), Number(argument))
+  },
+  trailing: (_, response, argument) => {
+    response.writeHead(200, { trailer: 'grpc-status', 'content-type': 'application/grpc' })
+    response.write('body')
+    response.addTrailers({ 'grpc-status': argument })
+    response.end()
+  },
+  'stall-end': (_, response, argument) => {
+    response.write('begun')
+    setTimeout(() => response.end('end'), Number(argument))
+  },
   none: (_, response) => {
     response.writeHead(204)
     response.end()

@@ -1,11 +1,12 @@
 import type { Test } from 'tap'
 import type { DestinationPolicy, HttpRule } from '#routes'
+import { waypointTelemetryTypeUrl } from '#telemetry'
 import { addressTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../../fakes/mesh.ts'
 import { until } from '../../fakes/until.ts'
 import { startEnvoy } from '../../helpers/envoy.ts'
 import { policyOf, scene } from '../../waypoint/kit.ts'
-import { envoyCluster, envoyListener } from './envoy-routes.ts'
+import { envoyCluster, envoyListener, logFields } from './envoy-routes.ts'
 import { type Origin, startOrigin } from './origin.ts'
 
 type LogLine = Readonly<Record<string, unknown>>
@@ -39,6 +40,20 @@ const services: Readonly<
     ports: ({ port }) => [port],
     policy: { http: 'http1', connections: { ...policyOf({}).connections, maxRequestsPerConnection: 1 } },
   },
+  noretry: {
+    ports: ({ port }) => [port],
+    policy: {
+      http: 'http1',
+      connections: { ...policyOf({}).connections, maxRequestsPerConnection: 1, maxRetries: 0 },
+    },
+  },
+  oneretry: {
+    ports: ({ port }) => [port],
+    policy: {
+      http: 'http1',
+      connections: { ...policyOf({}).connections, maxRequestsPerConnection: 1, maxRetries: 1 },
+    },
+  },
   narrow: {
     ports: ({ port }) => [port],
     policy: { http: 'http1', connections: { ...policyOf({}).connections, maxConnections: 1, maxPending: 1 } },
@@ -50,7 +65,7 @@ const policies = Object.entries(services).map(([name, { policy }]) =>
 
 async function ours(t: Test, rules: readonly HttpRule[]): Promise<Side> {
   const origin = await startOrigin(t)
-  const s = await scene(t, {}, { ACCESS_LOG_FORMAT: 'json' })
+  const s = await scene(t, {}, { ACCESS_LOG_FORMAT: '' })
   for (const [name, { ports }] of Object.entries(services)) {
     const workloads = ports(origin).map((port, n) =>
       workloadResource({
@@ -66,6 +81,11 @@ async function ours(t: Test, rules: readonly HttpRule[]): Promise<Side> {
     await s.running.push(addressTypeUrl, Object.assign({}, service, ...workloads))
   }
   await s.route({ protocol: 'http', http: rules }, policies)
+  const log = { format: { kind: 'json', fields: logFields }, omitsEmpty: false }
+  const told = { version: 1, logs: [log], metrics: {}, services: {} }
+  await s.running.push(waypointTelemetryTypeUrl, {
+    'waypoint:demo/waypoint': { bytes: Buffer.from(JSON.stringify(told)) },
+  })
   const lines = () => s.running.lines.filter((line) => 'response_code' in line) as readonly LogLine[]
   return { name: 'ours', port: await s.front(), origin, ...logOf(lines) }
 }
@@ -87,7 +107,7 @@ const isOfAnother = (path: unknown, name: string): boolean => {
   const [, first] = typeof path === 'string' ? path.split(/[/?#]/) : []
   return first !== undefined && first !== name && others.has(first)
 }
-const others = new Set(['plain', 'held', 'overflow', 'client-leaves', 'client-leaves-early'])
+const others = new Set(['plain', 'held', 'overflow', 'client-leaves', 'client-leaves-early', 'retry-held'])
 
 const logOf = (lines: () => readonly LogLine[]): Pick<Side, 'line' | 'logged'> => ({
   logged: () => lines().length,

@@ -6,10 +6,7 @@ import { factsOf } from '../../../waypoint/phase/line-facts.ts'
 const host = {
   workload: { hostname: '', name: 'web-1', protocol: 'HBONE', identity: 'spiffe://a/ns/b/sa/c' },
 }
-const cluster = {
-  service: { hostname: 'web.demo' },
-  policy: { destination: { port: 80, subset: undefined } },
-}
+const toWeb = { kind: 'service', service: 'demo/web.demo', port: 80 }
 
 /** As much of a call as its line needs. */
 const callOf = (given: object = {}): Call =>
@@ -33,14 +30,18 @@ const callOf = (given: object = {}): Call =>
     details: '',
     tries: 1,
     status: 200,
-    sent: { cluster, host, to: { address: '10.0.0.3', port: 8080 } },
+    route: { kind: 'forward', rule: {}, to: toWeb },
+    sent: { host, to: { address: '10.0.0.3', port: 8080 } },
     ...given,
   }) as unknown as Call
-const answer: Answer = { kind: 'local', status: 200, headers: HeaderList.of({ ab: 'cde' }), body: '' }
-const lineOf = (given: object = {}) => factsOf(callOf(given), new Date(0), answer)
+const headers = HeaderList.of({ ab: 'cde' })
+const local: Answer = { kind: 'local', status: 200, headers, body: '' }
+const answer = { kind: 'upstream', status: 200, headers } as unknown as Answer
+const lineOf = (given: object = {}, given2 = answer, isWhole = true) =>
+  factsOf(callOf(given), new Date(0), given2, isWhole)
 
 t.test('a line says where its own request went, wherever the one before it did', async (t) => {
-  const sentTo = (address: string, port: number) => lineOf({ sent: { cluster, host, to: { address, port } } })
+  const sentTo = (address: string, port: number) => lineOf({ sent: { host, to: { address, port } } })
   t.match(lineOf(), {
     upstreamHost: '10.0.0.3:8080',
     upstreamCluster: 'inbound-vip|80|http|web.demo',
@@ -50,18 +51,35 @@ t.test('a line says where its own request went, wherever the one before it did',
   t.equal(sentTo('10.0.0.4', 8080).upstreamHost, '10.0.0.4:8080')
   t.equal(sentTo('10.0.0.4', 8081).upstreamHost, '10.0.0.4:8081')
   t.equal(sentTo('10.0.0.3', 8080).upstreamHost, '10.0.0.3:8080')
-  t.equal(lineOf({ sent: { cluster, host, to: undefined } }).upstreamHost, undefined)
-  t.equal(lineOf({ sent: undefined }).upstreamCluster, undefined)
+  t.equal(lineOf({ sent: { host, to: undefined } }).upstreamHost, undefined)
 })
 
-t.test('a destination that has changed has its present name', async (t) => {
-  const changing = { ...cluster }
-  const name = () => lineOf({ sent: { cluster: changing, host, to: undefined } }).upstreamCluster
-  t.equal(name(), 'inbound-vip|80|http|web.demo')
-  changing.service = { hostname: 'api.demo' }
-  t.equal(name(), 'inbound-vip|80|http|api.demo')
-  Object.assign(changing, { policy: { destination: { port: 81, subset: 'v2' } } })
-  t.equal(name(), 'inbound-vip|81|http/v2|api.demo')
+t.test('a destination is named, also where nobody of it was asked', async (t) => {
+  const name = (given: object) => lineOf({ sent: undefined, ...given }).upstreamCluster
+  t.equal(name({}), 'inbound-vip|80|http|web.demo')
+  const to = { kind: 'service', service: 'demo/api.demo', port: 81, subset: 'v2' }
+  t.equal(name({ route: { kind: 'forward', rule: {}, to } }), 'inbound-vip|81|http/v2|api.demo')
+  t.equal(name({ route: { kind: 'respond', rule: {} } }), undefined)
+  t.equal(name({ route: undefined }), undefined)
+  const { facts } = callOf()
+  t.equal(name({ facts: { ...facts, target: { kind: 'workload' } } }), 'inbound-vip|0|http|direct')
+})
+
+t.test('how long an upstream took is told of answers that are an upstream’s', async (t) => {
+  t.match(lineOf(), { responseMs: 2, responseTxMs: 2 })
+  t.match(lineOf({}, answer, false), { responseMs: 2, responseTxMs: undefined }, 'broken off')
+  t.match(lineOf({}, local), { responseMs: undefined, responseTxMs: undefined })
+})
+
+t.test('the outcome of gRPC is what is said of it, or what its status of HTTP comes to', async (t) => {
+  const cases: [given: object, outcome: number | undefined][] = [
+    [{ isGrpc: true, grpcStatus: '5' }, 5],
+    [{ isGrpc: true, status: 503 }, 14],
+    [{ isGrpc: true, status: 200 }, 2],
+    [{ isGrpc: true, status: 0 }, undefined],
+    [{ isGrpc: false, grpcStatus: '5' }, undefined],
+  ]
+  for (const [given, outcome] of cases) t.equal(lineOf(given).grpcStatus, outcome, JSON.stringify(given))
 })
 
 t.test('a flag that was earned twice is told once, in its place; times and sizes are whole', async (t) => {
@@ -80,6 +98,6 @@ t.test('a flag that was earned twice is told once, in its place; times and sizes
 t.test('the path is the one before a rule rewrote it, and none that a client has made up', async (t) => {
   const headers = HeaderList.of({ 'x-envoy-original-path': '/before' })
   const request = { method: 'GET', path: '/after', scheme: 'http', authority: 'web', headers }
-  t.equal(lineOf({ request, route: { kind: 'forward', rule: {} } }).path, '/before')
+  t.equal(lineOf({ request, route: { kind: 'forward', rule: {}, to: toWeb } }).path, '/before')
   t.equal(lineOf({ request, route: undefined }).path, '/after', 'refused for want of room, say')
 })
