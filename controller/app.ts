@@ -16,6 +16,7 @@ import type { RenewableCredentials } from './grpc.ts'
 import { inboundMetrics } from './inbound-metrics.ts'
 import { quietAboutPeers } from './quiet-log.ts'
 import { rejectedRoutes } from './rejected-routes.ts'
+import { routeFindings } from './routes/index.ts'
 import { serveGrpc } from './serve-grpc.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { settingsOf } from './settings-of.ts'
@@ -121,8 +122,11 @@ const validationWebhook = (
   serveWebhook({
     port: ports.webhook,
     credentials,
-    judge: ({ group, kind, object }) =>
-      merged(validate(group, kind, object, settings), validateSpec(group, kind, object.spec)),
+    judge: ({ group, kind, object }) => {
+      const found = merged(validate(group, kind, object, settings), validateSpec(group, kind, object.spec))
+      const isRefused = found !== undefined && found.errors.length > 0
+      return isRefused ? found : merged(found, routeFindings(group, kind, object, settings.domain))
+    },
     registry,
     log: quietAboutPeers(log.child('webhook')),
   })

@@ -11,6 +11,8 @@ import { gatewayApiRules, type GatewayApiTables } from './gateway-api-rules.ts'
 import { routeStatuses, type RouteStatus } from './gateway-api-status.ts'
 import { referenceGrants } from './grants.ts'
 import { istioFrom, type IstioInputs } from './istio.ts'
+import { readDestinationRule } from './istio-destination-rule.ts'
+import { readVirtualService } from './istio-virtual-service.ts'
 import type { MeshDefaults } from './mesh-defaults.ts'
 import { routeResources } from './resource.ts'
 import { type MeshTables, type RoutedService, routedServices } from './routed-service.ts'
@@ -21,12 +23,31 @@ export { istioConditionTypes } from './istio-status.ts'
 export type { RouteStatus } from './gateway-api-status.ts'
 /** Objects of Istio's as they are read, for those who look at them before they count. */
 export { isVisibleIn } from './istio-object.ts'
-export { readDestinationRule } from './istio-destination-rule.ts'
-export { readVirtualService, type VirtualService } from './istio-virtual-service.ts'
+export { readDestinationRule, readVirtualService }
+export type { VirtualService } from './istio-virtual-service.ts'
 /** What the mesh's settings say where routes and DestinationRules do not. */
 export { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './mesh-defaults.ts'
 export type { RoutedService } from './routed-service.ts'
 export type { RouteKind } from './gateway-api-object.ts'
+
+/** What of a VirtualService or a DestinationRule will not be followed as it is written, whatever else there is. */
+export function routeFindings(
+  group: string,
+  kind: string,
+  object: Custom,
+  domain: string,
+): Readonly<{ errors: readonly string[]; warnings: readonly string[] }> | undefined {
+  if (group !== 'networking.istio.io') return undefined
+  if (kind === 'VirtualService') {
+    const { http, l4, remarks } = readVirtualService(object, domain)
+    const closed = [...http, ...l4].flatMap(({ problems }) => problems)
+    const why = closed.map((problem) => `${problem} (what the rule matches is answered with 500, or reset)`)
+    return { errors: [], warnings: [...why, ...remarks, ...http.flatMap((rule) => rule.remarks)] }
+  }
+  if (kind !== 'DestinationRule') return undefined
+  const { problems, remarks } = readDestinationRule(object, domain)
+  return { errors: [], warnings: [...problems, ...remarks] }
+}
 
 /** The Kubernetes objects that routes are made of. */
 export type RouteInputs = Readonly<{

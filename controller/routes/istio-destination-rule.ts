@@ -1,7 +1,15 @@
 import type { Custom } from '#kube'
 import { type Field, itemsOf, partsOf, problem, textOf } from './gateway-api-fields.ts'
 import { isThere, labelsOf, type Notes } from './istio-fields.ts'
-import { absoluteHost, isFindable, type IstioObject, readIstioObject, specOf } from './istio-object.ts'
+import {
+  absoluteHost,
+  isFindable,
+  type IstioObject,
+  readIstioObject,
+  refusedIn,
+  specOf,
+  untold,
+} from './istio-object.ts'
 import { type ReadPolicy, readTrafficPolicy } from './istio-traffic-policy.ts'
 
 export type Subset = Readonly<{
@@ -21,6 +29,8 @@ export type DestinationRule = IstioObject &
     /** What cannot be read: it is as if it were not there, but TLS, which is closed then. */
     problems: readonly string[]
     remarks: readonly string[]
+    /** What else of it the webhook refuses. */
+    refused: readonly string[]
   }>
 
 /** More is somebody else's schema. */
@@ -37,16 +47,19 @@ export function readDestinationRule(object: Custom, domain: string): Destination
   const selector = isThere(parts?.workloadSelector)
     ? (labelsOf(partsOf(parts.workloadSelector, ['matchLabels'])?.matchLabels) ?? {})
     : undefined
+  const policy = isThere(parts?.trafficPolicy) ? readTrafficPolicy(parts.trafficPolicy, notes) : undefined
+  const items = parts ? itemsOf(parts.subsets) : []
+  if (parts && items.length > maxSubsets)
+    problem(parts.subsets, `after ${maxSubsets} nothing more is looked at`)
   return {
     ...head,
     host,
-    policy: isThere(parts?.trafficPolicy) ? readTrafficPolicy(parts.trafficPolicy, notes) : undefined,
-    subsets: (parts ? itemsOf(parts.subsets) : [])
-      .slice(0, maxSubsets)
-      .flatMap((item) => readSubset(item, notes)),
+    policy,
+    subsets: items.slice(0, maxSubsets).flatMap((item) => readSubset(item, notes)),
     selector,
     problems: notes.problems,
     remarks: notes.remarks,
+    refused: untold(refusedIn('DestinationRule', object), notes.problems),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { ClaimMatch, HeaderMatch, HttpMatch, PathMatch, PresenceMatch, QueryMatch } from '#routes'
+import { shown } from '../collections/problems.ts'
 import { booleanOf, type Field, itemsOf, partsOf, portOf, problem, textOf } from './gateway-api-fields.ts'
 import { given, isThere, labelsOf, membersOf, type Notes, stringMatchOf } from './istio-fields.ts'
 
@@ -44,6 +45,9 @@ function readMatch(field: Field, index: number, notes: Notes): ReadMatch {
   const headers = membersOf(parts?.headers).map(([key, one]) => ({ key, value: presence(one) }))
   const without = membersOf(parts?.withoutHeaders).map(([key, one]) => ({ key, value: presence(one) }))
   if (isThere(parts?.statPrefix)) notes.remarks.push(`${parts.statPrefix.path}: is not honoured`)
+  const path = pathOf(parts?.uri)
+  if (path && path.kind !== 'regex' && !['', '*'].includes(path.value) && !path.value.startsWith('/'))
+    notes.remarks.push(`${field.path}.uri: no path is like ${shown(path.value)}, each starts with /`)
   return {
     index,
     name: textOf(parts?.name),
@@ -51,7 +55,7 @@ function readMatch(field: Field, index: number, notes: Notes): ReadMatch {
     forMesh: isForMesh(parts?.gateways),
     match: {
       ...given({
-        path: pathOf(parts?.uri),
+        path,
         ignorePathCase: booleanOf(parts?.ignoreUriCase) === true ? true : undefined,
         scheme: text(parts?.scheme),
         method: text(parts?.method),

@@ -7,7 +7,7 @@ import type { RoutedService } from './routed-service.ts'
 
 /** A wildcard can cover many services; their owners need no more than a few of them to see what is meant. */
 const maxNamed = 3
-const few = (names: readonly string[]): string =>
+export const few = (names: readonly string[]): string =>
   names.length <= maxNamed
     ? names.join(', ')
     : `${names.slice(0, maxNamed).join(', ')} and ${names.length - maxNamed} more`
@@ -31,7 +31,11 @@ export function unheardRules(
         .filter(({ port }) => ports.some((asked) => asked === undefined || asked === port))
         .map(({ port, protocol }) => ({ name: `${service.hostname}:${port}`, protocol })),
     )
-    if (all.length === 0 || all.some(({ protocol }) => isHeard(protocol))) return []
+    if (services.length > 0 && all.length === 0 && ports.length > 0)
+      return [
+        `${path}: never asked, ${few(services.map(({ hostname }) => hostname))} has no port ${[...new Set(ports)].join(' or ')}`,
+      ]
+    if (all.some(({ protocol }) => isHeard(protocol)) || all.length === 0) return []
     const said = [...new Set(all.map(({ protocol }) => protocol))].join(' or ')
     return [`${path}: never asked, ${few(all.map(({ name }) => name))} is declared as ${said}`]
   }

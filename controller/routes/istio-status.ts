@@ -3,7 +3,7 @@ import { winnerFor } from './compile.ts'
 import { effectiveRules } from './istio-delegates.ts'
 import type { DestinationRule } from './istio-destination-rule.ts'
 import { byAge } from './istio-object.ts'
-import { missingPorts, standingInstead, unheardRules } from './istio-remarks.ts'
+import { few, missingPorts, standingInstead, unheardRules } from './istio-remarks.ts'
 import {
   destinationRuleOf,
   gatewayNameLabel,
@@ -54,8 +54,8 @@ export const virtualServiceStatuses = (tables: StatusTables): Collection<readonl
       acceptance(one, services, followed, fetch, tables) ??
         (good === 0 && bad.length > 0
           ? condition('Accepted', 'False', 'UnsupportedValue', `every rule is refused: ${bad.join('; ')}`)
-          : condition('Accepted', 'True', 'Accepted', followedBy(followed))),
-      ...partial(good > 0 ? bad : [], [...remarks, ...unheard]),
+          : condition('Accepted', 'True', 'Accepted', `${followedBy(followed)}${unserved(one)}`)),
+      ...partial(good > 0 ? bad : [], [...remarks, ...unheard], one.refused),
       ...resolution(one, followed, fetch, tables),
     ]
   })
@@ -64,6 +64,9 @@ const followedBy = (services: readonly RoutedService[]) =>
   services.length === 0
     ? 'for those that delegate to it'
     : `followed by waypoint ${[...new Set(services.flatMap(({ waypoints }) => waypoints))].join(' and ')}`
+
+const unserved = ({ gateways }: VirtualService) =>
+  gateways.length === 0 ? '' : `; spec.gateways: nothing here serves ${few(gateways)}`
 
 const servicesOf = (one: VirtualService, fetch: Fetch, { servicesByCover }: StatusTables) => [
   ...new Map(
@@ -116,12 +119,18 @@ function acceptance(
   return undefined
 }
 
-function partial(bad: readonly string[], remarks: readonly string[]): readonly Condition[] {
-  const [closed, undone] = [bad.join('; '), remarks.join('; ')]
+const notValid = 'not valid, and not always what it seems'
+
+function partial(
+  bad: readonly string[],
+  remarks: readonly string[],
+  refused: readonly string[],
+): readonly Condition[] {
   const text = [
-    ...(bad.length === 0 ? [] : [`what these rules match is answered with 500, or reset: ${closed}`]),
-    ...(remarks.length === 0 ? [] : [`done without: ${undone}`]),
-  ]
+    ['what these rules match is answered with 500, or reset', bad] as const,
+    ['done without', remarks] as const,
+    [notValid, refused] as const,
+  ].flatMap(([what, sentences]) => (sentences.length === 0 ? [] : [`${what}: ${sentences.join('; ')}`]))
   return text.length === 0 ? [] : [condition('PartiallyInvalid', 'True', 'UnsupportedValue', text.join('; '))]
 }
 
@@ -188,17 +197,16 @@ function ruleRefusal(
   return undefined
 }
 
-function partialRule({ problems }: DestinationRule, remarks: readonly string[]): readonly Condition[] {
+function partialRule(
+  { problems, refused }: DestinationRule,
+  remarks: readonly string[],
+): readonly Condition[] {
   const all = [...problems, ...remarks]
-  if (all.length === 0) return []
-  return [
-    condition(
-      'PartiallyInvalid',
-      'True',
-      'UnsupportedValue',
-      `done without, or closed (TLS): ${all.join('; ')}`,
-    ),
+  const text = [
+    ...(all.length === 0 ? [] : [`done without, or closed (TLS): ${all.join('; ')}`]),
+    ...(refused.length === 0 ? [] : [`${notValid}: ${refused.join('; ')}`]),
   ]
+  return text.length === 0 ? [] : [condition('PartiallyInvalid', 'True', 'UnsupportedValue', text.join('; '))]
 }
 
 /** Of two for one host the older one's policy counts, and the older one's subset of a name. */

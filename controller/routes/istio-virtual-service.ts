@@ -5,7 +5,15 @@ import { type Place, readShares, type ReadShare } from './istio-destinations.ts'
 import { given, isThere, type Notes } from './istio-fields.ts'
 import { type ReadRule, readHttpRule } from './istio-http.ts'
 import { isForMesh, sourceOf } from './istio-matches.ts'
-import { absoluteHost, isFindable, type IstioObject, readIstioObject, specOf } from './istio-object.ts'
+import {
+  absoluteHost,
+  isFindable,
+  type IstioObject,
+  readIstioObject,
+  refusedIn,
+  specOf,
+  untold,
+} from './istio-object.ts'
 
 /** An entry of the match list of a rule for connections. */
 export type L4ReadMatch = Readonly<{
@@ -28,11 +36,15 @@ export type VirtualService = IstioObject &
     /** Absolute. None: it is a delegate. */
     hosts: readonly string[]
     forMesh: boolean
+    /** Those that it names besides the mesh. */
+    gateways: readonly string[]
     http: readonly ReadRule[]
     /** Those of `tls`, then those of `tcp`. */
     l4: readonly ReadL4Rule[]
     /** What is wrong with it outside its rules. */
     remarks: readonly string[]
+    /** What else of it the webhook refuses. */
+    refused: readonly string[]
   }>
 
 /** More is somebody else's schema. */
@@ -43,22 +55,33 @@ export function readVirtualService(object: Custom, domain: string): VirtualServi
   const head = readIstioObject(object, notes.problems)
   const spec: Field = { value: specOf(object), path: 'spec', problems: notes.problems }
   const parts = partsOf(spec, ['hosts', 'gateways', 'exportTo', 'http', 'tls', 'tcp'])
-  const itemsIn = (field: Field | undefined) => (field ? itemsOf(field).slice(0, maxRules) : [])
+  const itemsIn = (field: Field | undefined) => {
+    const items = field ? itemsOf(field) : []
+    if (field && items.length > maxRules) problem(field, `after ${maxRules} nothing more is looked at`)
+    return items.slice(0, maxRules)
+  }
   const hosts = itemsIn(parts?.hosts).flatMap((item) => {
     const host = absoluteHost(textOf(item) ?? '', head.namespace, domain)
     return isFindable(host) ? [host] : (problem(item, 'a * is the whole first label') ?? [])
   })
   const at = { namespace: head.namespace, domain }
+  const http = itemsIn(parts?.http).map(({ value }, index) => readHttpRule(value, index, at))
+  const l4 = [
+    ...itemsIn(parts?.tls).map(({ value }, index) => readL4Rule('tls', value, index, at)),
+    ...itemsIn(parts?.tcp).map(({ value }, index) => readL4Rule('tcp', value, index, at)),
+  ]
+  const told = [...http, ...l4].flatMap(({ problems }) => problems)
   return {
     ...head,
     hosts,
     forMesh: isForMesh(parts?.gateways),
-    http: itemsIn(parts?.http).map(({ value }, index) => readHttpRule(value, index, at)),
-    l4: [
-      ...itemsIn(parts?.tls).map(({ value }, index) => readL4Rule('tls', value, index, at)),
-      ...itemsIn(parts?.tcp).map(({ value }, index) => readL4Rule('tcp', value, index, at)),
-    ],
+    gateways: itemsIn(parts?.gateways).flatMap(({ value }) =>
+      typeof value === 'string' && value !== 'mesh' ? [value] : [],
+    ),
+    http,
+    l4,
     remarks: notes.problems,
+    refused: untold(refusedIn('VirtualService', object), [...notes.problems, ...told]),
   }
 }
 

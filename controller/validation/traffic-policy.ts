@@ -64,7 +64,7 @@ export const connectionPool: Check = fields(
 
 const outlierDetection = fields(
   {
-    consecutiveErrors: unheeded(count, 'deprecated; use consecutive5xxErrors'),
+    consecutiveErrors: unheeded(count, 'is not honoured; use consecutive5xxErrors'),
     splitExternalLocalOriginErrors: bool,
     consecutiveLocalOriginFailures: count,
     consecutiveGatewayErrors: count,

@@ -87,11 +87,12 @@ function together(value: Fields, at: At): void {
   if (hosts.length === 0) delegateOnly(value, at, gateways.length, counts.tls + counts.tcp)
   else hostsOf(hosts, gateways, at)
   sniWithin(value, hosts, at)
-  const forMesh = gateways.length === 0 || gateways.includes('mesh')
-  if (hosts.length > 0 && !forMesh)
+  if (hosts.length > 0 && gateways.some((one) => one !== 'mesh'))
     warn(
       into(at, 'gateways'),
-      'only the mesh reads it here: without mesh among its gateways it has no effect on waypoints',
+      gateways.includes('mesh')
+        ? 'only mesh is served here: it has no effect on the others'
+        : 'only the mesh reads it here: without mesh among its gateways it has no effect on waypoints',
     )
 }
 
