@@ -12,6 +12,7 @@ export type NodeConfig = Readonly<{
   kubeletSocket: string
 }>
 
+/** Where a cluster keeps what, and its networks. */
 export type SandboxConfig = Readonly<{
   name: string
   stateDir: string

@@ -21,12 +21,15 @@ import { isAlive, signalProcess } from './node/runtime/process.ts'
 import { preflight } from './preflight.ts'
 import { readRunState, type RunState } from './run-state.ts'
 
+/** How a cluster comes up. */
 export type UpOptions = Readonly<{
   signal: AbortSignal
   /** Forget what an earlier cluster of this name kept on disk. */
   fresh?: boolean
   onProgress?: (step: string) => void
 }>
+
+/** A cluster that is up. */
 export type Running = Readonly<{ kubeconfig: string; apiUrl: string; upMs: number; wasUp: boolean }>
 
 /** A cluster that is not ready by then never will be; its logs say why. */

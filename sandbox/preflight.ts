@@ -2,6 +2,7 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, resolve } from 'node:path'
 import { run, searchPath } from './net/index.ts'
 
+/** Can a cluster come up here? If not, a sentence for the user. */
 export type Preflight = Readonly<{ kind: 'ready' }> | Readonly<{ kind: 'missing'; sentence: string }>
 
 /** Program → the Debian package that has it. */

@@ -12,6 +12,7 @@ import { type Command, run, tryRun } from './run.ts'
 export type Member = Readonly<{ address: Ip; uid: string }>
 type Members = ReadonlyMap<Ip, string>
 
+/** What the rules of a node depend on. */
 export type HostOptions = Readonly<{
   backend: Backend
   ipv6: boolean

@@ -38,6 +38,7 @@ export const wire = {
   loopback: { ipv4: '127.0.0.1', ipv6: '::1' },
 } as const
 
+/** Of addresses. */
 export type Family = 'ipv4' | 'ipv6'
 export const familiesOf = ({ ipv6 }: Pick<PodRules, 'ipv6'>): readonly Family[] =>
   ipv6 ? ['ipv4', 'ipv6'] : ['ipv4']

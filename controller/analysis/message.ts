@@ -16,7 +16,10 @@ const codes = {
   DestinationRuleSubsetsNotSelectPods: ['IST0173', 'Error'],
 } as const satisfies Record<string, readonly [string, Level]>
 
+/** How bad it is, in istioctl's words. */
 export type Level = 'Error' | 'Warning' | 'Info'
+
+/** Istio's name of a message, which has one code. */
 export type MessageName = keyof typeof codes
 
 /** Something about one object that does not come to what one may think. */

@@ -1,3 +1,4 @@
+/** How much each may ask for. */
 export type AllowanceOptions = Readonly<{
   /** So many at once… */
   burst: number

@@ -13,6 +13,8 @@ export type Caller = Readonly<{
 }>
 /** `later`: nobody could say; the same token may do at the next try. */
 export type Refused = Readonly<{ kind: 'refused'; reason: string; later: boolean }>
+
+/** Who sent a request, or why that cannot be said. */
 export type Authenticated = Caller | Refused
 /** Says who sent a request with this metadata from this address (`host:port`). Never rejects. */
 export type Authenticate = (metadata: Metadata, peer?: string) => Promise<Authenticated>
@@ -36,6 +38,7 @@ const refused = (reason: string, later = false): Refused => ({ kind: 'refused', 
 
 type Remembered = Readonly<{ answer: Authenticated; untilMs: number }>
 
+/** Asks the API server about a token (TokenReview), and remembers its answer for a moment. */
 export function tokenAuthenticator({
   client,
   audiences,

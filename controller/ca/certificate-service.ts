@@ -14,6 +14,7 @@ import { type Authority, type Lifetimes, signWorkload } from './authority.ts'
 import { afterRecheck, type Caller, hints, mayImpersonate, type Reason, type World } from './impersonation.ts'
 import type { CaMetrics } from './metrics.ts'
 
+/** What signing depends on. */
 export type CertificateOptions = Readonly<{
   authority: () => Authority
   /** Who sent this request; a reason when that cannot be said. */

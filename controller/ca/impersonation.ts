@@ -16,6 +16,7 @@ export type PodFacts = Readonly<{
   terminal: boolean
 }>
 
+/** The pods and accounts that the rule is about. */
 export type World = Readonly<{
   trustDomain: string
   /** `namespace/serviceAccount` of the accounts that run node proxies. */
@@ -26,11 +27,13 @@ export type World = Readonly<{
   recheck: (node: string) => Promise<Recheck>
 }>
 
+/** What the API server says of a node's pods, asked now. */
 export type Recheck =
   | Readonly<{ kind: 'not-needed' }>
   | Readonly<{ kind: 'asked'; pods: readonly PodFacts[] }>
   | Readonly<{ kind: 'unreachable'; why: string }>
 
+/** Why a certificate is refused; for the log, a caller is not told. */
 export type Reason =
   | 'foreign-trust-domain'
   | 'account-not-trusted'

@@ -23,6 +23,7 @@ export type LiveAuthority = Readonly<{
   onChange: (listener: () => void) => Disposable
 }>
 
+/** Where the CA's Secret is, and who is told of its changes. */
 export type FollowOptions = Readonly<{
   namespace: string
   trustDomain: string

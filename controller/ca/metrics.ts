@@ -69,4 +69,5 @@ export const caMetrics = (registry: Registry) => {
   }
 }
 
+/** What is counted of signing and of the CA. */
 export type CaMetrics = ReturnType<typeof caMetrics>

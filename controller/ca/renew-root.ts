@@ -24,6 +24,7 @@ export function isRenewalDue(
   return notAfter.getTime() - now < lifeMs * renewalPart
 }
 
+/** What is renewed, and by whom. */
 export type RenewRootOptions = Readonly<{
   client: KubeClient
   namespace: string

@@ -30,9 +30,14 @@ export type LiveSettings = Readonly<{
   /** What a ServiceEntry without `exportTo` means by that (defaultServiceExportTo). */
   exportTo: EntryVisibility
 }>
+
+/** Who sees a ServiceEntry. */
 export type EntryVisibility = 'everybody' | 'namespace' | 'nobody'
 
+/** The key of the settings in their collection of one. */
 export const liveKey = 'mesh'
+
+/** What holds before the mesh's settings have been read. */
 export const defaultLiveSettings: LiveSettings = {
   discoverySelectors: [],
   entryVisibility: { otherwise: 'everybody', rules: [] },

@@ -7,6 +7,7 @@ import { proxyOf, syncStatus } from './syncz.ts'
 type Endpoint = (query: URLSearchParams) => unknown
 export type Endpoints = ReadonlyMap<string, Endpoint>
 
+/** What can be looked at. */
 export type Sources = Readonly<{
   clients: () => readonly ClientStatus[]
   workloads: () => readonly unknown[]

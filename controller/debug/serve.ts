@@ -10,6 +10,7 @@ type Authenticated =
   | Readonly<{ kind: 'caller'; namespace: string }>
   | Readonly<{ kind: 'refused'; reason: string; later: boolean }>
 
+/** What is served, and to whom. */
 export type DebugOptions = Readonly<{
   endpoints: Endpoints
   clients: () => readonly ClientStatus[]

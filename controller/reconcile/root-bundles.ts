@@ -12,6 +12,8 @@ import type { Writer } from './lead.ts'
 
 /** A ConfigMap that every namespace has, and its one key. */
 export type Bundle = Readonly<{ name: string; key: string }>
+
+/** The roots of the mesh, which every proxy reads. */
 export const rootBundle: Bundle = { name: 'istio-ca-root-cert', key: 'root-cert.pem' }
 /** Revocation lists, which ztunnel reads at CRL_PATH. */
 export const crlBundle: Bundle = { name: 'istio-ca-crl', key: 'ca-crl.pem' }
@@ -34,6 +36,7 @@ type RootBundleOptions = Readonly<{
 /** What to do about the bundle of one namespace. */
 type BundleStep = 'none' | 'create' | 'repair'
 
+/** What to do about a namespace's copy of a bundle. */
 export function bundleStep(
   namespace: Namespace | undefined,
   bundle: ConfigMap | undefined,

@@ -2,6 +2,7 @@ import { messageOf, sleep, within } from '#base'
 import { isStatus, type KubeClient, KubeError, kinds, pathOf } from '#kube'
 import type { Logger } from '#telemetry'
 
+/** What the API server does while the webhook does not answer. */
 export type FailurePolicy = 'Fail' | 'Ignore'
 /** What became of an object that our webhook must refuse. */
 export type Proof =
@@ -23,6 +24,7 @@ export function proofOf(error: unknown): Proof {
   return { kind: 'unanswered', why: error instanceof KubeError ? why : 'no answer' }
 }
 
+/** What is known of the webhook: the policy that it has earned, and how often in a row it was missed. */
 export type Standing = Readonly<{ policy: FailurePolicy | undefined; misses: number }>
 
 /** One lost answer is no reason to open up; three in a row are. */

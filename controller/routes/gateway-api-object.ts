@@ -12,6 +12,7 @@ import {
   textOf,
 } from './gateway-api-fields.ts'
 
+/** The kinds of routes of the Gateway API that count for services. */
 export type RouteKind = 'HTTPRoute' | 'GRPCRoute' | 'TLSRoute' | 'TCPRoute'
 
 /** What a route refers to, with the defaults filled in. */

@@ -85,6 +85,7 @@ function xdsTimes(registry: Registry) {
   }
 }
 
+/** What is counted of xDS. */
 export type XdsMetrics = ReturnType<typeof xdsMetrics>
 
 /** Istio's short names of the types; what a waypoint is told in types of ours has those of what its Envoy peer is told. */

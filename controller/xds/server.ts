@@ -12,6 +12,7 @@ import { SendBudget } from './send-budget.ts'
 import type { Call } from './service.ts'
 import { AdsStream, type Caller, notReading, type Outlet } from './stream.ts'
 
+/** What is served over xDS, and to whom. */
 export type ServeOptions = PublisherOptions &
   Readonly<{
     /** Who opened a stream; a reason when that cannot be said. */

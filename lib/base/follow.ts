@@ -14,6 +14,7 @@ export function addFollower(signal: AbortSignal, follower: Follower): void {
   set.add(follower)
 }
 
+/** The follower is not told any more. */
 export const dropFollower = (signal: AbortSignal, follower: Follower): void =>
   void followers.get(signal)?.delete(follower)
 

@@ -43,6 +43,7 @@ export const facts = {
   'bad-config': { side: 'internal', retry: 'never', flag: '-', status: undefined },
 } as const satisfies Record<string, Facts>
 
+/** What went wrong; `facts` says what follows from it. */
 export type Code = keyof typeof facts
 
 type Options = { cause?: unknown; message?: string; unsent?: boolean; errno?: number }

@@ -1,6 +1,7 @@
 import type { EndSignal } from './ending.ts'
 import { isRetryable } from './mesh-error.ts'
 
+/** How often, and how far apart. */
 export type Backoff = Readonly<{
   signal: AbortSignal
   /** Total tries, `Infinity` to go on until `signal` fires. */

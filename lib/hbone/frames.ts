@@ -12,6 +12,7 @@ export const frameType = {
   continuation: 9,
 } as const
 
+/** Flags of frames (RFC 9113 §6). */
 export const flag = { endStream: 0x1, ack: 0x1, endHeaders: 0x4, padded: 0x8, priority: 0x20 } as const
 
 /** RFC 9113 §7. */
@@ -43,6 +44,8 @@ export const setting = {
 export const preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1')
 /** Its acknowledgement tells that the peer has seen what was sent before it. */
 export const drainPing = Buffer.from('draining', 'latin1')
+
+/** Of a frame (RFC 9113 §4.1). */
 export const headerBytes = 9
 export const defaultWindow = 65_535
 export const defaultMaxFrame = 16_384

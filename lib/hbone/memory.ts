@@ -28,6 +28,7 @@ export const takeSlab = (size: number = readBytes): Buffer =>
 export const slabFor = (n: number): Buffer =>
   n > readBytes ? Buffer.allocUnsafeSlow(n) : takeSlab(sizeFor(n))
 
+/** Gives a buffer of `slabFor` back; its bytes are somebody else's from then on. */
 export const releaseSlab = (slab: Buffer): void => {
   const pool = pools.get(slab.length)
   if (pool && pool.length * slab.length < maxPooledBytes) pool.push(slab)

@@ -15,6 +15,7 @@ export type PoolKey = Readonly<{
   sourceIp: string
 }>
 
+/** What a tunnel is for, and how its connection is opened if there is none yet. */
 export type ConnectOptions = Readonly<{
   key: PoolKey
   certificate: () => Promise<WorkloadCertificate>

@@ -8,6 +8,7 @@ import type { Stream } from './stream.ts'
 import type { InboundTunnel } from './tunnel.ts'
 import { TunnelStream } from './tunnel-stream.ts'
 
+/** How a peer's connection is served. */
 export type ServeOptions = Readonly<{
   certificate: WorkloadCertificate
   /** What peers are judged by beyond their chain. */
@@ -19,6 +20,7 @@ export type ServeOptions = Readonly<{
   signal: AbortSignal
 }>
 
+/** A peer's connection, with its tunnels. */
 export type HboneServerConnection = Readonly<{
   /** Settles when the connection is gone; `error` is why, unless it ended in peace. */
   closed: Promise<Readonly<{ error?: unknown }>>

@@ -5,6 +5,7 @@ import { type HboneLimits, limitsOf } from './limits.ts'
 import { Session } from './session.ts'
 import type { OutboundTunnel } from './tunnel.ts'
 
+/** What a tunnel in a tunnel is for. */
 export type ThroughOptions = Readonly<{
   certificate: WorkloadCertificate
   /** Who may be at the far end of `outer`; nobody where this is empty. */

@@ -6,6 +6,7 @@ import type { Sign } from './certificates.ts'
 import type { SpiffeId } from './spiffe.ts'
 import { type KeyExchange, meshTls } from './tls.ts'
 
+/** Where the CA is, and how we show it who we are. */
 export type CaClientOptions = Readonly<{
   /** `host:port`. */
   address: string

@@ -11,6 +11,7 @@ import { parseCaAnswer, type WorkloadCertificate } from './workload-certificate.
 /** Has a request signed; the answer is the CA's certificate list, leaf first, roots last. */
 export type Sign = (csrPem: string, id: SpiffeId, signal: AbortSignal) => Promise<readonly string[]>
 
+/** Who signs, and who is told of it. */
 export type CertificatesOptions = Readonly<{
   sign: Sign
   log: Readonly<{ warn(message: string, fields?: Readonly<Record<string, unknown>>): void }>

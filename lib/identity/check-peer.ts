@@ -1,6 +1,7 @@
 import { type Element, maxDerBytes, readAll, readOne, readSequence, tags } from './der.ts'
 import { parseSpiffeId, type SpiffeId } from './spiffe.ts'
 
+/** Who a certificate says that somebody is, or why it says nothing. */
 export type PeerCheck = { kind: 'peer'; id: SpiffeId } | { kind: 'reject'; reason: string }
 
 const no = (reason: string) => ({ kind: 'reject' as const, reason })

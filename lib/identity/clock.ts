@@ -42,4 +42,5 @@ export function watchJumps(
 
 const times = { now: Date.now, monotonic: () => performance.now() }
 
+/** The clocks and timers of the process. */
 export const systemClock: Clock = { ...times, after, onJump: (listener) => watchJumps(times, listener) }

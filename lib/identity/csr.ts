@@ -33,6 +33,7 @@ const curves = ['prime256v1', 'secp384r1', 'secp521r1']
 const minRsaBits = 2048
 const maxRsaBits = 8192
 
+/** What a request asks to have signed, or why it is none. */
 export type CsrAnswer = { publicKey: KeyObject } | { reject: string }
 
 /** The key of a request whose sender has proved to hold it. The names asked for are not even read. */

@@ -1,6 +1,7 @@
 import { type FSWatcher, statSync, watch } from 'node:fs'
 import { dirname } from 'node:path'
 
+/** Which file, and who is told. */
 export type FileWatchOptions = Readonly<{
   path: string
   /** The file may be another one now, or gone. Called at most once per `debounceMs`. */

@@ -31,8 +31,11 @@ import { toPem } from './pem.ts'
 
 /** A certificate that may sign others, with its key. */
 export type Issuer = Readonly<{ certPem: string; keyPem: string }>
+
+/** What a certificate may be used for in TLS. */
 export type Usage = 'serverAuth' | 'clientAuth'
 
+/** What a certificate shall say. */
 export type IssueOptions = Readonly<{
   issuer: Issuer
   publicKey: KeyObject

@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 
+/** The keys of a certificate. */
 export type KeyPair = Readonly<{ privateKey: KeyObject; publicKey: KeyObject }>
 
 /** A new ECDSA P-256 key pair. */

@@ -2,6 +2,7 @@ import type { Logger } from '#telemetry'
 import { rootFileOf, rootsOf } from './credentials.ts'
 import { watchFile } from './file-watch.ts'
 
+/** Which roots, and whose certificates hang on them. */
 export type RootParts = Readonly<{
   config: Readonly<{ ca: Readonly<{ root: string }> }>
   certificates: Readonly<{ refreshAll(): void }>

@@ -12,6 +12,7 @@ export const toPem = (label: string, der: Buffer): string =>
 export const splitPem = (text: string): string[] =>
   (text.match(block('CERTIFICATE')) ?? []).map((one) => `${one}\n`)
 
+/** What people want to know of a certificate. */
 export type CertificateFacts = Readonly<{ notBefore: Date; notAfter: Date; serial: string; subject: string }>
 
 /** Validity, serial number (hex) and subject of the first certificate of a PEM; throws when there is none. */

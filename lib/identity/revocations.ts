@@ -14,6 +14,7 @@ export type Revocations = Readonly<{
   onChange(listener: () => void): Disposable
 }>
 
+/** Where the lists are, and how often they are looked for. */
 export type RevocationsOptions = Readonly<{
   path: string
   log: Pick<Logger, 'info' | 'warn'>

@@ -2,6 +2,8 @@ import type { Brand } from '#base'
 
 /** A workload's name, `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`; only made by this file. */
 export type SpiffeId = Brand<string, 'SpiffeId'>
+
+/** What an Istio identity consists of. */
 export type SpiffeParts = Readonly<{ trustDomain: string; namespace: string; serviceAccount: string }>
 
 /** X.509-SVIDs allow 2048 bytes of URI (SPIFFE-ID §2.3). */

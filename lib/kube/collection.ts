@@ -3,6 +3,8 @@ import { Groups } from './groups.ts'
 
 /** What became of one row: `old` undefined = new row, `row` undefined = removed. */
 export type Change<T> = Readonly<{ key: string; old: T | undefined; row: T | undefined }>
+
+/** Told of what has changed. */
 export type Listener<T> = (changes: readonly Change<T>[]) => void
 
 /** A table of rows by key that tells of each real difference. Rows are immutable: they are replaced, never edited. */

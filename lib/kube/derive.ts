@@ -4,6 +4,7 @@ import type { Logger } from '#telemetry'
 import { type Change, type Collection, Table } from './collection.ts'
 import { Dependencies, type Fetch } from './dependencies.ts'
 
+/** `equal`: when a row is no news. */
 export type DeriveOptions<Out> = Readonly<{ log?: Logger; equal?: (a: Out, b: Out) => boolean }>
 
 /** Output rows as a pure function of one input row and of what it fetched, under the input's key. Undefined: no row. */

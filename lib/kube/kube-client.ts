@@ -12,7 +12,11 @@ export type Selection = Readonly<{
   labelSelector?: string | undefined
   fieldSelector?: string | undefined
 }>
+
+/** A part of a list. */
 export type Page<T> = Readonly<{ items: readonly T[]; resourceVersion: string; continue: string }>
+
+/** What a watch tells. */
 export type WatchEvent<T> =
   | Readonly<{ type: 'ADDED' | 'MODIFIED' | 'DELETED'; object: T }>
   /** `initialEnd`: what existed when a watch with `initial` began has been told. */

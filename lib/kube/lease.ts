@@ -5,6 +5,7 @@ import type { KubeClient } from './kube-client.ts'
 import { isStatus } from './kube-error.ts'
 import type { Lease } from './objects.ts'
 
+/** Which Lease, and who we are to it. */
 export type LeaseOptions = Readonly<{
   namespace: string
   name: string

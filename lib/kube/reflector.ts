@@ -8,6 +8,7 @@ import { KubeError } from './kube-error.ts'
 import type { KubeObject } from './objects.ts'
 import { afterEnd, afterFailure, firstAttempt } from './reflect-attempts.ts'
 
+/** Which objects, and until when. */
 export type ReflectOptions<T extends KubeObject = KubeObject> = Selection &
   Readonly<{
     signal: AbortSignal

@@ -2,6 +2,7 @@ import { backoffMs, messageOf, sleep } from '#base'
 import type { Logger } from '#telemetry'
 import { isStatus } from './kube-error.ts'
 
+/** What is done for each key, and how often at once. */
 export type WorkQueueOptions = Readonly<{
   name: string
   /** Makes the world match, from the key alone. A rejection means: again, later. */

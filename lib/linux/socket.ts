@@ -5,6 +5,7 @@ import { addon, succeed, syscallFailed } from './addon.ts'
 import { isAbsent } from './errno.ts'
 import type { Netns } from './netns.ts'
 
+/** What a socket is before it is bound or connected. */
 export type SocketOptions = Readonly<{
   /** Where the socket lives for ever after; the own namespace when left out. */
   netns?: Netns | undefined

@@ -12,6 +12,8 @@ export type Answer = Readonly<{
 }>
 /** What a route may look at. `signal` fires when the asker has gone. */
 type Asked = Readonly<{ method: string; query: URLSearchParams; signal: AbortSignal }>
+
+/** Who answers which path. */
 export type AdminRoutes = Readonly<Record<string, (asked: Asked) => Answer | Promise<Answer>>>
 
 /** What changes something must not be reached by a link. */

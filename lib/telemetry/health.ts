@@ -29,6 +29,8 @@ export type Answer = Readonly<{
 }>
 /** Who asks, and what stands behind the `?`. */
 export type Asked = Readonly<{ peer: string; query: URLSearchParams }>
+
+/** Answers one path. */
 export type Route = (headers: IncomingHttpHeaders, asked: Asked) => Answer | Promise<Answer>
 
 /** Scrapers and probes are few; whoever else finds the port must not take the descriptors that the mesh needs. */

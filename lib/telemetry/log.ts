@@ -5,6 +5,7 @@ import { type LineSink, stdoutSink } from './line-sink.ts'
 import { levelOrder, parseFilter, rankOf } from './log-filter.ts'
 import { adoptPort, portSink } from './log-port.ts'
 
+/** How much a line matters, most first. */
 export type Level = 'error' | 'warn' | 'info' | 'debug' | 'trace'
 /** Values are printed in the order of the keys; undefined ones are left out. */
 export type Fields = Readonly<Record<string, unknown>>
@@ -18,6 +19,7 @@ export type Logger = Readonly<
   }
 >
 
+/** Where lines go, which, and how they look. */
 export type LogOptions = Readonly<{
   /** ztunnel's own two formats (facts: ztunnel.md §8.4). */
   format?: 'plain' | 'json'

@@ -4,6 +4,7 @@ import type { NodeConfig } from '../config.ts'
 import { netnsPath } from './sweep.ts'
 import { quote, run } from './run.ts'
 
+/** A port of the node that leads to one of a pod. */
 export type PortMapping = Readonly<{
   hostPort: number
   containerPort: number

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { MeshError, within } from '#base'
 
+/** How a program is run. */
 export type RunOptions = Readonly<{
   signal?: AbortSignal
   timeoutMs?: number
@@ -8,6 +9,8 @@ export type RunOptions = Readonly<{
   input?: string
   env?: NodeJS.ProcessEnv
 }>
+
+/** What a program left. */
 export type Ran = Readonly<{ code: number; stdout: string; stderr: string }>
 
 /** No program that we run has a reason to work longer. */

@@ -15,6 +15,7 @@ export const partVariable = 'LATEEN_SANDBOX_PART'
 /** How long killed processes may take to vanish. A process in an uninterruptible wait is reported, not waited for. */
 const exitDeadlineMs = 5_000
 
+/** What of a cluster is still there. */
 export type Leftovers = Readonly<{
   processes: readonly Readonly<{ pid: number; command: string }>[]
   /** Deepest first, so that they can be unmounted in this order. */

@@ -8,6 +8,7 @@ import { serveDns } from './dns-server.ts'
 import { dnsZone } from './dns-zone.ts'
 import { startProxy } from './proxy.ts'
 
+/** Whose Services and names a node has. */
 export type NodeServicesOptions = Readonly<{
   config: SandboxConfig
   node: NodeConfig

@@ -50,6 +50,7 @@ export const attributes: Readonly<Record<string, Ask>> = {
   'xds.cluster_name': ({ upstreamCluster }) => upstreamCluster,
 }
 
+/** What expressions ask of a request. */
 export const celFactsOf = (facts: AccessFacts): CelFacts => ({
   attribute: (name) => attributes[name]?.(facts),
   header: (of, name) => facts.header(of, name),

@@ -39,6 +39,7 @@ export type HostHealth = {
   ejectedUntil: number
 }
 
+/** An endpoint of which nothing has been seen yet. */
 export const newHost = (workload: Workload, port: number, since: number): Host => ({
   uid: workload.uid,
   workload,
@@ -64,6 +65,7 @@ export const leadsTheSameWay = (a: Workload, b: Workload): boolean =>
   a.addresses.length === b.addresses.length &&
   a.addresses.every((address, i) => address === b.addresses[i])
 
+/** Is it left out for a while? */
 export const isEjected = ({ health }: Host): boolean => health.ejectedUntil > 0
 
 /** What a host weighs among others; a workload of capacity 0 is never chosen. */

@@ -41,6 +41,7 @@ export type Link =
 export const bytesOf = (link: Link): ByteStream =>
   link.kind === 'socket' ? socketBytes(link.socket) : link.tunnel.byteStream()
 
+/** What a way to an endpoint is for. */
 export type ReachOptions = Readonly<{
   service: Service | undefined
   /** Of that service; undefined where a workload itself is meant. */

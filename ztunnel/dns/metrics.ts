@@ -45,6 +45,7 @@ const valuesOf = ({ type, transport, source }: DnsLabels) => ({
   source_canonical_revision: known(source?.canonicalRevision),
 })
 
+/** Counts in `registry`. */
 export function dnsMetrics(registry: Registry): DnsMetrics {
   const labelNames = [
     'request_query_type',

@@ -7,6 +7,7 @@ const maxNameservers = 3
 /** A kubelet writes some hundred bytes. */
 const maxBytes = 65_536
 
+/** Whom a node's own resolver asks. */
 export type ResolvConf = Readonly<{ nameservers: readonly SocketAddress[]; search: readonly string[] }>
 
 /** What resolv.conf(5) says; lines that mean nothing here are left out, a later `search` replaces an earlier one. */

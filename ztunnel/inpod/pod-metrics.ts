@@ -7,6 +7,7 @@ export type PodMetrics = Readonly<{
   stopped(): void
 }>
 
+/** Counts in `registry`. */
 export function podMetrics(registry: Registry): PodMetrics {
   const registers = [registry]
   const active = new Gauge({

@@ -44,6 +44,7 @@ export type InboundTarget =
     }>
   | Readonly<{ kind: 'reject'; status: 400 | 503; reason: InboundRejectReason; message: string }>
 
+/** A connection that has come to a pod. */
 export type InboundQuestion = Readonly<{
   /** The pod that was dialled. */
   local: Workload

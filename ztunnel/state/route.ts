@@ -84,6 +84,7 @@ export type ResolveRoute = Readonly<{
   reason: Reason
 }>
 
+/** A connection that goes nowhere, and why. */
 export type RejectRoute = Readonly<{
   kind: 'reject'
   code: 'self-call' | 'no-upstream'

@@ -1,6 +1,7 @@
 import { huffmanDecode } from './huffman.ts'
 import { staticTable } from './static-table.ts'
 
+/** A header field as it was sent. */
 export type Field = readonly [name: string, value: string]
 export type Decoded =
   /** `bytes` counts 32 for every field beside its text. */

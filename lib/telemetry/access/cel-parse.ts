@@ -30,6 +30,7 @@ const celAttributes: ReadonlySet<string> = new Set(
     .split(' '),
 )
 
+/** An expression, ready to be evaluated, or why it is none. */
 export type ParsedCel =
   | Readonly<{ kind: 'expression'; root: CelNode }>
   | Readonly<{ kind: 'unreadable'; problem: string }>

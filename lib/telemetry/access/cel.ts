@@ -1,5 +1,6 @@
 import type { CelNode, HeaderMap } from './cel-parse.ts'
 
+/** What an expression is made of, and comes to. */
 export type CelValue = string | number | boolean
 
 /** What an expression asks of the request that it is about; undefined for what is not there. */

@@ -33,6 +33,8 @@ export const metricNames = [
   'GRPC_REQUEST_MESSAGES',
   'GRPC_RESPONSE_MESSAGES',
 ] as const
+
+/** Istio's name of a series in Telemetry objects. */
 export type MetricName = (typeof metricNames)[number]
 
 /** What is different of one series: it is not told, or has other labels. A label without a value is taken away. */
@@ -80,6 +82,7 @@ const Telemetry = z.strictObject({
   services: z.record(z.string(), z.strictObject(scope)),
 })
 
+/** What a payload says, or why it cannot be read. */
 export type ParsedTelemetry =
   | Readonly<{ kind: 'telemetry'; telemetry: WaypointTelemetry }>
   | Readonly<{ kind: 'unreadable'; problem: string }>

@@ -9,6 +9,7 @@ import { allocateService, servicePool } from './service.ts'
 
 export { crdFinalizer } from './crd.ts'
 
+/** An object as it is stored, and what its writer is told. */
 export type Admitted = Readonly<{ object: KubeObject; warnings: readonly string[] }>
 type Admit = (api: Api, target: Target, draft: KubeObject, live: KubeObject | undefined) => Admitted | Refusal
 

@@ -2,6 +2,8 @@ import { type KubeObject, at } from '../rest/object.ts'
 
 /** Chooses objects; both selectors of a request as one. */
 export type Selector = (object: KubeObject) => boolean
+
+/** A selector, ready to be asked, or why it is none. */
 export type ParsedSelector =
   | Readonly<{ kind: 'selector'; matches: Selector }>
   | Readonly<{ kind: 'reject'; reason: string }>

@@ -5,6 +5,7 @@ import { ageOf } from './age.ts'
 import { type Column, plainPrinter, type Printer, printers } from './columns.ts'
 import { jsonPath } from './json-path.ts'
 
+/** A table as kubectl prints it. */
 export type Rows = Readonly<{
   columns: readonly Column[]
   rows: readonly Readonly<Record<string, unknown>>[]

@@ -7,6 +7,7 @@ const maxBufferedBytes = 16 * 1024 * 1024
 /** How often a quiet watch is told the newest version (Kubernetes: about a minute). */
 const bookmarkIntervalMs = 60_000
 
+/** How a watch is told of, and for how long. */
 export type ServeOptions = Readonly<{
   bookmarks: boolean
   timeoutMs: number

@@ -29,6 +29,7 @@ export type WatchStart =
   | Readonly<{ kind: 'now' }>
   | Readonly<{ kind: 'after'; version: number }>
 
+/** What a watch is about, and where it begins. */
 export type WatchRequest = Readonly<{
   resource: string
   namespace: string | undefined
