@@ -138,7 +138,9 @@ export function describeError(error: unknown): string {
   const parts = [messageOf(error)]
   let next: unknown =
     isRecord(error) || error instanceof Error ? (error as { cause?: unknown }).cause : undefined
-  while (next !== undefined && next !== null && parts.length < 5) {
+  // Facts for who handles it are no words.
+  const isTold = () => next !== undefined && next !== null && (next instanceof Error || !isRecord(next))
+  while (isTold() && parts.length < 5) {
     parts.push(messageOf(next))
     next = next instanceof Error ? next.cause : undefined
   }

@@ -67,6 +67,7 @@ t.test('causes are told in one line', async (t) => {
   const error = new Error('outer', { cause: new Error('middle', { cause: 'root' }) })
   t.equal(describeError(error), 'outer: middle: root')
   t.equal(describeError('text'), 'text')
+  t.equal(describeError(new Error('outer', { cause: { status: 503 } })), 'outer', 'facts are no words')
 })
 
 t.test('what deceives a terminal or a reader is shown as what it is', async (t) => {
