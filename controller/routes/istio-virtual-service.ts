@@ -31,6 +31,7 @@ export type ReadL4Rule = Readonly<{
   problems: readonly string[]
 }>
 
+/** A VirtualService as it is read, its names made absolute. */
 export type VirtualService = IstioObject &
   Readonly<{
     /** Absolute. None: it is a delegate. */
