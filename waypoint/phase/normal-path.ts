@@ -13,8 +13,8 @@ export function normalPath(target: string, spelling?: PathSpelling): string | un
   const query = whole.slice(path.length)
   if (isPlain(path) && (spelling === undefined || !path.includes('//'))) return path + query
   if (!path.startsWith('/') && !path.startsWith('\\')) return undefined
-  // Judged as it came: of an escape of nothing another one could become below (`%2%45`).
-  if (/%(?![0-9A-Fa-f]{2})/.test(path)) return undefined
+  // A `%` that begins no escape stays: clients send what was typed (`/100%`). Of two another escape could become (`%2%45`).
+  if (/%[0-9A-Fa-f]?%/.test(path)) return undefined
   const slashed = spelling === 'decode-and-merge-slashes' ? path.replaceAll(/%2[Ff]|%5[Cc]/g, '/') : path
   const spelled = slashed.replaceAll('\\', '/').replaceAll(/%([0-9A-Fa-f]{2})/g, (escape, hex: string) => {
     const char = String.fromCharCode(Number.parseInt(hex, 16))

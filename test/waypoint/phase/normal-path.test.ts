@@ -23,8 +23,11 @@ const cases: [given: string, normal: string | undefined][] = [
   ['/a?b#c', '/a?b'],
   ['/.hidden', '/.hidden'],
   ['/..x', '/..x'],
-  ['/%', undefined],
-  ['/%zz', undefined],
+  ['/%', '/%'],
+  ['/%zz', '/%zz'],
+  ['/100%/%2e%2e/x', '/x'],
+  ['/100%%2e', undefined],
+  ['/%4', '/%4'],
   ['/%00', undefined],
   ['/%2%45%2%45/admin', undefined],
   ['/%%32E%%32E/admin', undefined],
@@ -96,7 +99,8 @@ const rewritten: [made: string, sent: string | undefined][] = [
   ['/b/%2e%2E/admin', undefined],
   ['/b/.%2e/admin', undefined],
   ['/b\\..\\admin', undefined],
-  ['/b/%2', undefined],
+  ['/b/%2', '/b/%2'],
+  ['/b/%2%45', undefined],
   ['/b%00', undefined],
 ]
 for (const [made, sent] of rewritten)
