@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { MeshError } from '#base'
 import type { RequestHead, ResponseHead } from '../exchange.ts'
 import type { HeaderList } from '../header-list.ts'
@@ -48,7 +49,7 @@ export function responseText(
   framing: Framing,
   o: Readonly<{ close: boolean; upgrade: string | undefined; head: boolean }>,
 ): string {
-  let text = `HTTP/1.1 ${status} ${reasons[status] ?? ''}\r\n${linesOf(headers)}`
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n${linesOf(headers)}`
   if (framing.kind === 'chunked') text += 'transfer-encoding: chunked\r\n'
   else if (framing.kind === 'length') text += lengthLine(status, headers, framing.bytes, o.head)
   if (status === 101) text += `connection: upgrade\r\nupgrade: ${o.upgrade ?? ''}\r\n`
@@ -62,46 +63,4 @@ function lengthLine(status: number, headers: HeaderList, bytes: number, head: bo
   if (!head && status !== 304) return `content-length: ${bytes}\r\n`
   const told = headers.get('content-length')
   return told === undefined ? '' : `content-length: ${told}\r\n`
-}
-
-const reasons: Readonly<Record<number, string>> = {
-  100: 'Continue',
-  101: 'Switching Protocols',
-  103: 'Early Hints',
-  200: 'OK',
-  201: 'Created',
-  202: 'Accepted',
-  204: 'No Content',
-  206: 'Partial Content',
-  301: 'Moved Permanently',
-  302: 'Found',
-  303: 'See Other',
-  304: 'Not Modified',
-  307: 'Temporary Redirect',
-  308: 'Permanent Redirect',
-  400: 'Bad Request',
-  401: 'Unauthorized',
-  403: 'Forbidden',
-  404: 'Not Found',
-  405: 'Method Not Allowed',
-  408: 'Request Timeout',
-  409: 'Conflict',
-  410: 'Gone',
-  411: 'Length Required',
-  412: 'Precondition Failed',
-  413: 'Payload Too Large',
-  415: 'Unsupported Media Type',
-  416: 'Range Not Satisfiable',
-  417: 'Expectation Failed',
-  421: 'Misdirected Request',
-  422: 'Unprocessable Entity',
-  426: 'Upgrade Required',
-  428: 'Precondition Required',
-  429: 'Too Many Requests',
-  431: 'Request Header Fields Too Large',
-  500: 'Internal Server Error',
-  501: 'Not Implemented',
-  502: 'Bad Gateway',
-  503: 'Service Unavailable',
-  504: 'Gateway Timeout',
 }

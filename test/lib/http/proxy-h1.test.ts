@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import * as http from 'node:http'
 import t from 'tap'
 import { ask, listen, proxyTo } from './support.ts'
@@ -44,4 +45,18 @@ t.test('large bodies pass both ways as they are', async (t) => {
   t.ok(sized.body.equals(body), 'with a length')
   const chunked = await ask(proxy.port, { method: 'POST', body, headers: { 'transfer-encoding': 'chunked' } })
   t.ok(chunked.body.equals(body), 'in chunks')
+})
+
+t.test('a status has its own words, whatever the upstream calls it', async (t) => {
+  const origin = http.createServer((request, response) => {
+    response.writeHead(Number(request.url?.slice(1)), 'Fine').end()
+  })
+  const proxy = await proxyTo(t, await listen(t, origin), ['HTTP/1.1', 'HTTP/1.1'])
+  const told: (string | undefined)[] = []
+  for (const path of ['/200', '/402', '/451', '/299']) {
+    const request = http.get({ host: '127.0.0.1', port: proxy.port, path, agent: false })
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+    told.push(response.resume().statusMessage)
+  }
+  t.strictSame(told, ['OK', 'Payment Required', 'Unavailable For Legal Reasons', ''])
 })
