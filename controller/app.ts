@@ -21,6 +21,7 @@ import { serveGrpc } from './serve-grpc.ts'
 import { servingCredentials } from './serving-certificate.ts'
 import { settingsOf } from './settings-of.ts'
 import { startAuthority } from './start-authority.ts'
+import { telemetryFindings } from './telemetry/index.ts'
 import { merged, validateSpec } from './validation/index.ts'
 import { version } from './version.ts'
 import { serveWebhook } from './webhook/index.ts'
@@ -124,8 +125,11 @@ const validationWebhook = (
     credentials,
     judge: ({ group, kind, object }) => {
       const found = merged(validate(group, kind, object, settings), validateSpec(group, kind, object.spec))
-      const isRefused = found !== undefined && found.errors.length > 0
-      return isRefused ? found : merged(found, routeFindings(group, kind, object, settings.domain))
+      if (found !== undefined && found.errors.length > 0) return found
+      return merged(
+        merged(found, routeFindings(group, kind, object, settings.domain)),
+        telemetryFindings(group, kind, object, settings.rootNamespace),
+      )
     },
     registry,
     log: quietAboutPeers(log.child('webhook')),

@@ -81,7 +81,7 @@ const INSIDE: Record<string, readonly string[]> = {
   'controller/validation': [],
   'controller/routes': ['controller/collections', 'controller/reconcile', 'controller/validation'],
   'controller/gateways': ['controller/collections', 'controller/reconcile'],
-  'controller/telemetry': ['controller/collections', 'controller/routes'],
+  'controller/telemetry': ['controller/collections', 'controller/routes', 'controller/validation'],
   'waypoint/target': [],
   'waypoint/route': [],
   'waypoint/upstream': [],

@@ -8,7 +8,6 @@ import {
   readIstioObject,
   refusedIn,
   specOf,
-  untold,
 } from './istio-object.ts'
 import { type ReadPolicy, readTrafficPolicy } from './istio-traffic-policy.ts'
 
@@ -59,7 +58,7 @@ export function readDestinationRule(object: Custom, domain: string): Destination
     selector,
     problems: notes.problems,
     remarks: notes.remarks,
-    refused: untold(refusedIn('DestinationRule', object), notes.problems),
+    refused: refusedIn('DestinationRule', object, notes.problems),
   }
 }
 

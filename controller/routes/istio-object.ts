@@ -1,7 +1,7 @@
 import { isRecord } from '#base'
 import type { Custom } from '#kube'
 import { nameOf, namespaceOf } from '../collections/inputs.ts'
-import { validateSpec } from '../validation/index.ts'
+import { untold, validateSpec } from '../validation/index.ts'
 import { type Field, itemsOf, textOf } from './gateway-api-fields.ts'
 
 /** The parts that VirtualServices and DestinationRules have in common. */
@@ -29,21 +29,12 @@ export function readIstioObject(object: Custom, problems: string[]): IstioObject
   }
 }
 
-/** Of paths as `path: sentence` those that nothing of `told` is about. */
-export function untold(sentences: readonly string[], told: readonly string[]): readonly string[] {
-  const placeOf = (sentence: string) => sentence.slice(0, Math.max(0, sentence.indexOf(': ')))
-  const isWithin = (inner: string, outer: string) =>
-    inner === outer || inner.startsWith(`${outer}.`) || inner.startsWith(`${outer}[`)
-  const places = told.map(placeOf).filter((place) => place !== 'spec')
-  return sentences.filter((sentence) => {
-    const own = placeOf(sentence)
-    return !places.some((place) => isWithin(own, place) || isWithin(place, own))
-  })
-}
-
-/** What the webhook refuses of an object, for one that is there in spite of it. */
-export const refusedIn = (kind: 'VirtualService' | 'DestinationRule', { spec }: Custom): readonly string[] =>
-  validateSpec('networking.istio.io', kind, spec)?.errors ?? []
+/** What the webhook refuses of an object that is there in spite of it, apart from what is told anyway. */
+export const refusedIn = (
+  kind: 'VirtualService' | 'DestinationRule',
+  { spec }: Custom,
+  told: readonly string[],
+): readonly string[] => untold(validateSpec('networking.istio.io', kind, spec)?.errors ?? [], told)
 
 export const isVisibleIn = ({ exportTo, namespace }: IstioObject, from: string): boolean =>
   exportTo.length === 0 ||

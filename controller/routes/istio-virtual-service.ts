@@ -12,7 +12,6 @@ import {
   readIstioObject,
   refusedIn,
   specOf,
-  untold,
 } from './istio-object.ts'
 
 /** An entry of the match list of a rule for connections. */
@@ -82,7 +81,7 @@ export function readVirtualService(object: Custom, domain: string): VirtualServi
     http,
     l4,
     remarks: notes.problems,
-    refused: untold(refusedIn('VirtualService', object), [...notes.problems, ...told]),
+    refused: refusedIn('VirtualService', object, [...notes.problems, ...told]),
   }
 }
 

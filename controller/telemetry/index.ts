@@ -19,6 +19,7 @@ import { telemetryResources, waypointTelemetries } from './waypoints.ts'
 
 /** The conditions that Telemetry objects have from us. */
 export { telemetryConditionTypes } from './status.ts'
+export { telemetryFindings } from './object.ts'
 
 /** What logs and series of waypoints are derived from. */
 type TelemetryInputs = Readonly<{

@@ -4,6 +4,7 @@ import { type MetricName, metricNames, parseCel } from '#telemetry'
 import { nameOf, namespaceOf } from '../collections/inputs.ts'
 import { type PolicyTarget, targetsOf } from '../collections/policy-targets.ts'
 import { newNotes, shown } from '../collections/problems.ts'
+import { untold, validateSpec } from '../validation/index.ts'
 
 /** An entry of `accessLogging` that is about waypoints. */
 export type LoggingEntry = Readonly<{
@@ -48,20 +49,38 @@ export function readTelemetry(object: Custom, rootNamespace: string): TelemetryO
   const targets = targetsOf(spec, namespace, rootNamespace, { ...newNotes(), invalid: told.problems })
   const hasSelector = isRecord(spec['selector'])
   if (isThere(spec['tracing'])) told.remarks.push('spec.tracing: waypoints do not trace yet')
+  const logging = listIn(spec, 'accessLogging', 'spec', told).flatMap((value, i) =>
+    loggingEntry(value, `spec.accessLogging[${i}]`, told),
+  )
+  const metrics = listIn(spec, 'metrics', 'spec', told).flatMap((value, i) =>
+    metricEntries(value, `spec.metrics[${i}]`, told),
+  )
+  // What the webhook refuses may be there in spite of it.
+  const refused = validateSpec('telemetry.istio.io', 'Telemetry', object.spec)?.errors ?? []
   return {
     key: `${namespace}/${nameOf(object)}`,
     namespace,
     created: object.metadata.creationTimestamp ?? '',
     targets,
     hasSelector,
-    logging: listIn(spec, 'accessLogging', 'spec', told).flatMap((value, i) =>
-      loggingEntry(value, `spec.accessLogging[${i}]`, told),
-    ),
-    metrics: listIn(spec, 'metrics', 'spec', told).flatMap((value, i) =>
-      metricEntries(value, `spec.metrics[${i}]`, told),
-    ),
-    ...told,
+    logging,
+    metrics,
+    problems: [...told.problems, ...untold(refused, told.problems)],
+    remarks: told.remarks,
   }
+}
+
+/** What of a Telemetry is not followed as it is written, whatever else there is. */
+export function telemetryFindings(
+  group: string,
+  kind: string,
+  object: Custom,
+  rootNamespace: string,
+): Readonly<{ errors: readonly string[]; warnings: readonly string[] }> | undefined {
+  if (group !== 'telemetry.istio.io' || kind !== 'Telemetry') return undefined
+  const { problems, remarks } = readTelemetry(object, rootNamespace)
+  const why = problems.map((problem) => `${problem} (nothing of the object counts then)`)
+  return { errors: [], warnings: [...why, ...remarks] }
 }
 
 const isThere = (value: unknown) => value !== undefined && value !== null
@@ -103,7 +122,7 @@ const providersIn = (value: Record<string, unknown>, path: string, told: Told): 
 /** A waypoint stands on the server's side (Istio). */
 function isForServers(match: unknown, path: string, { problems }: Told): boolean {
   const mode = isRecord(match) ? match['mode'] : undefined
-  if (mode === undefined || mode === 'CLIENT_AND_SERVER' || mode === 'SERVER') return true
+  if (!isThere(mode) || mode === 'CLIENT_AND_SERVER' || mode === 'SERVER') return true
   if (mode !== 'CLIENT') problems.push(`${path}.match.mode: ${shown(mode)} is unknown`)
   return false
 }
@@ -113,6 +132,8 @@ function metricEntries(value: Record<string, unknown>, path: string, told: Told)
   for (const name of providers)
     if (name !== 'prometheus')
       told.remarks.push(`${path}.providers: waypoints serve prometheus alone, not ${name}`)
+  if (isThere(value['reportingInterval']))
+    told.remarks.push(`${path}.reportingInterval: no effect, what is open is counted whenever somebody reads`)
   if (providers.length > 0 && !providers.includes('prometheus')) return []
   return listIn(value, 'overrides', path, told).flatMap((one, i) =>
     metricEntry(one, `${path}.overrides[${i}]`, told),
@@ -145,7 +166,8 @@ function readTag(
   labels: Record<string, string | null>,
   told: Told,
 ): void {
-  const { operation = 'UPSERT', value } = isRecord(tag) ? tag : {}
+  const { operation: said, value } = isRecord(tag) ? tag : {}
+  const operation = said ?? 'UPSERT'
   if (!labelName.test(name)) return void told.problems.push(`${path}: no name of a label`)
   if (operation === 'REMOVE') labels[name] = null
   else if (operation === 'UPSERT' && typeof value === 'string' && value !== '') {

@@ -47,6 +47,17 @@ export function validateSpec(group: string, kind: string, spec: unknown): Findin
 
 const placeOf = (sentence: string): string => sentence.slice(0, Math.max(0, sentence.indexOf(': ')))
 
+/** Of what one reader found, that which is about no place that another one has named, nor about one within or around it. */
+export function untold(found: readonly string[], told: readonly string[]): readonly string[] {
+  const isWithin = (inner: string, outer: string) =>
+    inner === outer || inner.startsWith(`${outer}.`) || inner.startsWith(`${outer}[`)
+  const places = told.map(placeOf).filter((place) => place !== 'spec')
+  return found.filter((sentence) => {
+    const own = placeOf(sentence)
+    return !places.some((place) => isWithin(own, place) || isWithin(place, own))
+  })
+}
+
 /** What two readers of one object found: what both say of one place is said once, in the words of the first. */
 export function merged(first: Findings | undefined, second: Findings | undefined): Findings | undefined {
   if (first === undefined || second === undefined) return first ?? second

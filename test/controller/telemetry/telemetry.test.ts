@@ -10,7 +10,7 @@ import {
 } from '#telemetry'
 import type { Waypoint } from '../../../controller/collections/waypoints.ts'
 import type { RoutedService } from '../../../controller/routes/index.ts'
-import { telemetryFrom } from '../../../controller/telemetry/index.ts'
+import { telemetryFindings, telemetryFrom } from '../../../controller/telemetry/index.ts'
 import { meshTelemetryFrom } from '../../../controller/telemetry/mesh-logging.ts'
 import { settings } from '../collections/world.ts'
 
@@ -279,6 +279,46 @@ t.test('owners are told', async (t) => {
     'other/traced': /^True PartiallyInvalid: .*spec.tracing: .*stackdriver/,
     'third/tag': /^False Invalid: .*a-b: no name of a label; .*c: neither a value nor REMOVE/,
   })
+})
+
+t.test('no value that cannot be right is passed over, nor a field that nobody knows', async (t) => {
+  const override = (more: object) => ({ metrics: [{ overrides: [more] }] })
+  const bad: Readonly<Record<string, unknown>> = {
+    'spec.unheardOf': { unheardOf: 1 },
+    'spec.accessLogging[0].unheardOf': { accessLogging: [{ unheardOf: 1 }] },
+    'spec.accessLogging[0].disabled': { accessLogging: [{ disabled: 'yes' }] },
+    'spec.accessLogging[0].match': { accessLogging: [{ match: 'SERVER' }] },
+    'spec.accessLogging[0].providers[0].name': { accessLogging: [{ providers: [{ name: 5 }] }] },
+    'spec.metrics[0].reportingInterval': { metrics: [{ reportingInterval: 'soon' }] },
+    'spec.metrics[0].overrides[0].disabled': override({ disabled: 'yes' }),
+    'spec.metrics[0].overrides[0].tagOverrides': override({ tagOverrides: 5 }),
+    'spec.metrics[0].overrides[0].match': override({ match: [] }),
+  }
+  for (const [path, spec] of Object.entries(bad)) {
+    const said = made(on, [{ at: 'shop/one', spec }]).conditions['shop/one'] ?? ''
+    t.ok(said.startsWith('False Invalid: ') && said.includes(`${path}: `), `${path}: ${said}`)
+  }
+  const interval = made(on, [{ at: 'shop/one', spec: { metrics: [{ reportingInterval: '5s' }] } }])
+  t.match(interval.conditions['shop/one'], /^True PartiallyInvalid: .*reportingInterval: no effect/)
+})
+
+t.test('whoever writes an object is told what will not be done of it', async (t) => {
+  const warnings = (spec: unknown) =>
+    telemetryFindings(
+      'telemetry.istio.io',
+      'Telemetry',
+      telemetry({ at: 'shop/one', spec })[1],
+      'istio-system',
+    )?.warnings
+  t.same(warnings({ accessLogging: [{ disabled: true }] }), [])
+  t.match(warnings({ tracing: [{}] }), [/spec.tracing/])
+  t.match(warnings({ accessLogging: [{ filter: { expression: 'x.y == 1' } }] }), [
+    /x.y.*nothing of the object/,
+  ])
+  t.equal(
+    telemetryFindings('networking.istio.io', 'Gateway', telemetry({ at: 'a/b', spec: {} })[1], 'x'),
+    undefined,
+  )
 })
 
 t.test('a resource is named by the waypoint’s key', async (t) => {
