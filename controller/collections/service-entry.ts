@@ -153,6 +153,9 @@ const addressesOf = (value: unknown, problems: string[]): readonly Cidr[] =>
 const isPort = (value: unknown): value is number =>
   typeof value === 'number' && Number.isInteger(value) && value > 0 && value < 65_536
 
+/** Of the words for protocols those that are TCP to everybody here. */
+const bareProtocols: ReadonlySet<string> = new Set(['MONGO', 'MYSQL', 'REDIS'])
+
 const portsOf = (value: unknown, problems: string[], unserved: string[]): readonly EntryPort[] =>
   listOf(value, 'spec.ports', problems).flatMap((item, i) => {
     const { number, name = '', protocol, targetPort } = isRecord(item) ? item : {}
@@ -167,6 +170,9 @@ const portsOf = (value: unknown, problems: string[], unserved: string[]): readon
     }
     const text = typeof name === 'string' ? name : ''
     const appProtocol = appProtocolOf(said === '' ? { name: text } : { appProtocol: said })
+    const isKnown = appProtocol !== workload.AppProtocol.UNKNOWN || bareProtocols.has(said.toUpperCase())
+    if (said !== '' && !isKnown)
+      unserved.push(`spec.ports[${i}].protocol: ${shown(said)} is not known; what is spoken is found out`)
     return [{ number, name: text, targetPort, appProtocol }]
   })
 

@@ -136,6 +136,16 @@ t.test('what works, but not as one may think, is a warning', async (t) => {
     ports: [{ number: 53, name: 'd', protocol: 'UDP' }],
   }
   t.match(found('ServiceEntry', wild)?.warnings, [/DYNAMIC_DNS and a waypoint/, /UDP does not cross/])
+  const spoken = (protocol: string) => ({
+    hosts: ['a.example'],
+    ports: [{ number: 80, name: 'a', protocol }],
+    resolution: 'DNS',
+  })
+  t.match(found('ServiceEntry', spoken('HTPT'))?.warnings, [
+    /^spec\.ports\[0\]\.protocol: "HTPT" is not known/,
+  ])
+  for (const protocol of ['http', 'MYSQL', 'TLS', 'GRPC'])
+    t.same(found('ServiceEntry', spoken(protocol))?.warnings, [], protocol)
   const exported = { hosts: ['a.example'], exportTo: ['.', 'bank'] }
   t.match(found('ServiceEntry', exported)?.warnings, [/^spec\.exportTo: single namespaces/])
   t.same(found('ServiceEntry', { ...exported, exportTo: ['bank', '*'] })?.warnings, [])
