@@ -234,7 +234,7 @@ t.test('a client without a cookie is given one, and stays with the host that it 
   for (let client = 0; client < 5 || (hosts.size < 2 && client < 200); client++) {
     asked = new Set()
     const [given = ''] = (await s.get('/')).headers['set-cookie'] ?? []
-    t.match(given, /^stay="[0-9a-f]{16}"; Max-Age=90; Path=\/shop; HttpOnly; SameSite=Lax$/)
+    t.match(given, /^stay="[0-9a-f]{16}"; Max-Age=90; Path=\/shop; SameSite=Lax; HttpOnly$/)
     const [cookie] = given.split(';')
     for (let i = 0; i < 4; i++) {
       const { headers } = await s.get('/', { headers: { cookie: `other=1; ${cookie}` } })
@@ -244,6 +244,9 @@ t.test('a client without a cookie is given one, and stays with the host that it 
     for (const host of asked) hosts.add(host)
   }
   t.equal(hosts.size, 2, 'not all of them lead to one host')
+  const session = [{ kind: 'cookie', name: 'stay', ttlMs: 0 }] as const
+  await s.route({ http: [rule()] }, [policyOf({ loadBalancer: { ...loadBalancer, keys: session } })])
+  t.match((await s.get('/')).headers['set-cookie'], [/^stay="[0-9a-f]{16}"; HttpOnly$/])
 })
 
 t.test('a route that takes too long counts against its host', async (t) => {

@@ -12,11 +12,12 @@ export function hashFor(call: Call, { loadBalancer }: DestinationPolicy): bigint
     query: (name) => new URLSearchParams(request.path.split('?', 2)[1]).get(name) ?? undefined,
     cookie: (name) => cookieOf(request.headers.joined('cookie'), name),
     sourceIp: facts.client.address,
-    makeCookie: ({ name, path = '/', ttlMs = 0, attributes = [] }) => {
+    makeCookie: ({ name, path, ttlMs = 0, attributes = [] }) => {
       const value = randomBytes(8).toString('hex')
       const age = ttlMs > 0 ? `; Max-Age=${Math.ceil(ttlMs / 1_000)}` : ''
       const more = attributes.map((one) => `; ${one.name}${one.value === '' ? '' : `=${one.value}`}`).join('')
-      call.cookies.push(`${name}="${value}"${age}; Path=${path}; HttpOnly${more}`)
+      const below = path === undefined ? '' : `; Path=${path}`
+      call.cookies.push(`${name}="${value}"${age}${below}${more}; HttpOnly`)
       return value
     },
   })

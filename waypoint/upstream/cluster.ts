@@ -1,5 +1,5 @@
 import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh'
-import type { DestinationPolicy } from '#routes'
+import type { DestinationPolicy, OutlierPolicy } from '#routes'
 import { type Host, isEjected, leadsTheSameWay, newHost } from './host.ts'
 import { hasLabels } from './levels.ts'
 import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
@@ -162,13 +162,19 @@ export class Cluster {
     return targetPort(this.#service, workload, this.#policy.destination.port, 'standard')
   }
 
+  /** Intervals have ended since somebody asked. */
+  #sweep(now: number, outliers: OutlierPolicy): void {
+    const intervalMs = Math.max(1, outliers.intervalMs)
+    const more = this.#nextSweep === 0 ? 0 : Math.floor((now - this.#nextSweep) / intervalMs)
+    const last = this.#nextSweep === 0 ? now : this.#nextSweep + more * intervalMs
+    this.#nextSweep = last + intervalMs
+    if (sweep(this.#hosts.values(), { count: more + 1, last, intervalMs })) this.#plan = 'stale'
+  }
+
   #current(): Plan | undefined {
     const now = this.#parts.now()
     const { outliers } = this.#policy
-    if (outliers && now >= this.#nextSweep) {
-      this.#nextSweep = now + outliers.intervalMs
-      if (sweep(this.#hosts.values(), now)) this.#plan = 'stale'
-    }
+    if (outliers && now >= this.#nextSweep) this.#sweep(now, outliers)
     if (this.#plan === 'stale' || now >= this.#planUntil) {
       const { local, random } = this.#parts
       const parts = { service: this.#service, policy: this.#policy, local: local(), now, random }

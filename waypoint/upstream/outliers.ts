@@ -71,26 +71,37 @@ export const forgive = (health: HostHealth): void =>
     ejectedUntil: 0,
   })
 
+const beginCounting = (health: HostHealth): void =>
+  void Object.assign(health, { consecutive5xx: 0, consecutiveGatewayErrors: 0, consecutiveLocalFailures: 0 })
+
 /** Ejects a host; each ejection that still counts makes it longer. */
 export function eject({ health }: Host, policy: OutlierPolicy, now: number): void {
   const longest = Math.max(policy.maxEjectionMs, policy.baseEjectionMs)
   // One that is out for as long as can be is not further from coming back to normal.
   if (policy.baseEjectionMs * health.ejections < longest) health.ejections++
   health.ejectedUntil = now + Math.min(policy.baseEjectionMs * health.ejections, longest)
-  Object.assign(health, { consecutive5xx: 0, consecutiveGatewayErrors: 0, consecutiveLocalFailures: 0 })
+  beginCounting(health)
 }
 
-/** What the end of an interval does: hosts whose time is over come back, for the others one ejection less counts. */
-export function sweep(hosts: Iterable<Host>, now: number): boolean {
+/** Ends of intervals: so many, the last of them then. */
+export type IntervalEnds = Readonly<{ count: number; last: number; intervalMs: number }>
+
+/**
+ * What they do: hosts whose time is over come back, and begin anew; for each end at which a host was there, one ejection
+ * less counts. Nobody looks while nobody asks, so there may be many at once.
+ */
+export function sweep(hosts: Iterable<Host>, { count, last, intervalMs }: IntervalEnds): boolean {
   let changed = false
   for (const host of hosts) {
     const { health } = host
-    if (!isEjected(host)) {
-      health.ejections = Math.max(0, health.ejections - 1)
-      continue
-    }
-    if (health.ejectedUntil > now) continue
+    if (health.ejectedUntil > last) continue
+    // Those after the one at which it came back.
+    const healthy = isEjected(host) ? Math.floor((last - health.ejectedUntil) / intervalMs) : count
+    health.ejections = Math.max(0, health.ejections - healthy)
+    if (!isEjected(host)) continue
     health.ejectedUntil = 0
+    // What failed while it was out says nothing about how it is now.
+    beginCounting(health)
     changed = true
   }
   return changed
