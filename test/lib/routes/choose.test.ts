@@ -142,6 +142,28 @@ t.test('connections go by SNI and caller', async (t) => {
   t.equal(name(), 'refuse refuse')
 })
 
+t.test('connections are shared out by weight, and a share of nobody stays one', async (t) => {
+  const origin = { kind: 'TCPRoute', name: 'shop/l' } as const
+  const missing = { kind: 'invalid', status: 500, reason: 'no such service' } as const
+  const shared = {
+    name: 'shared',
+    origin,
+    match: {},
+    destinations: [
+      { weight: 0, to: to('none') },
+      { weight: 70, to: to('most') },
+      { weight: 20, to: to('some') },
+      { weight: 10, to: missing },
+    ],
+  }
+  const got = (draw: number) => {
+    const choice = chooseL4({ l4: [shared] }, undefined, {}, () => draw)
+    return choice.kind === 'forward' ? choice.to : choice.reason
+  }
+  t.strictSame([0, 0.69, 0.71, 0.89].map(got), [to('most'), to('most'), to('some'), to('some')])
+  t.strictSame([0.91, 0.999].map(got), [missing.reason, missing.reason])
+})
+
 t.test('a thousand routes cost about as much as one', async (t) => {
   const many = Array.from({ length: 1_000 }, (_, i) =>
     rule(`r${i}`, { path: { kind: 'segments', value: `/api/v1/item-${i}` } }),
