@@ -34,6 +34,12 @@ export class FrameReader {
   /** Padding of the streamed frame at hand, its length byte included. */
   paddingOfLast = 0
 
+  /** Frames whose payload was, or is to be, collected; true while the last one is not all there. */
+  collections = 0
+  get collecting(): boolean {
+    return this.#inFrame && this.#handling === 'collect'
+  }
+
   /** Reads `bytes[start, end)`; false when the sink stopped it. */
   read(bytes: Buffer, start: number, end: number, sink: FrameSink): boolean {
     let at = start
@@ -71,6 +77,7 @@ export class FrameReader {
     this.#handling = sink.begin(h)
     this.#wantPadLength = this.#handling === 'stream' && (h.flags & flag.padded) !== 0
     if (this.#handling === 'collect') {
+      this.collections++
       this.#collected = Buffer.allocUnsafe(h.length)
       this.#collectedUsed = 0
     }

@@ -35,7 +35,7 @@ export type HboneLimits = Readonly<{
   handshakeMs: number
   /** How long a peer may take to send its SETTINGS and to acknowledge ours. */
   settingsMs: number
-  /** How long a header block may stay unfinished, which stops everything else on its connection. */
+  /** How long a header block, or a frame other than DATA, may stay unfinished, which stops everything else on its connection. */
   headerBlockMs: number
   /** How long a CONNECT may wait for its answer. */
   answerMs: number

@@ -23,6 +23,9 @@ export class Receiver implements FrameSink {
   readonly #blocks: HeaderBlocks
   #prefaceLeft: number
   #sawSettings = false
+  /** The control frame that was not all there at the last look, by its number, and since when. */
+  #unfinished = 0
+  #unfinishedSince = 0
   /** The stream of the DATA frame that is being read. */
   #current: Stream | undefined
 
@@ -61,7 +64,18 @@ export class Receiver implements FrameSink {
     if (this.#blocks.open !== 0 && now - this.#blocks.openSince > headerBlockMs) {
       return state.fail(errorCode.enhanceYourCalm, 'header block does not end')
     }
+    if (this.#isStuck(now)) return state.fail(errorCode.enhanceYourCalm, 'frame does not end')
     return true
+  }
+
+  /** A control frame that is being collected holds memory, like a block, for as long as its peer likes. */
+  #isStuck(now: number): boolean {
+    const { collecting, collections } = this.#reader
+    if (collecting && collections === this.#unfinished)
+      return now - this.#unfinishedSince > this.#state.limits.headerBlockMs
+    this.#unfinished = collecting ? collections : 0
+    this.#unfinishedSince = now
+    return false
   }
 
   #stop(code: number, reason: string): Handling {

@@ -2,6 +2,7 @@ import t from 'tap'
 import type { ByteStream, BytesUser, Field } from '#hbone'
 import { type Exchange, HeaderList, serveHttp } from '#http'
 import { errorCode } from '../../../lib/hbone/frames.ts'
+import { until } from '../../fakes/until.ts'
 import { hpackEncode } from '../../../lib/hbone/hpack/encode.ts'
 import { data, type Frame, frame, headers, hello, parseFrames, type } from '../hbone/frames.ts'
 
@@ -284,6 +285,25 @@ t.test('who makes us reset request after request by lengths that are not kept lo
     t.ok(exchanges.length <= 50, `${exchanges.length} were begun`)
   }
   t.end()
+})
+
+t.test('a frame that is not finished is not waited for', async (t) => {
+  const request = headersOf(['x', 'y'.repeat(100)])
+  const [stuck, slow] = [serve(), serve()]
+  const whole = headers(1, 1, request)
+  for (const { stream } of [stuck, slow]) stream.feed(frame(type.settings, 1, 0, Buffer.alloc(0)))
+  stuck.stream.feed(whole.subarray(0, whole.length - 1))
+  slow.stream.feed(whole.subarray(0, 20))
+  setTimeout(() => slow.stream.feed(whole.subarray(20)), 500)
+  const goaway = () => stuck.stream.frames.find((one) => one.type === type.goaway)
+  await until(() => goaway() !== undefined, 'the connection is ended')
+  t.equal(goaway()?.payload.readUInt32BE(4), errorCode.enhanceYourCalm)
+  t.equal(stuck.exchanges.length, 0)
+  t.equal(slow.exchanges.length, 1)
+  t.notOk(
+    slow.stream.frames.some((one) => one.type === type.goaway),
+    'one that takes a moment is',
+  )
 })
 
 t.test('as many requests as Envoy takes may be open at once; more are refused unseen', (t) => {
