@@ -42,7 +42,13 @@ export type Gateway = Readonly<{
   published: readonly GatewayAddress[]
   /** Undefined: the Gateway's own are copied. */
   infrastructure: Readonly<{ labels: Words | undefined; annotations: Words | undefined; parameters: unknown }>
+  /** Where its spec has fields that nobody here looks at. */
+  unheeded: readonly string[]
 }>
+
+const specFields = ['gatewayClassName', 'listeners', 'addresses', 'infrastructure']
+const listenerFields = ['name', 'port', 'protocol', 'hostname', 'allowedRoutes', 'tls']
+const infrastructureFields = ['labels', 'annotations', 'parametersRef']
 
 /** Reads a Gateway; undefined when its spec has no class. Listeners that cannot be read are left out. */
 export function readGateway(object: Custom): Gateway | undefined {
@@ -63,8 +69,18 @@ export function readGateway(object: Custom): Gateway | undefined {
     addresses: list(addresses).flatMap(addressOf),
     published: list(status['addresses']).flatMap(addressOf).filter(isPublished),
     infrastructure: { labels: wordsOf(labels), annotations: wordsOf(annotations), parameters: parametersRef },
+    unheeded: [
+      ...otherFields('spec', spec, specFields),
+      ...list(listeners).flatMap((one, i) => otherFields(`spec.listeners[${i}]`, one, listenerFields)),
+      ...otherFields('spec.infrastructure', infrastructure, infrastructureFields),
+    ],
   }
 }
+
+const otherFields = (path: string, value: unknown, known: readonly string[]): readonly string[] =>
+  Object.keys(isRecord(value) ? value : {})
+    .filter((key) => !known.includes(key))
+    .map((key) => `${path}.${key}`)
 
 const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : [])
 

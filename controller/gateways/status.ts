@@ -53,7 +53,7 @@ export function gatewayStatus(gateway: Gateway, known: BuiltInClass, seen: Seen)
     const conflict = conflictOf(listener, gateway.listeners)
     return { listener, conflict, problem: listenerProblem(known.kind, listener) ?? conflict }
   })
-  const accepted = acceptance(judged, seen)
+  const accepted = withUnheeded(acceptance(judged, seen), gateway, known)
   const programmed = accepted.ok ? programming(gateway, known, judged, seen) : no('Invalid', accepted.message)
   return {
     conditions: [condition('Accepted', accepted), condition('Programmed', programmed)],
@@ -86,6 +86,18 @@ function acceptance(judged: readonly Judged[], { host, invalidParameters }: Seen
   const named = `listeners that cannot be served: ${bad.map(({ listener }) => listener.name).join(', ')}`
   // What is left of it may work.
   return bad.length === judged.length ? no('ListenersNotValid', named) : yes('ListenersNotValid', named)
+}
+
+/** A waypoint is asked for services, over HBONE, whatever names and certificates its listeners have. */
+function withUnheeded(verdict: Verdict, { unheeded, listeners }: Gateway, { kind }: BuiltInClass): Verdict {
+  const ofListeners = listeners.flatMap(({ name, hostname, tls }) => [
+    ...(hostname === '' ? [] : [`hostname of listener ${name}`]),
+    ...(tls === undefined ? [] : [`tls of listener ${name}`]),
+  ])
+  const all = kind === 'waypoint' ? [...unheeded, ...ofListeners] : unheeded
+  return all.length === 0
+    ? verdict
+    : { ...verdict, message: `${verdict.message}; not heeded: ${all.join(', ')}` }
 }
 
 function programming(

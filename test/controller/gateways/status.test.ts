@@ -4,6 +4,7 @@ import { gatewayStatus, hostOf, type Seen, statusPatch } from '../../../controll
 import { builtIn, gatewayOf, waypoint } from './gateway-kit.ts'
 
 const now = '2026-02-02T00:00:00Z'
+
 const service: Service = {
   metadata: { name: 'waypoint', namespace: 'shop' },
   spec: { clusterIP: '10.96.0.9', clusterIPs: ['10.96.0.9', 'fd00::9'] },
@@ -182,4 +183,22 @@ t.test('the Service that stands for a Gateway', async (t) => {
   t.equal(host({ type: 'Hostname', value: 'mine.other.svc.cluster.local' }), 'other/mine')
   t.equal(host({ type: 'Hostname', value: 'example.com' }), undefined)
   t.equal(host({ type: 'Hostname', value: 'a' }, { type: 'Hostname', value: 'b' }), undefined)
+})
+
+t.test('fields that a waypoint does not heed are told', async (t) => {
+  const mesh = { name: 'mesh', port: 15_008, protocol: 'HBONE' }
+  const messageOf = (spec: object) =>
+    says(waypoint({ spec: { listeners: [mesh], ...spec } }), { service, readyPorts: all }).conditions[0]
+      ?.message
+  t.equal(messageOf({}), 'the Gateway can be deployed')
+  for (const [spec, path] of [
+    [{ allowedListeners: { namespaces: { from: 'All' } } }, 'spec.allowedListeners'],
+    [{ tls: { backend: {} } }, 'spec.tls'],
+    [{ defaultScope: 'All' }, 'spec.defaultScope'],
+    [{ infrastructure: { size: 5 } }, 'spec.infrastructure.size'],
+    [{ listeners: [{ ...mesh, unheardOf: 1 }] }, 'spec.listeners[0].unheardOf'],
+    [{ listeners: [{ ...mesh, hostname: 'a.example' }] }, 'hostname of listener mesh'],
+    [{ listeners: [{ ...mesh, tls: { mode: 'Terminate' } }] }, 'tls of listener mesh'],
+  ] as const)
+    t.equal(messageOf(spec), `the Gateway can be deployed; not heeded: ${path}`)
 })
