@@ -166,7 +166,7 @@ export const destinationRuleStatuses = (tables: StatusTables): Collection<readon
     )
     const isCalledFrom =
       followed > 0 || fetch.by(tables.servicesByWaypointNamespace, one.namespace).length > 0
-    const refusal = ruleRefusal(one, services, isCalledFrom, tables)
+    const refusal = ruleRefusal(one, services, isCalledFrom, tables) ?? hiding(one, fetch, tables)
     const told = [...one.remarks, ...missingPorts(one, services), ...overridden(one, fetch, tables)]
     if (refusal) return [refusal, ...partialRule(one, told)]
     const accepted = condition('Accepted', 'True', 'Accepted', 'counts for waypoints that it is shown to')
@@ -195,6 +195,15 @@ function ruleRefusal(
       `waypoints look in their own namespace, in that of the service and in ${rootNamespace}, not in ${namespace}`,
     )
   return undefined
+}
+
+/** It is followed by waypoints of the namespaces that it is shown to. */
+function hiding({ exportTo, namespace }: DestinationRule, fetch: Fetch, tables: StatusTables) {
+  const hasWaypoint = (to: string) =>
+    fetch.by(tables.servicesByWaypointNamespace, to === '.' ? namespace : to).length > 0
+  return exportTo.length === 0 || exportTo.includes('*') || exportTo.some(hasWaypoint)
+    ? undefined
+    : condition('Accepted', 'False', 'NotVisible', 'exportTo: shows it to no namespace that has a waypoint')
 }
 
 function partialRule(
