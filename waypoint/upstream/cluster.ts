@@ -2,7 +2,7 @@ import { type Service, targetPort, type Workload, type WorkloadUid } from '#mesh
 import type { DestinationPolicy, OutlierPolicy } from '#routes'
 import { type Host, isEjected, leadsTheSameWay, newHost } from './host.ts'
 import { hasLabels } from './levels.ts'
-import { countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
+import { beginCounting, countOutcome, eject, forgive, mayEject, type Outcome, sweep } from './outliers.ts'
 import { type Plan, planFor } from './plan.ts'
 import { levelFor, loadWithout } from './priorities.ts'
 import { RecentCount } from './recent-count.ts'
@@ -148,7 +148,8 @@ export class Cluster {
     if (countOutcome(host.health, outcome, outliers) === 'ok' || isEjected(host)) return
     const members = [...this.#hosts.values()].filter(({ workload }) => hasLabels(workload, labels))
     const ejected = members.filter(isEjected).length
-    if (!mayEject(ejected, members.length, outliers.maxEjectionPercent)) return
+    // It is counted from the beginning, too, where no more may go (Envoy).
+    if (!mayEject(ejected, members.length, outliers.maxEjectionPercent)) return beginCounting(host.health)
     eject(host, outliers, this.#parts.now())
     this.#plan = 'stale'
   }

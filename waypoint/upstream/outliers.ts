@@ -71,7 +71,8 @@ export const forgive = (health: HostHealth): void =>
     ejectedUntil: 0,
   })
 
-const beginCounting = (health: HostHealth): void =>
+/** Forgets failures that have not come to an ejection. */
+export const beginCounting = (health: HostHealth): void =>
   void Object.assign(health, { consecutive5xx: 0, consecutiveGatewayErrors: 0, consecutiveLocalFailures: 0 })
 
 /** Ejects a host; each ejection that still counts makes it longer. */

@@ -187,6 +187,19 @@ t.test('what fails while a host is out is not held against it later', async (t) 
   t.same(names(), ['h1'])
 })
 
+t.test('who may not go now does not go for one failure later', async (t) => {
+  const { names, fail, clock } = clusterOf(2, { outliers })
+  names()
+  fail('h0', 3)
+  fail('h1', 5)
+  t.same(names(), ['h1'], 'half of them are out')
+  clock.now += 30_000
+  t.same(names(), ['h0', 'h1'])
+  t.same(names(), ['h0', 'h1'], 'two of five are left over')
+  fail('h1', 1)
+  t.same(names(), ['h0'])
+})
+
 t.test('other rules begin anew, the same ones told again do not', async (t) => {
   const { names, fail, cluster } = clusterOf(2, { outliers })
   fail('h0', 3)
