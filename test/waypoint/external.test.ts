@@ -4,7 +4,7 @@ import { createServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { type DestinationPolicy, serviceRoutesTypeUrl, type ServiceRoutes } from '#routes'
-import { addressTypeUrl } from '#wire'
+import { addressTypeUrl, workload } from '#wire'
 import { serviceResource, workloadResource } from '../fakes/mesh.ts'
 import { eventually } from '../fakes/mesh-world.ts'
 import { freePort } from '../fakes/free-port.ts'
@@ -220,4 +220,39 @@ t.test('an endpoint in the mesh that has only a name is not called in the clear'
   })
   t.match(await s.get('/', { authority: `${vip}:80` }), { status: 503 })
   t.equal(asked, 0)
+})
+
+t.test('resolution NONE: a client is led to the address that it has used, and to no other', async (t) => {
+  const asked: (string | undefined)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', ({ headers }, response) => {
+    asked.push(headers.host)
+    response.end('a')
+  })
+  const b = await tcpUpstream(t, '127.0.0.2', (socket) => socket.end('b says hello'))
+  const s = await scene(t, {})
+  const near = await upstreamOf(t, '127.0.0.3', (_, response) => response.end('never'))
+  const ports = { [a.port]: 0, [b.port]: 0, [near.port]: 0 }
+  const loadBalancing = {
+    routingPreference: [],
+    mode: workload.LoadBalancing_Mode.PASSTHROUGH,
+    healthPolicy: workload.LoadBalancing_HealthPolicy.ALLOW_ALL,
+  }
+  const entry = { name: 'api', ports, waypoint: '127.0.0.1', loadBalancing }
+  await s.running.push(addressTypeUrl, {
+    ...serviceResource({ ...entry, hostname: 'one.test', vips: ['127.0.0.2'] }),
+    ...serviceResource({ ...entry, hostname: 'many.test', vips: ['127.0.0.2/31', '192.0.2.0/24'] }),
+    ...workloadResource({ name: 'guarded', addresses: ['192.0.2.7'], waypoint: '192.0.2.8' }),
+  })
+  const got = await s.get('/', { authority: `127.0.0.2:${a.port}`, headers: { host: 'one.test' } })
+  t.match(got, { status: 200, body: 'a' })
+  t.same(asked, ['one.test'])
+  const duplex = (await s.tunnel(`127.0.0.2:${b.port}`)).duplex()
+  duplex.on('error', () => undefined)
+  const [hello] = (await once(duplex, 'data')) as [Buffer]
+  t.equal(String(hello), 'b says hello')
+  const here = await s.get('/', { authority: `127.0.0.3:${near.port}` })
+  t.match(here, { status: 503, body: 'no healthy upstream' }, 'this machine is nobody’s to choose')
+  const past = await s.get('/', { authority: `192.0.2.7:${a.port}` })
+  t.match(past, { status: 503, body: 'no healthy upstream' }, 'and nobody gets past a waypoint')
+  t.equal(asked.length, 1)
 })

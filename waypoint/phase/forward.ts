@@ -14,10 +14,12 @@ import {
   withAskedTimeouts,
 } from '#routes'
 import {
+  askedHost,
   type Cluster,
   defaultPolicy,
   endpointAddress,
   type Host,
+  isAnyAddress,
   isAnyName,
   namedHost,
   newHost,
@@ -103,13 +105,15 @@ function askedOf(call: Call, { action }: Choice): Asked {
   return { ...timeouts, retry, lateStatus }
 }
 
-/** The one host that a request can go to, where it is not one of a cluster's: a pod, or a name that the client has used. */
+/** The one host that a request can go to, where it is not one of a cluster's: a pod, or what the client has used of names and addresses. */
 function fixedHost(
   { facts: { target }, parts, request }: Call,
   cluster: Cluster | undefined,
   { destination }: DestinationPolicy,
 ): Host | undefined | 'none' {
   if (target.kind === 'workload') return newHost(target.workload, target.to.port, 0)
+  if (cluster && isAnyAddress(cluster.service) && target.service.key === cluster.service.key)
+    return askedHost(cluster.service, destination.port, target.judged, parts.leaving)
   if (!cluster || !isAnyName(cluster.service)) return undefined
   const { host } = splitAuthority(request.authority)
   return namedHost(cluster.service, destination.port, host, parts.leaving.network) ?? 'none'

@@ -5,12 +5,14 @@ import type { Permit } from '../permits.ts'
 import type { PortPlan } from '../route/index.ts'
 import type { Accepted } from '../target/index.ts'
 import {
+  askedHost,
   type Cluster,
   defaultPolicy,
   endpointAddress,
   type Ends,
   hashOf,
   type Host,
+  isAnyAddress,
   open,
   type Opened,
   type Outcome,
@@ -87,25 +89,30 @@ export async function reachTarget(
   if (!cluster) return { failure: noEndpoint(choice.to.service, choice.to.port) }
   if (cluster.connections >= cluster.policy.connections.maxConnections) return { failure: full(cluster) }
   cluster.connections++
-  const found = await reachOne(cluster, ctx, { ends, permit, signal })
+  const asked = isAnyAddress(cluster.service) && cluster.service.key === target.service.key
+  const found = await reachOne(cluster, ctx, { ends, permit, signal, asked })
   if ('failure' in found) cluster.connections--
   return found
 }
+
+/** `asked`: only where the client wants to. */
+type Reachable = Readonly<{ ends: Ends; permit: Permit; signal: AbortSignal; asked: boolean }>
 
 /** One endpoint after the other, as long as nothing has been sent. */
 async function reachOne(
   cluster: Cluster,
   ctx: ProxyContext,
-  { ends, permit, signal }: Readonly<{ ends: Ends; permit: Permit; signal: AbortSignal }>,
+  { ends, permit, signal, asked }: Reachable,
 ): Promise<Found> {
   const { service, policy } = cluster
   const { connections: limits } = policy
   const { connectTimeoutMs, tcpKeepAlive: keepAlive } = limits
   const hash = sourceHash(policy, ends.source)
   const tried = new Set<Host>()
+  const only = asked ? askedHost(service, policy.destination.port, ends.destination, ctx) : undefined
   let failure: unknown
   for (let n = 1; n <= maxAttempts; n++) {
-    const host = cluster.choose({ tried, hash })
+    const host = only ?? cluster.choose({ tried, hash })
     if (!host || tried.has(host)) break
     const to = endpointAddress(host, service, ctx.address)
     const refusedBy = to && permit.reach(host.workload, to, cluster)

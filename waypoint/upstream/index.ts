@@ -21,5 +21,6 @@ export { defaultPolicy } from './default-policy.ts'
 /** Both ends of a client's connection, as a PROXY header tells them. */
 export type { Ends } from './proxy-header.ts'
 export { tlsDigest, tlsName } from './tls-name.ts'
-/** Hosts that are known by the names that clients use. */
+/** Hosts that are known by the names, or by the addresses, that clients use. */
+export { askedHost, isAnyAddress } from './asked-host.ts'
 export { isAnyName, namedHost } from './named-host.ts'
