@@ -1,5 +1,5 @@
 import type { LoadBalancer } from '#routes'
-import { type Host } from './host.ts'
+import type { Host } from './host.ts'
 import { maglevTable, ring } from './hash-ring.ts'
 import { Schedule } from './schedule.ts'
 
@@ -10,14 +10,14 @@ type Draw = () => number
 
 /** The chooser that a policy asks for, over hosts that may be chosen (facts: l7.md §3.5). */
 export function pickerOf(
-  { kind, ...rest }: LoadBalancer,
+  balancer: LoadBalancer,
   hosts: readonly Host[],
   weightOf: (host: Host) => number,
   random: Draw,
 ): Picker {
   const atRandom = () => hosts[Math.floor(random() * hosts.length)]
   if (hosts.length <= 1) return () => hosts[0]
-  switch (kind) {
+  switch (balancer.kind) {
     case 'round-robin': {
       const schedule = new Schedule(hosts, weightOf, random)
       return () => schedule.next()
@@ -25,13 +25,11 @@ export function pickerOf(
     case 'least-request':
       return leastRequest(hosts, weightOf, random)
     case 'ring-hash': {
-      const { minimumRingSize = 1024 } = rest as { minimumRingSize?: number }
-      const find = ring(hosts, weightOf, minimumRingSize)
+      const find = ring(hosts, weightOf, balancer.minimumRingSize)
       return (hash) => (hash === undefined ? atRandom() : find(hash))
     }
     case 'maglev': {
-      const { tableSize = 65_537 } = rest as { tableSize?: number }
-      const find = maglevTable(hosts, weightOf, tableSize)
+      const find = maglevTable(hosts, weightOf, balancer.tableSize)
       return (hash) => (hash === undefined ? atRandom() : find(hash))
     }
     case 'random':

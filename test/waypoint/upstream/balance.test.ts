@@ -52,6 +52,23 @@ t.test('turns come as often as weights say', async (t) => {
     t.ok(Math.abs(counts[name] - expected) <= 2, `${name}: ${counts[name]}`)
 })
 
+t.test(
+  'with many the shares are as exact, and among equals everybody has a turn before anybody has two',
+  async (t) => {
+    const weights = [8, 1, 5, 3, 7, 2, 6, 4]
+    const schedule = new Schedule(weights, (weight) => weight, dice())
+    const turns = new Map<number, number>()
+    for (let i = 0; i < 3_600; i++) {
+      const weight = schedule.next() ?? 0
+      turns.set(weight, (turns.get(weight) ?? 0) + 1)
+    }
+    for (const [weight, count] of turns) t.ok(Math.abs(count - 100 * weight) <= 2, `${weight}: ${count}`)
+    const equal = new Schedule(['a', 'b', 'c', 'd', 'e'], () => 1, dice())
+    for (let round = 0; round < 20; round++)
+      t.equal(new Set(Array.from({ length: 5 }, () => equal.next())).size, 5)
+  },
+)
+
 t.test('round robin leaves nobody out', async (t) => {
   const pick = pickerOf({ kind: 'round-robin' }, hosts(4), same, dice())
   t.same([...tally(40, () => pick(undefined)).values()], [10, 10, 10, 10])
@@ -64,6 +81,16 @@ t.test('of two the one with less to do', async (t) => {
   busy.active = 100
   const pick = pickerOf({ kind: 'least-request' }, all, same, dice())
   t.notOk(tally(200, () => pick(undefined)).has('h0'), 'who is busy is never the better of two')
+})
+
+t.test('both of the two are anybody', async (t) => {
+  for (const idle of [0, 1, 2]) {
+    const all = hosts(3)
+    for (const [i, host] of all.entries()) if (i !== idle) host.active = 1
+    const pick = pickerOf({ kind: 'least-request' }, all, same, dice())
+    const count = tally(3_000, () => pick(undefined)).get(`h${idle}`) ?? 0
+    t.ok(Math.abs(count - 2_000) < 150, `h${idle} is one of the two in 2 of 3 draws: ${count}`)
+  }
 })
 
 t.test('with unequal weights turns get rarer the more there is to do', async (t) => {
@@ -100,6 +127,25 @@ t.test('a hash stays with its host, and when one goes only what it had moves', a
     t.ok(moved < (name === 'ring' ? 500 : 250), `${name}: ${moved} of others moved`)
   }
 })
+
+const hashing: readonly LoadBalancer[] = [
+  { kind: 'ring-hash', minimumRingSize: 1_024, keys: [] },
+  { kind: 'maglev', tableSize: 65_537, keys: [] },
+]
+for (const balancer of hashing)
+  t.test(
+    `${balancer.kind}: who has a hash stays, who has none is anybody's; shares are as weights say`,
+    async (t) => {
+      const pick = pickerOf(balancer, hosts(3), same, dice())
+      for (const user of ['ann', 'bob', 'eve']) t.equal(tally(50, () => pick(xxhash64(user))).size, 1, user)
+      t.equal(tally(200, () => pick(undefined)).size, 3)
+      const unequal = [hostOf('light', 1, 1), hostOf('heavy', 2, 4)]
+      const weighted = pickerOf(balancer, unequal, (host) => host.workload.capacity, dice())
+      let user = 0
+      const heavy = tally(5_000, () => weighted(xxhash64(`user-${user++}`))).get('heavy') ?? 0
+      t.ok(Math.abs(heavy - 4_000) < 400, `${heavy} of 5000`)
+    },
+  )
 
 t.test('what was asked for is a service, so PASSTHROUGH is anybody of it', async (t) => {
   const pick = pickerOf({ kind: 'passthrough' }, hosts(3), same, dice())
@@ -202,6 +248,16 @@ const loads: [title: string, levels: [healthy: number, total: number][], load: n
       [3, 10],
     ],
     [50, 50],
+  ],
+  [
+    'what rounding leaves goes to the first that takes any',
+    [
+      [0, 5],
+      [1, 5],
+      [1, 5],
+      [1, 5],
+    ],
+    [0, 34, 33, 33],
   ],
   [
     'nobody',
