@@ -24,19 +24,21 @@ export function mergedParents(
   const existing: readonly unknown[] = Array.isArray(parents) ? parents : []
   const isOurs = (entry: unknown) =>
     isRecord(entry) && entry['controllerName'] === routeController && isOfMesh(entry['parentRef'])
-  const merged = [
-    ...existing.filter((entry) => !isOurs(entry)),
-    ...wanted.map(({ parentRef, conditions }) => {
-      const held = existing.find(
-        (entry) => isOurs(entry) && isRecord(entry) && isDeepStrictEqual(entry['parentRef'], parentRef),
-      )
-      const before = conditionsOf(held)
-      return {
-        parentRef,
-        controllerName: routeController,
-        conditions: mergedConditions(before, { types, conditions }, generation, now) ?? before,
-      }
-    }),
-  ]
+  const written = ({ parentRef, conditions }: RouteStatus[number], held: unknown) => {
+    const before = conditionsOf(held)
+    const own = mergedConditions(before, { types, conditions }, generation, now) ?? before
+    return { parentRef, controllerName: routeController, conditions: own }
+  }
+  const added = new Set(wanted)
+  // Places are kept: somebody else who puts his entries last would move ours, and we his, and so on for ever.
+  const kept = existing.flatMap((entry): readonly unknown[] => {
+    if (!isOurs(entry)) return [entry]
+    const ref = isRecord(entry) ? entry['parentRef'] : undefined
+    const own = [...added].find(({ parentRef }) => isDeepStrictEqual(parentRef, ref))
+    if (own === undefined) return []
+    added.delete(own)
+    return [written(own, entry)]
+  })
+  const merged = [...kept, ...[...added].map((own) => written(own, undefined))]
   return isDeepStrictEqual(merged, existing) ? undefined : merged
 }
