@@ -28,6 +28,7 @@ export { type CorsDecision, corsJudge } from './cors.ts'
 export {
   backoffMs,
   backoffWindowMs,
+  grpcTimeout,
   isRetryCondition,
   type RetryDecision,
   type RetryFacts,

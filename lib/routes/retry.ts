@@ -206,6 +206,20 @@ function grpcTimeoutMs(text: string | undefined): number {
   return Math.ceil(Number(digits) * (grpcUnitMs[unit] ?? 0))
 }
 
+/** The largest number that a deadline of gRPC may have: eight digits. */
+const maxGrpcTimeout = 99_999_999
+
+/** So many milliseconds as gRPC writes them, in the finest unit that has room for them. */
+export function grpcTimeout(ms: number): string {
+  const units = [
+    [1, 'm'],
+    [1_000, 'S'],
+    [60_000, 'M'],
+  ] as const
+  const [size, unit] = units.find(([one]) => ms / one <= maxGrpcTimeout) ?? [3_600_000, 'H']
+  return `${Math.min(maxGrpcTimeout, Math.floor(ms / size))}${unit}`
+}
+
 const wordsOf = (text: string | undefined): readonly string[] =>
   text === undefined ? [] : text.split(',').map((word) => word.trim())
 

@@ -3,6 +3,7 @@ import type { Body, SendOutcome } from '#http'
 import {
   backoffMs,
   type DestinationPolicy,
+  grpcTimeout,
   type RetryPolicy,
   retryRoom,
   shouldRetry,
@@ -198,7 +199,7 @@ function tellTime({ call, perTryMs, deadline: { left } }: Sending): void {
   if (ms === undefined) return
   const { headers } = call.request
   headers.set('x-envoy-expected-rq-timeout-ms', `${ms}`)
-  if (isGrpc(call)) headers.set('grpc-timeout', `${ms}m`)
+  if (isGrpc(call)) headers.set('grpc-timeout', grpcTimeout(ms))
 }
 
 const isOver = ({ exchange, revokedBy, stalled }: Call) =>

@@ -2,6 +2,7 @@ import t from 'tap'
 import {
   backoffMs,
   backoffWindowMs,
+  grpcTimeout,
   isRetryCondition,
   type RetryPolicy,
   retryRoom,
@@ -175,6 +176,21 @@ t.test('a deadline of gRPC counts as far as the rule lets it, and for gRPC alone
     t.equal(withAskedTimeouts(rule, asked, true).timeoutMs, want, `${text} of ${timeoutMs}`)
     t.equal(withAskedTimeouts(rule, asked).timeoutMs, timeoutMs, `${text} without gRPC`)
   }
+})
+
+t.test('a deadline of gRPC has eight digits at most, whatever is left of it', async (t) => {
+  for (const [ms, text] of [
+    [1, '1m'],
+    [99_999_999, '99999999m'],
+    [100_000_000, '100000S'],
+    [360_000_999, '360000S'],
+    [100_000_000_000, '1666666M'],
+    [6_000_000_000_000, '1666666H'],
+    [1e18, '99999999H'],
+  ] as const)
+    t.equal(grpcTimeout(ms), text)
+  const month = request('/', { 'grpc-timeout': '720H' })
+  t.equal(grpcTimeout(withAskedTimeouts({ timeoutMs: 0, retry: usual }, month, true).timeoutMs), '2592000S')
 })
 
 t.test('a try that may take as long as everything has no limit of its own', async (t) => {
