@@ -1,4 +1,6 @@
 import { type HttpMatch, patternProblem, type PathMatch, type TextMatch } from '#routes'
+import { shown } from '../collections/problems.ts'
+import { isHeaderName } from '../validation/formats.ts'
 import { type Field, itemsOf, partsOf, problem, textOf, unlessProblem, wordOf } from './gateway-api-fields.ts'
 
 /** A match and its rank: of two matches that fit a request the one counts whose first different number is bigger. */
@@ -76,6 +78,8 @@ function namedMatches(
     const parts = partsOf(item, ['type', 'name', 'value'])
     const written = textOf(parts?.name) ?? ''
     if (written === '') problem(item, 'has no name')
+    else if (areHeaders && !isHeaderName(written))
+      problem(item, `${shown(written)} is not the name of a header`)
     const name = areHeaders ? written.toLowerCase() : written
     if (parts === undefined || seen.has(name)) return []
     seen.add(name)

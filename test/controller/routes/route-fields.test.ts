@@ -68,6 +68,7 @@ const ofHttp: readonly Row[] = [
   [backend({ filters: [{ type: 'RequestMirror', requestMirror: { backendRef: to } }] }), 'type'],
   [match({ headers: [header()] }), 'does'],
   [match({ headers: [header({ type: 'RegularExpression' })] }), 'does'],
+  [match({ headers: [header({ name: 'x y' })] }), 'headers'],
   [rule({ matches: [null] }), 'matches'],
   [rule({ sessionPersistence: { sessionName: 's' } }), 'sessionPersistence'],
 ]
