@@ -51,7 +51,8 @@ function change(
   answer: Answer = unanswered,
 ): void {
   if (!changesAny(ops)) return
-  applyHeaderOps(headers, ops, (template) => headerValue(template)(factsNow(call, answer)))
+  let facts: AccessFacts | undefined
+  applyHeaderOps(headers, ops, (template) => headerValue(template)((facts ??= factsNow(call, answer))))
 }
 const unanswered: Answer = { kind: 'gone' }
 
