@@ -21,18 +21,19 @@ export class Load {
     return this.#by.size
   }
 
-  /** False: there is no room for it. Otherwise it counts until `leave`. */
-  enter(who: string): boolean {
+  /** False: there is no room for it. Otherwise it counts until `leave` is told of as much. */
+  enter(who: string, amount = 1): boolean {
     const own = this.#by.get(who) ?? 0
-    if (own >= share * (this.limit - this.active)) return false
-    this.active++
-    this.#by.set(who, own + 1)
+    const free = this.limit - this.active
+    if (amount > free || own + amount > share * (free - amount + 1)) return false
+    this.active += amount
+    this.#by.set(who, own + amount)
     return true
   }
 
-  leave(who: string): void {
-    this.active--
-    this.#by.set(who, (this.#by.get(who) ?? 1) - 1)
+  leave(who: string, amount = 1): void {
+    this.active -= amount
+    this.#by.set(who, (this.#by.get(who) ?? amount) - amount)
     if (this.#by.size > maxEmpty) for (const [one, own] of this.#by) if (own === 0) this.#by.delete(one)
   }
 }

@@ -36,3 +36,16 @@ t.test('who has left is forgotten', async (t) => {
 t.test('a limit of nothing takes nothing', async (t) => {
   t.equal(new Load(0).enter('a'), false)
 })
+
+t.test('some hold more than others', async (t) => {
+  const load = new Load(100)
+  t.equal(load.enter('a', 101), false)
+  t.ok(load.enter('a', 70))
+  t.equal(load.enter('a', 10), false, 'more than its share')
+  t.ok(load.enter('a', 5))
+  t.equal(load.enter('b', 26), false, 'more than there is')
+  t.ok(load.enter('b', 18))
+  load.leave('a', 75)
+  load.leave('b', 18)
+  t.equal(load.active, 0)
+})

@@ -4,15 +4,17 @@ import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { eventually } from '../fakes/mesh-world.ts'
-import { processLoad } from '../../waypoint/phase/admit.ts'
+import { headLoad, processLoad } from '../../waypoint/phase/admit.ts'
 import { copyLoad } from '../../waypoint/phase/mirror.ts'
 import { policyOf, rule, scene, toWeb, upstreamOf } from './kit.ts'
 
 const usual = processLoad.limit
 const usualCopies = copyLoad.limit
+const usualHeads = headLoad.limit
 t.teardown(() => {
   processLoad.limit = usual
   copyLoad.limit = usualCopies
+  headLoad.limit = usualHeads
 })
 
 /** Requests of HTTP/2 through one connection, each with its status, and gRPC's where it has one. */
@@ -128,4 +130,25 @@ t.test('copies that nobody answers take no more than their own room', async (t) 
   await eventually(() => copies.length === 1, 'for another one')
   for (const answer of copies) answer()
   await eventually(() => copyLoad.active === 0, 'nothing is left')
+})
+
+t.test('few requests with large heads are as much as many with usual ones', async (t) => {
+  const waiting: (() => void)[] = []
+  const a = await upstreamOf(t, '127.0.0.2', (_, response) => void waiting.push(() => response.end('ok')))
+  const s = await scene(t, { a })
+  await s.route({ http: [rule()] }, [policyOf({ http: 'http1' })])
+  processLoad.limit = usual
+  headLoad.limit = 200_000
+  const ask = client(t, await s.front())
+  const large = { 'x-large': 'y'.repeat(10_000) }
+  // Three quarters of it for one caller.
+  const taken = Array.from({ length: 14 }, () => ask(large))
+  await eventually(() => waiting.length === 14, 'those that fit are at the endpoint')
+  t.match(await ask(large), { status: 503, overloaded: 'true' })
+  taken.push(ask())
+  await eventually(() => waiting.length === 15, 'a small one still fits')
+  for (const answer of waiting.splice(0)) answer()
+  for (const one of await Promise.all(taken)) t.match(one, { status: 200 })
+  await eventually(() => headLoad.active === 0 && processLoad.active === 0, 'nothing is left')
+  t.ok(s.lines().some((line) => line.includes(' 503 UO overload ')))
 })

@@ -4,6 +4,7 @@ import { type Destination, type DestinationPolicy, drawMirrors, splitAuthority }
 import { usualCapacity } from '../capacity.ts'
 import { Load } from '../load.ts'
 import { defaultPolicy, endpointAddress, groupOf, type ReplayBody } from '../upstream/index.ts'
+import { headLoad, sizeOf } from './admit.ts'
 import type { Call } from './call.ts'
 import { Deadline } from './deadline.ts'
 import { tryOnce } from './try.ts'
@@ -42,15 +43,23 @@ export function mirrorTo(call: Call, { action }: Choice, body: ReplayBody | unde
 async function mirror(call: Call, to: Destination, body: Body | undefined, timeoutMs: number): Promise<void> {
   const policy = call.plan?.policyOf(to) ?? defaultPolicy(to.service, to.port)
   const place = groupOf(policy.destination)
-  if (!copyLoad.enter(place)) {
-    call.parts.metrics.mirrorSkipped()
-    return body?.discard()
-  }
+  const bytes = sizeOf(call)
+  if (!copyLoad.enter(place)) return skip(call, body)
   try {
-    await sendCopy(call, { to, policy, body, timeoutMs })
+    if (!headLoad.enter(place, bytes)) return skip(call, body)
+    try {
+      await sendCopy(call, { to, policy, body, timeoutMs })
+    } finally {
+      headLoad.leave(place, bytes)
+    }
   } finally {
     copyLoad.leave(place)
   }
+}
+
+function skip({ parts }: Call, body: Body | undefined): void {
+  parts.metrics.mirrorSkipped()
+  body?.discard()
 }
 
 type Copy = Readonly<{
@@ -69,8 +78,7 @@ async function sendCopy(call: Call, { to, policy, body, timeoutMs }: Copy): Prom
   const { client: remote, peer, target } = call.facts
   const reached = at && { workload: host.workload, to: at, through: cluster }
   if (reached && parts.permits.refusalAt(reached, { asker: { peer, remote }, target }) !== undefined) {
-    parts.metrics.mirrorSkipped()
-    return body?.discard()
+    return skip(call, body)
   }
   const headers = request.headers.copy()
   headers.set('x-envoy-internal', 'true')

@@ -11,6 +11,7 @@ const knownDetails: Readonly<Record<string, string>> = {
   'HTTP/1.0': 'low_version',
   'head took too long': 'request_header_timeout',
   'no Host': 'missing_host_header',
+  'no room for the head': 'overload',
 }
 const withoutHost = 'no Host'
 
@@ -27,7 +28,7 @@ export function faultAnswer({ status, reason }: HttpFault): FaultAnswer {
 /** Counts and logs what never became a request. */
 export function recordFault(fault: HttpFault, facts: HttpFacts, parts: HttpParts): void {
   const { status, reason } = fault
-  const flags = reason === withoutHost ? '-' : 'DPE'
+  const flags = reason === withoutHost ? '-' : status === 503 ? 'UO' : 'DPE'
   const bytesSent = faultAnswer(fault).body.length
   parts.metrics.record({
     source: facts.source,

@@ -28,6 +28,7 @@ const hexValue = (byte: number): number =>
 /** Takes the framing off a body. `step` makes at most one event of what it is given, and may be called with nothing. */
 export class BodyDecoder {
   readonly #limits: HttpLimits
+  readonly #onGivenUp: () => void
   #framing: Framing = noBody
   #left = 0
   #chunk: ChunkState = 'size'
@@ -40,8 +41,10 @@ export class BodyDecoder {
   trailers: HeaderList | undefined
   error: Fault | undefined
 
-  constructor(limits: HttpLimits) {
+  /** `onGivenUp`: others needed the room of the trailers at hand. */
+  constructor(limits: HttpLimits, onGivenUp: () => void) {
     this.#limits = limits
+    this.#onGivenUp = onGivenUp
   }
 
   begin(framing: Framing): void {
@@ -50,8 +53,14 @@ export class BodyDecoder {
     this.#chunk = 'size'
     this.#digits = 0
     this.#extensionBytes = 0
-    this.#trailerReader = undefined
+    this.close()
     this.trailers = undefined
+  }
+
+  /** Nothing more of it is read. */
+  close(): void {
+    this.#trailerReader?.reset()
+    this.#trailerReader = undefined
   }
 
   /** True where the end of the connection is an end of the body. */
@@ -147,12 +156,14 @@ export class BodyDecoder {
   }
 
   #readTrailers(buffer: Buffer, start: number, end: number): BodyEvent {
-    const reader = (this.#trailerReader ??= new HeadReader(this.#limits.maxHeaderBytes))
+    const reader = (this.#trailerReader ??= new HeadReader(this.#limits.maxHeaderBytes, this.#onGivenUp))
     const state = reader.read(buffer, start, end, 0)
     this.at = reader.at
     if (state === 'more') return 'more'
     if (state !== 'whole') return this.#fail(`trailers: ${state}`)
-    const lines = parseFieldLines(reader.text, 0, reader.text.length, this.#limits.maxHeaderFields)
+    const { text } = reader
+    this.close()
+    const lines = parseFieldLines(text, 0, text.length, this.#limits.maxHeaderFields)
     if ('status' in lines) return this.#fail(`trailers: ${lines.reason}`)
     const flat = allowedTrailers(lines.flat)
     this.trailers = flat.length > 0 ? new HeaderList(flat) : undefined

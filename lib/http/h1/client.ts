@@ -58,6 +58,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
     this.#limits = limits
     this.#owner = owner
     this.#parser = new ResponseParser(limits)
+    this.#parser.onGivenUp = () => this.#break('overflow', this.#parser.error)
     stream.use(this)
   }
 
@@ -238,6 +239,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   #break(reason: ResetReason, error: unknown): void {
     const pending = this.#pending
     this.#dead = true
+    this.#parser.close()
     if (pending !== undefined) this.#release(pending)
     this.#stream.destroy()
     if (pending === undefined) return

@@ -1,3 +1,5 @@
+import { MemoryBudget, releaseSlab, slabFor } from '#hbone'
+
 const cr = 0x0d
 const lf = 0x0a
 const tab = 0x09
@@ -13,10 +15,22 @@ function lineUntil(buffer: Buffer, at: number, end: number): number {
   return end
 }
 
-type HeadState = 'more' | 'whole' | 'too-large' | 'forbidden'
+/** `no-room`: others' heads that are not whole hold too much. */
+type HeadState = 'more' | 'whole' | 'too-large' | 'forbidden' | 'no-room'
 
 /** Room that a head gets first when it comes in pieces. */
 const firstRoom = 1 << 10
+/** As much of it may always wait for the rest: usual heads are smaller. What is larger has to find room among others. */
+const alwaysRoom = 4 << 10
+/**
+ * Of all heads in pieces that are larger: some hundreds of the largest (60 KiB). The one that has waited for longest gives
+ * way: heads that mean to come to their end do so within moments, and others' may take a minute.
+ */
+const budget = new MemoryBudget(32 << 20)
+const holders = new Set<HeadReader>()
+
+/** What heads in pieces hold at the moment, beyond what each may always have. */
+export const headUse = (): number => budget.used
 
 /**
  * Finds the empty line that ends a head, or the trailers. Every line ends with CR LF, every CR and LF ends a line, and no
@@ -25,6 +39,7 @@ const firstRoom = 1 << 10
  */
 export class HeadReader {
   readonly #max: number
+  readonly #onGivenUp: () => void
   /** Where a head that is its message's first line may not begin with an empty line. */
   #room: Buffer | undefined
   #used = 0
@@ -39,8 +54,10 @@ export class HeadReader {
   /** How far `read` has come in what it was given. */
   at = 0
 
-  constructor(max: number) {
+  /** `onGivenUp`: others needed its room. */
+  constructor(max: number, onGivenUp: () => void) {
     this.#max = max
+    this.#onGivenUp = onGivenUp
   }
 
   /** True once a byte of it has arrived. */
@@ -48,8 +65,10 @@ export class HeadReader {
     return this.#seen > 0
   }
 
+  /** To be called where a head is not read to its end, too: it may hold memory that others wait for. */
   reset(): void {
-    this.#room = undefined
+    this.#release()
+    holders.delete(this)
     this.#used = 0
     this.#seen = 0
     this.#inLine = false
@@ -88,7 +107,7 @@ export class HeadReader {
     }
     if (last < end) return this.#stop(last, 'too-large')
     this.#seen += end - start
-    this.#keep(buffer, start, end)
+    if (!this.#keep(buffer, start, end)) return this.#stop(end, 'no-room')
     this.at = end
     return 'more'
   }
@@ -99,24 +118,52 @@ export class HeadReader {
   }
 
   #textUntil(buffer: Buffer, start: number, end: number): string {
-    let text: string
-    if (this.#room === undefined) text = buffer.toString('latin1', start, end - 2)
-    else {
-      this.#keep(buffer, start, end)
-      text = this.#room.toString('latin1', 0, this.#used - 2)
-    }
+    const room = this.#room
+    const text =
+      room === undefined
+        ? buffer.toString('latin1', start, end - 2)
+        : (room.toString('latin1', 0, this.#used) + buffer.toString('latin1', start, end)).slice(0, -2)
     return text.startsWith('\r\n') ? text.slice(2) : text
   }
 
-  #keep(buffer: Buffer, start: number, end: number): void {
-    const n = end - start
+  /** False, with nothing more kept, where that would be too much. */
+  #keep(buffer: Buffer, start: number, end: number): boolean {
+    const needed = this.#used + end - start
     const room = this.#room
-    if (room === undefined || room.length < this.#used + n) {
-      const larger = Buffer.allocUnsafe(Math.max(firstRoom, 2 * (room?.length ?? 0), this.#used + n))
+    if (room === undefined || room.length < needed) {
+      const larger = this.#roomFor(Math.max(firstRoom, 2 * (room?.length ?? 0), needed))
+      if (larger === undefined) return false
       room?.copy(larger, 0, 0, this.#used)
+      this.#release()
       this.#room = larger
     }
     if (this.#room) buffer.copy(this.#room, this.#used, start, end)
-    this.#used += n
+    this.#used = needed
+    return true
+  }
+
+  #release(): void {
+    const room = this.#room
+    this.#room = undefined
+    if (room === undefined || room.length <= alwaysRoom) return
+    budget.give(room.length)
+    releaseSlab(room)
+  }
+
+  /** Undefined where there is none. */
+  #roomFor(bytes: number): Buffer | undefined {
+    if (bytes <= alwaysRoom) return Buffer.allocUnsafe(bytes)
+    const slab = slabFor(bytes)
+    while (!budget.take(slab.length)) {
+      const oldest = holders.values().find((one) => one !== this)
+      if (oldest === undefined) {
+        releaseSlab(slab)
+        return undefined
+      }
+      oldest.reset()
+      oldest.#onGivenUp()
+    }
+    holders.add(this)
+    return slab
   }
 }

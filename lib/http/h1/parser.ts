@@ -14,6 +14,8 @@ import { type Asked, type ParsedResponse, parseResponseHead, responseFieldsOf } 
  */
 type H1Event = 'more' | 'head' | 'body' | 'end' | 'error'
 
+const noRoom = fault(503, 'no room for the head')
+
 /** HTTP/1.1 messages of one direction of a connection: bytes in, events out, no I/O. Nothing that arrives makes it throw. */
 abstract class MessageParser<Head> {
   protected readonly limits: HttpLimits
@@ -32,8 +34,8 @@ abstract class MessageParser<Head> {
 
   constructor(limits: HttpLimits) {
     this.limits = limits
-    this.#head = new HeadReader(limits.maxHeaderBytes)
-    this.#body = new BodyDecoder(limits)
+    this.#head = new HeadReader(limits.maxHeaderBytes, () => this.#giveUp())
+    this.#body = new BodyDecoder(limits, () => this.#giveUp())
   }
 
   protected abstract parse(text: string): (Head & { framing: ParsedRequest['framing'] }) | Fault
@@ -63,6 +65,20 @@ abstract class MessageParser<Head> {
     this.#body.begin(rawBytes)
   }
 
+  /** Others have taken the room that the head at hand had: `error` says so, between two steps. */
+  onGivenUp: () => void = () => undefined
+
+  #giveUp(): void {
+    this.#fail(noRoom)
+    this.onGivenUp()
+  }
+
+  /** Nothing more comes. */
+  close(): void {
+    this.#head.reset()
+    this.#body.close()
+  }
+
   step(buffer: Buffer, start: number, end: number): H1Event {
     this.at = start
     if (this.#over) return 'error'
@@ -80,6 +96,7 @@ abstract class MessageParser<Head> {
     this.at = this.#head.at
     if (state === 'more') return 'more'
     if (state === 'too-large') return this.#fail(fault(431, 'head too large'))
+    if (state === 'no-room') return this.#fail(noRoom)
     if (state === 'forbidden') return this.#fail(fault(400, 'control character or bare end of line'))
     const parsed = this.parse(this.#head.text)
     this.#head.reset()
@@ -93,6 +110,7 @@ abstract class MessageParser<Head> {
   #fail(error: Fault): 'error' {
     this.error = error
     this.#over = true
+    this.close()
     return 'error'
   }
 }

@@ -44,6 +44,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
     this.stream = stream
     this.options = options
     this.#parser = new RequestParser(options.limits, options.scheme)
+    this.#parser.onGivenUp = () => this.#onFault()
     this.#await('idle')
     stream.use(this)
   }
@@ -126,6 +127,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
 
   closed(error: unknown): void {
     this.#leaving = true
+    this.#parser.close()
     this.#await(undefined)
     clearTimeout(this.#idleTimer)
     clearInterval(this.#linger)
@@ -165,6 +167,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
   leave(): void {
     if (this.#leaving) return
     this.#leaving = true
+    this.#parser.close()
     this.#await(undefined)
     this.stream.end()
     this.#linger = linger(this.stream, this.options.limits.lingerMs)
@@ -174,6 +177,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
   /** Ends it so that nobody takes what was written for all there was. */
   abandon(): void {
     this.#leaving = true
+    this.#parser.close()
     this.#exchange = undefined
     this.stream.destroy()
   }
