@@ -3,6 +3,7 @@ import { type Collection, derive, type Fetch } from '#kube'
 import type { DestinationPolicy, Protocol } from '#routes'
 import { workload } from '#wire'
 import type { Inputs, Mesh, Settings } from '../collections/index.ts'
+import { tcpPorts } from '../collections/services.ts'
 import { bindingOf } from '../collections/waypoint-binding.ts'
 
 /** A port as its owner declared it. */
@@ -48,7 +49,7 @@ export const routedServices = (
     const isKubernetes = row.hostname === `${row.name}.${row.namespace}.svc.${domain}`
     const service = isKubernetes ? fetch.one(inputs.services, key) : undefined
     const declared = service
-      ? declaredPorts(service.spec?.ports, 'port', 'appProtocol')
+      ? declaredPorts(tcpPorts(service), 'port', 'appProtocol')
       : declaredPorts(specOf(fetch.one(inputs.serviceEntries, key))['ports'], 'number', 'protocol')
     return {
       name,
