@@ -38,6 +38,11 @@ const judges: Readonly<Record<string, Judge>> = {
     fine: [{ ISTIO_META_ENABLE_HBONE: 'true' }],
   },
   'defaultConfig.tracing': 'nothing is traced yet',
+  'defaultConfig.discoveryAddress': {
+    reason: 'waypoints ask the controller that deploys them, by its own CA_ADDRESS',
+    fine: ['istiod.istio-system.svc:15012', 'istiod.istio-system.svc.cluster.local:15012', 'istiod:15012'],
+  },
+  'serviceEntryVisibility.applyToSidecars': { reason: sidecars, fine: [false] },
   'defaultConfig.*': 'waypoints have no ProxyConfig; their Gateway’s parameters (a ConfigMap) shape them',
   'defaultProviders.metrics': { reason: providers, fine: [['prometheus']] },
   'defaultProviders.*': providers,
@@ -77,7 +82,8 @@ const heeded: ReadonlySet<string> = new Set([
   'trustDomainAliases',
   'rootNamespace',
   'discoverySelectors',
-  'serviceEntryVisibility',
+  'serviceEntryVisibility.defaultVisibility',
+  'serviceEntryVisibility.policies',
   'defaultServiceExportTo',
   'defaultVirtualServiceExportTo',
   'defaultDestinationRuleExportTo',
@@ -88,7 +94,6 @@ const heeded: ReadonlySet<string> = new Set([
   'h2UpgradePolicy',
   'localityLbSetting',
   'outboundTrafficPolicy.mode',
-  'defaultConfig.discoveryAddress',
   'defaultProviders.accessLogging',
   'accessLogFile',
   'accessLogEncoding',
@@ -107,12 +112,26 @@ export function unheededFields(mesh: unknown): readonly Told[] {
   })
 }
 
+const ofFiles = ['path', 'logFormat', 'omitEmptyValues']
 /** Those for files are read by telemetry/; Prometheus needs nobody's word. */
 function toldOfProvider(value: unknown, nth: number): readonly Told[] {
-  const kinds = isRecord(value) ? Object.keys(value).filter((key) => key !== 'name') : []
-  return kinds
-    .filter((kind) => kind !== 'envoyFileAccessLog' && kind !== 'prometheus')
-    .map((kind) => ({ field: `extensionProviders[${nth}].${kind}`, reason: providers }))
+  const {
+    name: _name,
+    envoyFileAccessLog: file,
+    prometheus: _prometheus,
+    ...others
+  } = isRecord(value) ? value : {}
+  const inFile = Object.keys(isRecord(file) ? file : {}).filter((part) => !ofFiles.includes(part))
+  return [
+    ...Object.keys(others).map((kind) => ({
+      field: `extensionProviders[${nth}].${kind}`,
+      reason: providers,
+    })),
+    ...inFile.map((part) => ({
+      field: `extensionProviders[${nth}].envoyFileAccessLog.${part}`,
+      reason: 'is not known',
+    })),
+  ]
 }
 
 function toldOf(field: string, value: unknown, otherwise?: Judge): readonly Told[] {
