@@ -15,6 +15,10 @@ export const few = (names: readonly string[]): string =>
 const carriesRequests = (protocol: Protocol) => protocol === 'http' || protocol === 'auto'
 const carriesConnections = (protocol: Protocol) => protocol !== 'http'
 
+/** Of the mesh; what is for gateways alone says nothing here. */
+const portsOf = (matches: readonly Readonly<{ port: number | undefined; forMesh: boolean }>[]) =>
+  matches.filter(({ forMesh }) => forMesh).map(({ port }) => port)
+
 /** Rules that nothing ever comes to, because of how the ports that they are about are declared. Pure. */
 export function unheardRules(
   { l4 }: Pick<VirtualService, 'l4'>,
@@ -41,18 +45,10 @@ export function unheardRules(
   }
   return [
     ...http.flatMap(({ rule: { index, matches } }) =>
-      unheard(
-        `spec.http[${index}]`,
-        matches.map(({ port }) => port),
-        carriesRequests,
-      ),
+      unheard(`spec.http[${index}]`, portsOf(matches), carriesRequests),
     ),
     ...l4.flatMap(({ list, index, matches }) =>
-      unheard(
-        `spec.${list}[${index}]`,
-        matches.map(({ port }) => port),
-        carriesConnections,
-      ),
+      unheard(`spec.${list}[${index}]`, portsOf(matches), carriesConnections),
     ),
   ]
 }

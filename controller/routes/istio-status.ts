@@ -154,7 +154,7 @@ function resolution(
     }
   if (followed.length === 0) return []
   return missing.size === 0
-    ? [condition('ResolvedRefs', 'True', 'ResolvedRefs', 'all destinations are there')]
+    ? [condition('ResolvedRefs', 'True', 'ResolvedRefs', 'all destinations of what is followed are there')]
     : [condition('ResolvedRefs', 'False', 'BackendNotFound', [...missing].join('; '))]
 }
 

@@ -95,6 +95,7 @@ const tables: readonly (readonly [beside: Fields, rows: readonly Row[]])[] = [
       match({ headers: { '@request.auth.claims.x': text } }),
       match({ port: 80 }),
       [...match({ port: 81 }), 'no port 81'],
+      match({ port: 443, gateways: ['shop/gw'] }),
       match({ sourceLabels: { app: 'x' } }),
       match({ sourceNamespace: 'bank' }),
       match({ gateways: ['shop/gw'] }),
