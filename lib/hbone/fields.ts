@@ -52,16 +52,18 @@ const pseudoNames: Readonly<Record<MessageKind, ReadonlyMap<string, PseudoName>>
   trailers: new Map(),
 }
 
-/** Takes a header block apart by what holds for every message (RFC 9113 §8.2, §8.3). */
+/** Takes a header block apart by what holds for every message (RFC 9113 §8.2, §8.3); `general` is the dialect's. */
 export function parseMessage(
   fields: readonly Field[],
   kind: MessageKind,
   ended: boolean,
+  general = false,
 ): Message | Malformed {
   const message = emptyMessage(ended)
   const { flat } = message
-  for (const [name, value] of fields) {
-    if (!valuePattern.test(value)) return { malformed: 'value with forbidden characters' }
+  for (const [name, given] of fields) {
+    const value = valuePattern.test(given) ? given : general ? withBlanks(name, given, kind) : undefined
+    if (value === undefined) return { malformed: 'value with forbidden characters' }
     if (name.startsWith(':')) {
       if (flat.length > 0) return { malformed: 'pseudo field after a header' }
       const pseudo = pseudoNames[kind].get(name)
@@ -78,6 +80,22 @@ export function parseMessage(
   }
   return message
 }
+
+/**
+ * A value that is sound but for blanks at its ends. RFC 9113 forbids them, yet servers of gRPC end messages with them, and
+ * Envoy passes them on: an answer keeps them. A request loses them: what is judged is what any reader would see.
+ */
+function withBlanks(name: string, value: string, kind: MessageKind): string | undefined {
+  let from = 0
+  let to = value.length
+  while (from < to && isBlank(value.charCodeAt(from))) from++
+  while (to > from && isBlank(value.charCodeAt(to - 1))) to--
+  const cut = value.slice(from, to)
+  if (name.startsWith(':') || !valuePattern.test(cut)) return undefined
+  return kind === 'request' ? cut : value
+}
+
+const isBlank = (code: number) => code === 0x20 || code === 0x09
 
 const emptyMessage = (ended: boolean): Message => ({
   method: undefined,

@@ -343,7 +343,7 @@ export class Receiver implements FrameSink {
 
   #message(decoded: Decoded, kind: MessageKind, ended: boolean): Message | Malformed {
     if (decoded.kind !== 'fields') return { malformed: 'too many fields' }
-    const message = parseMessage(decoded.fields, kind, ended)
+    const message = parseMessage(decoded.fields, kind, ended, this.#state.dialect.general)
     if ('malformed' in message) return message
     const malformed = kind === 'trailers' ? undefined : this.#state.dialect[kind](message)
     return malformed === undefined ? message : { malformed }

@@ -1,7 +1,11 @@
+import { createServer } from 'node:net'
 import * as grpc from '@grpc/grpc-js'
 import t, { type Test } from 'tap'
+import { socketBytes } from '#hbone'
+import { connectHttp, HeaderList } from '#http'
 import { until } from '../../fakes/until.ts'
-import { proxyTo } from './support.ts'
+import { block, type Field, frame } from './raw-h2.ts'
+import { dial, listen, proxyTo } from './support.ts'
 
 const same = (bytes: Buffer) => bytes
 const method = (path: string, requestStream: boolean, responseStream: boolean) => ({
@@ -123,4 +127,54 @@ t.test('a deadline or a cancel of the caller ends the call at the server', async
   await echoed
   call.cancel()
   await until(() => proxy.pool.use('group').requests === 0, 'nothing is left open')
+})
+
+/** Answers the first call with trailers alone, and the second with a message before them. */
+async function endsWithBlanks(t: Test): Promise<number> {
+  const status: readonly Field[] = [
+    ['grpc-status', '5'],
+    ['grpc-message', 'no such row: '],
+  ]
+  const head: readonly Field[] = [
+    [':status', '200'],
+    ['content-type', 'application/grpc'],
+  ]
+  const server = createServer((socket) => {
+    socket.write(frame(4, 0, 0, Buffer.alloc(0)))
+    let heads = 0
+    socket.on('data', (bytes: Buffer) => {
+      // What has come is our own client's: a request is one frame of a type that is seen at once.
+      if (!bytes.includes(Buffer.of(1, 5, 0, 0, 0, 1 + 2 * heads))) return
+      const id = 1 + 2 * heads++
+      if (heads === 1) socket.write(frame(1, 5, id, block([...head, ...status])))
+      else
+        socket.write(
+          Buffer.concat([
+            frame(1, 4, id, block(head)),
+            frame(0, 0, id, Buffer.alloc(5)),
+            frame(1, 5, id, block(status)),
+          ]),
+        )
+    })
+  })
+  return listen(t, server)
+}
+
+t.test('what a status says may end with a blank, as many do', async (t) => {
+  const proxy = await proxyTo(t, await endsWithBlanks(t), ['HTTP/2', 'HTTP/2'])
+  const client = connectHttp(socketBytes(await dial(proxy.port)), { version: 'HTTP/2' })
+  t.teardown(() => client.destroy())
+  const headers = HeaderList.of({ 'content-type': 'application/grpc', te: 'trailers' })
+  const request = { method: 'POST', scheme: 'http', authority: 'a', path: '/test.Echo/Unary', headers }
+  const call = async () => {
+    const outcome = await client.send(request, undefined, { signal: AbortSignal.timeout(20_000) })
+    if (outcome.kind !== 'response') throw new Error(outcome.reason)
+    const { head, body } = outcome.response
+    const trailers = await new Promise<HeaderList | undefined>((resolve, reject) =>
+      body.read({ bytes: () => true, end: resolve, broken: (reason) => reject(new Error(reason)) }),
+    )
+    return (trailers ?? head.headers).get('grpc-message')
+  }
+  t.equal(await call(), 'no such row: ', 'in an answer that is trailers alone')
+  t.equal(await call(), 'no such row: ', 'and behind a message')
 })
