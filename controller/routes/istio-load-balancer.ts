@@ -1,4 +1,11 @@
-import type { DestinationPolicy, HashKey, LoadBalancer, LocalityPolicy } from '#routes'
+import {
+  type DestinationPolicy,
+  type HashKey,
+  type LoadBalancer,
+  type LocalityPolicy,
+  maxRingSize,
+  maxTableSize,
+} from '#routes'
 import { shown } from '../collections/problems.ts'
 import {
   booleanOf,
@@ -42,7 +49,7 @@ export function readLoadBalancer(field: Field, notes: Notes): ReadLoadBalancer {
   if (isThere(parts?.zoneAwareLbSetting))
     notes.remarks.push(`${parts.zoneAwareLbSetting.path}: is not honoured`)
   const word = wordOf(parts?.simple, simple)
-  const hash = isThere(parts?.consistentHash) ? consistentHash(parts.consistentHash) : undefined
+  const hash = isThere(parts?.consistentHash) ? consistentHash(parts.consistentHash, notes) : undefined
   if (word !== undefined && hash) problem(field, 'simple and consistentHash exclude each other')
   const older = msOf(parts?.warmupDurationSecs)
   const warmup = isThere(parts?.warmup)
@@ -76,7 +83,7 @@ function readWarmup(field: Field): DestinationPolicy['warmup'] | undefined {
 /** Envoy's bounds. */
 const [maxRing, maxTable] = [8_388_608, 5_000_011]
 
-function consistentHash(field: Field): LoadBalancer | undefined {
+function consistentHash(field: Field, notes: Notes): LoadBalancer | undefined {
   const parts = partsOf(field, [
     'httpHeaderName',
     'httpCookie',
@@ -98,14 +105,23 @@ function consistentHash(field: Field): LoadBalancer | undefined {
   if (isThere(parts?.ringHash) && isThere(parts.maglev))
     return problem(field, 'ringHash and maglev exclude each other')
   if (isThere(parts?.maglev)) {
-    const tableSize = numberOf(partsOf(parts.maglev, ['tableSize'])?.tableSize, 2, maxTable) ?? 65_537
-    return isPrime(tableSize)
-      ? { kind: 'maglev', tableSize, keys }
-      : problem(parts.maglev, `${tableSize} is no prime`)
+    const size = partsOf(parts.maglev, ['tableSize'])?.tableSize
+    const asked = numberOf(size, 2, maxTable) ?? 65_537
+    if (!isPrime(asked)) return problem(parts.maglev, `${asked} is no prime`)
+    const tableSize = made(asked, maxTableSize, size, notes)
+    return { kind: 'maglev', tableSize, keys }
   }
   const ring = isThere(parts?.ringHash) ? partsOf(parts.ringHash, ['minimumRingSize']) : undefined
-  const size = numberOf(ring?.minimumRingSize ?? parts?.minimumRingSize, 0, maxRing) || 1_024
-  return { kind: 'ring-hash', minimumRingSize: size, keys }
+  const size = ring?.minimumRingSize ?? parts?.minimumRingSize
+  const asked = numberOf(size, 0, maxRing) || 1_024
+  const minimumRingSize = made(asked, maxRingSize, size, notes)
+  return { kind: 'ring-hash', minimumRingSize, keys }
+}
+
+/** As much of a size as waypoints make. */
+function made(asked: number, most: number, field: Field | undefined, notes: Notes): number {
+  if (field && asked > most) notes.remarks.push(`${field.path}: waypoints make ${most} places at most`)
+  return Math.min(asked, most)
 }
 
 function isPrime(value: number): boolean {

@@ -4,6 +4,8 @@ export type * from './destination-policy.ts'
 export { modelVersion, policyKey, serviceRoutesTypeUrl, waypointKey } from './model.ts'
 /** What holds where nobody says anything: Istio's defaults. */
 export { noHeaders, usualHttpRule, usualL4Rule, usualPolicy, usualRetry } from './usual.ts'
+/** How much a waypoint makes of what is hashed by. */
+export { maxRingSize, maxTableSize } from './hash-sizes.ts'
 /** Payload → model; what is not understood is closed, and told. */
 export { type ParsedRoutes, parseServiceRoutes } from './parse.ts'
 /** Why a user's expression, substitution, header, host or path cannot be used. */

@@ -31,7 +31,7 @@ const keys = z.array(hashKey)
 
 /** Envoy's bounds: what is made of these numbers is memory. */
 const ringSize = z.int().min(1).max(8_388_608)
-const tableSize = z.int().min(1).max(5_000_011)
+const tableSize = z.int().min(2).max(5_000_011)
 
 const loadBalancer: z.ZodType<LoadBalancer> = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.enum(['least-request', 'round-robin', 'random', 'passthrough']) }),

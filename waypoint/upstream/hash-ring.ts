@@ -1,60 +1,79 @@
+import { maxRingSize, maxTableSize } from '#routes'
 import type { Host } from './host.ts'
+import { Schedule } from './schedule.ts'
 import { xxhash64 } from './xxhash64.ts'
 
 type Find = (hash: bigint) => Host | undefined
 
-/** Envoy's largest ring. */
-const maxRingSize = 8_388_608
 /** What hashing is by: the same on every replica, whatever the order of endpoints. */
 const nameOf = (host: Host) => `${host.workload.addresses[0] ?? host.uid}:${host.port}`
 const byName = (a: Host, b: Host) => (nameOf(a) < nameOf(b) ? -1 : 1)
+
+/** A point of the ring is one number, which sorts fast: 32 bits of place, and whose it is. */
+const maxHosts = 2 ** 21
 
 /** A ring as ketama's: each host has points on it by its share of the weights, the next point clockwise has the request. */
 export function ring(given: readonly Host[], weightOf: (host: Host) => number, minimumSize: number): Find {
   const hosts = given.toSorted(byName)
   const total = hosts.reduce((sum, host) => sum + weightOf(host), 0)
-  const least = Math.min(...hosts.map(weightOf))
+  const least = hosts.reduce((min, host) => Math.min(min, weightOf(host)), Number.POSITIVE_INFINITY)
   const size = Math.min(maxRingSize, Math.max(minimumSize, Math.ceil(total / least)))
-  const points = hosts.flatMap((host) => {
-    const count = Math.max(1, Math.round((size * weightOf(host)) / total))
-    return Array.from({ length: count }, (_, i) => ({ host, at: xxhash64(`${nameOf(host)}_${i}`) }))
-  })
-  points.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
+  const counts = hosts.map((host) => Math.max(1, Math.round((size * weightOf(host)) / total)))
+  const points = new Float64Array(counts.reduce((sum, count) => sum + count, 0))
+  let at = 0
+  for (const [index, host] of hosts.entries()) {
+    const hash = xxhash64(nameOf(host))
+    const [high, low] = [Number(hash >> 32n), Number(hash & 0xffff_ffffn)]
+    for (let i = 0; i < (counts[index] ?? 0); i++)
+      points[at++] = (mixed(mixed(low + Math.imul(i, golden)) ^ high) >>> 0) * maxHosts + index
+  }
+  points.sort()
   return (hash) => {
+    const from = Number(hash >> 32n) * maxHosts
     let [low, high] = [0, points.length]
     while (low < high) {
       const middle = (low + high) >>> 1
-      if ((points[middle]?.at ?? 0n) < hash) low = middle + 1
+      if ((points[middle] ?? 0) < from) low = middle + 1
       else high = middle
     }
-    return (points[low] ?? points[0])?.host
+    return hosts[(points[low] ?? points[0] ?? 0) % maxHosts]
   }
 }
 
+const golden = 0x9e37_79b1
+
+/** Every bit of the result hangs on every bit of the 32 (murmur3's last step). */
+function mixed(bits: number): number {
+  let x = bits | 0
+  x = Math.imul(x ^ (x >>> 16), 0x85eb_ca6b)
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2_ae35)
+  return x ^ (x >>> 16)
+}
+
 /** Maglev's table: every host fills it in its own order, as often as its weight says. */
-export function maglevTable(given: readonly Host[], weightOf: (host: Host) => number, size: number): Find {
+export function maglevTable(given: readonly Host[], weightOf: (host: Host) => number, asked: number): Find {
+  const size = Math.min(maxTableSize, asked)
   const hosts = given.toSorted(byName)
-  const most = Math.max(...hosts.map(weightOf))
-  const table = Array.from<Host | undefined>({ length: size })
-  const entries = hosts.map((host) => ({
-    host,
+  const table = new Int32Array(size).fill(-1)
+  const entries = hosts.map((host, index) => ({
+    index,
     offset: Number(xxhash64(nameOf(host)) % BigInt(size)),
     skip: Number(xxhash64(nameOf(host), 1n) % BigInt(size - 1)) + 1,
     next: 0,
     weight: weightOf(host),
-    target: 0,
   }))
-  for (let filled = 0, turn = 1; filled < size; turn++) {
-    for (const entry of entries) {
-      if (filled >= size) break
-      if (turn * entry.weight < entry.target) continue
-      entry.target += most
-      let place = (entry.offset + entry.skip * entry.next) % size
-      while (table[place] !== undefined) place = (entry.offset + entry.skip * ++entry.next) % size
-      table[place] = entry.host
-      entry.next++
-      filled++
-    }
+  const turns = new Schedule(
+    entries,
+    ({ weight }) => weight,
+    () => 1,
+  )
+  for (let filled = 0; filled < size; filled++) {
+    const entry = turns.next()
+    if (!entry) break
+    const place = () => (entry.offset + entry.skip * entry.next) % size
+    while (table[place()] !== -1) entry.next++
+    table[place()] = entry.index
+    entry.next++
   }
-  return (hash) => table[Number(hash % BigInt(size))]
+  return (hash) => hosts[table[Number(hash % BigInt(size))] ?? 0]
 }

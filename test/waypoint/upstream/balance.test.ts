@@ -166,6 +166,20 @@ t.test('a ring is as large as it must be: the larger, the more even', async (t) 
   t.ok(large < 1.4 && small > large, `${small} and ${large} times as many for one as for another`)
 })
 
+t.test(
+  'rings and tables that are asked to be huge, or by weights far apart, take no time to speak of',
+  async (t) => {
+    const apart = ({ uid }: Host) => (uid.includes('h0') ? 2 ** 32 - 1 : 1)
+    const { user } = process.cpuUsage()
+    ring(hosts(2), same, 8_388_608)
+    ring(hosts(2), apart, 1_024)
+    maglevTable(hosts(2), same, 5_000_011)
+    maglevTable(hosts(200), apart, 65_537)
+    const tookMs = (process.cpuUsage().user - user) / 1_000
+    t.ok(tookMs < 5_000, `${tookMs} ms, in which nobody was served; it was minutes`)
+  },
+)
+
 t.test('a table has as many places as it says', async (t) => {
   const find = maglevTable(hosts(3), same, 11)
   const places = Array.from({ length: 11 }, (_, i) => find(BigInt(i))?.workload.name)
