@@ -161,7 +161,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   }
 
   #onHead(pending: Pending): void {
-    const parsed = this.#parser.head
+    const parsed = this.#parser.takeHead()
     if (parsed === undefined) return
     const { head, framing } = parsed
     if (head.status < 200 && head.status !== 101) {
@@ -200,7 +200,7 @@ export class H1Client implements HttpConnection, BytesUser, BodySource, BodyOwne
   }
 
   #onEnd(pending: Pending): void {
-    pending.response?.finish(this.#parser.trailers)
+    pending.response?.finish(this.#parser.takeTrailers())
     this.#settle(pending)
   }
 

@@ -42,9 +42,17 @@ abstract class MessageParser<Head> {
   /** Empty lines that may come before a head. */
   protected abstract readonly emptyLines: number
 
-  /** With `end`. */
-  get trailers(): HeaderList | undefined {
-    return this.#body.trailers
+  /** What `head` has found; a connection that waits for its next message does not keep it. */
+  takeHead(): Head | undefined {
+    const { head } = this
+    this.head = undefined
+    return head
+  }
+  /** The same, with `end`. */
+  takeTrailers(): HeaderList | undefined {
+    const { trailers } = this.#body
+    this.#body.trailers = undefined
+    return trailers
   }
   /** True between messages, with nothing of the next one there. */
   get idle(): boolean {

@@ -68,7 +68,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
       if (event === 'more') break
       if (event === 'head') this.#onHead()
       else if (event === 'body') exchange?.body.give(buffer, from, at)
-      else if (event === 'end') this.#exchange?.requestEnded(this.#parser.trailers)
+      else if (event === 'end') this.#exchange?.requestEnded(this.#parser.takeTrailers())
       else this.#onFault()
     }
     if (!this.#leaving && this.#exchange === undefined) this.#await(this.#parser.idle ? 'idle' : 'head')
@@ -76,7 +76,7 @@ export class H1Server implements BytesUser, HttpServerConnection {
   }
 
   #onHead(): void {
-    const parsed = this.#parser.head
+    const parsed = this.#parser.takeHead()
     if (parsed === undefined) return
     this.#await(undefined)
     // What has no body has ended with its head.

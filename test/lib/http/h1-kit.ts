@@ -30,7 +30,7 @@ export function eventsOf(parser: Parser, pieces: readonly Buffer[]): readonly Se
       at = parser.at
       if (event === 'more') break
       if (event === 'head') seen.push({ kind: 'head', text: headOf(parser) })
-      else if (event === 'end') seen.push({ kind: 'end', text: parser.trailers?.flat.join('|') ?? '' })
+      else if (event === 'end') seen.push({ kind: 'end', text: parser.takeTrailers()?.flat.join('|') ?? '' })
       else if (event === 'error') {
         seen.push({ kind: 'error', text: `${parser.error?.status} ${parser.error?.reason}` })
         return seen

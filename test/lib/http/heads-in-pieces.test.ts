@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import type { ByteStream, BytesUser } from '#hbone'
 import { connectHttp, type Exchange, HeaderList, type SendOutcome, serveHttp } from '#http'
@@ -44,6 +46,13 @@ const answer = (exchange: Exchange) => {
   exchange.body.discard()
   exchange.respond({ status: 204, headers: new HeaderList() }, 'none')
 }
+/** The same, when all of the request is here. */
+const answerWhole = (exchange: Exchange) =>
+  exchange.body.read({
+    bytes: () => true,
+    end: () => void exchange.respond({ status: 204, headers: new HeaderList() }, 'none'),
+    broken: () => undefined,
+  })
 const isRefused = ({ out }: Memory) => /^HTTP\/1\.1 503 [^]*\r\nconnection: close\r\n/.test(out)
 
 for (const [what, text] of [
@@ -96,3 +105,32 @@ t.test('answers whose heads do not come to their end give way, too', async (t) =
   for (const { user } of upstreams) user?.closed(undefined)
   t.equal(headUse(), 0)
 })
+
+const collect = (): void => {
+  setFlagsFromString('--expose-gc')
+  const gc: unknown = runInNewContext('gc')
+  if (typeof gc === 'function') gc()
+}
+
+for (const [what, text] of [
+  ['head', 'GET / HTTP/1.1\r\nhost: a\r\nx: PAD\r\n\r\n'],
+  ['trailers', 'POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: PAD\r\n\r\n'],
+] as const)
+  t.test(
+    `a connection that waits for its next request does not keep a large ${what} of its last one`,
+    (t) => {
+      const connections = Array.from({ length: 400 }, () => serve(answerWhole))
+      const heldBytes = () => {
+        collect()
+        return process.memoryUsage().heapUsed
+      }
+      for (const stream of connections) stream.feed('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+      const before = heldBytes()
+      for (const [n, stream] of connections.entries())
+        stream.feed(text.replace('PAD', `${n}${'y'.repeat(large)}`))
+      const grown = heldBytes() - before
+      t.ok(grown < 0.1 * connections.length * large, `${grown} bytes`)
+      t.ok(connections.every(({ out }) => out.match(/ 204 /g)?.length === 2))
+      t.end()
+    },
+  )
