@@ -13,7 +13,7 @@ const locality = (region: string | null, zone: string | null) => ({
 
 t.test('traffic management', { skip, timeout: 390_000 }, async (t) => {
   const stage = await openStage(t, 'traffic')
-  for (const file of ['istio-tasks.yaml', 'istio-egress.yaml', 'istio-more.yaml'])
+  for (const file of ['istio-tasks.yaml', 'istio-egress.yaml', 'istio-more.yaml', 'istio-reference.yaml'])
     await t.test(file, { timeout: 300_000 }, (t) => play(t, stage, readCases(file, stage)))
   await t.test('istio-locality.yaml', { timeout: 100_000 }, async (t) => {
     const { near, far } = stage.nodes
