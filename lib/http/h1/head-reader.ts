@@ -33,8 +33,8 @@ const holders = new Set<HeadReader>()
 export const headUse = (): number => budget.used
 
 /**
- * Finds the empty line that ends a head, or the trailers. Every line ends with CR LF, every CR and LF ends a line, and no
- * other control character but a tab is in between: so what comes after it needs to look for lines only. A head that comes
+ * Finds the empty line that ends a head, or the trailers. Every line ends with CR LF (or, where that is allowed, each
+ * with LF), every CR and LF ends a line, and no other control character but a tab is in between: so what comes after it needs to look for lines only. A head that comes
  * in one piece is not copied.
  */
 export class HeadReader {
@@ -47,6 +47,8 @@ export class HeadReader {
   #seen = 0
   #inLine = false
   #afterCr = false
+  /** Its first line ended without a CR: all others do. */
+  #isBare = false
   /** Lines with something in them. */
   lines = 0
   /** The head without its last empty line, once it is whole. */
@@ -73,12 +75,13 @@ export class HeadReader {
     this.#seen = 0
     this.#inLine = false
     this.#afterCr = false
+    this.#isBare = false
     this.lines = 0
     this.text = ''
   }
 
-  /** Reads on in `buffer[start, end)`. `emptyAllowed` is how many empty lines may come first. */
-  read(buffer: Buffer, start: number, end: number, emptyAllowed: number): HeadState {
+  /** Reads on in `buffer[start, end)`. `emptyAllowed` is how many empty lines may come first; `bareAllowed`: a head all of LF. */
+  read(buffer: Buffer, start: number, end: number, emptyAllowed: number, bareAllowed = false): HeadState {
     // Byte by byte of what every message has most of: nothing is looked up or kept that the loop does not need.
     const last = Math.min(end, start + this.#max - this.#seen)
     let at = start
@@ -88,10 +91,13 @@ export class HeadReader {
         if (lineEnd > at) this.#inLine = true
         at = lineEnd
         if (at === last) break
-        if (buffer[at] !== cr) return this.#stop(at, 'forbidden')
-        this.#afterCr = true
-        at++
-        continue
+        if (buffer[at] === cr && !this.#isBare) {
+          this.#afterCr = true
+          at++
+          continue
+        }
+        if (bareAllowed && this.lines === 0 && this.#inLine) this.#isBare = true
+        if (!this.#isBare) return this.#stop(at, 'forbidden')
       }
       if (buffer[at] !== lf) return this.#stop(at, 'forbidden')
       this.#afterCr = false
@@ -119,10 +125,12 @@ export class HeadReader {
 
   #textUntil(buffer: Buffer, start: number, end: number): string {
     const room = this.#room
+    const last = this.#isBare ? 1 : 2
     const text =
       room === undefined
-        ? buffer.toString('latin1', start, end - 2)
-        : (room.toString('latin1', 0, this.#used) + buffer.toString('latin1', start, end)).slice(0, -2)
+        ? buffer.toString('latin1', start, end - last)
+        : (room.toString('latin1', 0, this.#used) + buffer.toString('latin1', start, end)).slice(0, -last)
+    if (this.#isBare) return text.replaceAll('\n', '\r\n')
     return text.startsWith('\r\n') ? text.slice(2) : text
   }
 

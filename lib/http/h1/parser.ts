@@ -41,6 +41,8 @@ abstract class MessageParser<Head> {
   protected abstract parse(text: string): (Head & { framing: ParsedRequest['framing'] }) | Fault
   /** Empty lines that may come before a head. */
   protected abstract readonly emptyLines: number
+  /** Whether a head may have LF for CR LF all through. */
+  protected abstract readonly bareLines: boolean
 
   /** What `head` has found; a connection that waits for its next message does not keep it. */
   takeHead(): Head | undefined {
@@ -100,7 +102,7 @@ abstract class MessageParser<Head> {
   }
 
   #stepHead(buffer: Buffer, start: number, end: number): H1Event {
-    const state = this.#head.read(buffer, start, end, this.emptyLines)
+    const state = this.#head.read(buffer, start, end, this.emptyLines, this.bareLines)
     this.at = this.#head.at
     if (state === 'more') return 'more'
     if (state === 'too-large') return this.#fail(fault(431, 'head too large'))
@@ -128,6 +130,7 @@ export class RequestParser extends MessageParser<ParsedRequest> {
   readonly #fields = new LastFields((text, from) => requestFieldsOf(text, from, this.limits.maxHeaderFields))
   /** RFC 9112 §2.2: clients of old send one after a body. */
   protected readonly emptyLines = 1
+  protected readonly bareLines = false
 
   constructor(limits: HttpLimits, scheme: string) {
     super(limits)
@@ -141,6 +144,8 @@ export class RequestParser extends MessageParser<ParsedRequest> {
 
 export class ResponseParser extends MessageParser<ParsedResponse> {
   protected readonly emptyLines = 0
+  /** Small servers write them (RFC 9112 §2.2; Envoy takes them). One LF among CR LF is somebody else's line. */
+  protected readonly bareLines = true
   readonly #fields = new LastFields((text, from) => responseFieldsOf(text, from, this.limits.maxHeaderFields))
   /** The request that is to be answered; to be set before its answer is read. */
   asked: Asked = { method: 'GET', upgrade: false }
