@@ -34,8 +34,8 @@ export const headUse = (): number => budget.used
 
 /**
  * Finds the empty line that ends a head, or the trailers. Every line ends with CR LF (or, where that is allowed, each
- * with LF), every CR and LF ends a line, and no other control character but a tab is in between: so what comes after it needs to look for lines only. A head that comes
- * in one piece is not copied.
+ * with LF), every CR and LF ends a line, and no other control character but a tab is in between: so what comes after it
+ * needs to look for lines only. A head that comes in one piece is not copied.
  */
 export class HeadReader {
   readonly #max: number
