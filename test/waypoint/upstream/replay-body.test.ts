@@ -54,6 +54,27 @@ t.test('what comes while another try is on its way is not taken for all there wa
   replay.finish()
 })
 
+t.test(
+  'who wants to know that the whole body is here hears of it once, also afterwards; of one that broke never',
+  async (t) => {
+    const { body, send, end } = client()
+    const replay = new ReplayBody(body, true)
+    let told = 0
+    replay.onWhole(() => told++)
+    upstream(replay.next())
+    send('all')
+    t.equal(told, 0)
+    end()
+    t.equal(told, 1)
+    replay.onWhole(() => told++)
+    t.equal(told, 2)
+    replay.finish()
+    const unread = new ReplayBody(client().body, true)
+    unread.onWhole(() => t.fail('nothing has come'))
+    unread.finish()
+  },
+)
+
 t.test('the end that comes while another try is on its way is told to it', async (t) => {
   const { body, send, end } = client()
   const replay = new ReplayBody(body, true)
