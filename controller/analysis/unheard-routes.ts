@@ -1,3 +1,4 @@
+import { noAddress } from '../routes/index.ts'
 import { message, type Message } from './message.ts'
 import type { World } from './world.ts'
 
@@ -11,9 +12,12 @@ export function unheardRoutes({ routes }: World): readonly Message[] {
         const { kind: of, namespace = own, name } = parentRef
         const parent = [of, [namespace, name].join('/')].join(' ')
         const counts = conditions.some(({ type, status }) => type === 'Accepted' && status === 'True')
-        if (!counts || services.get(parent)?.waypoints.length !== 0) return []
+        const service = services.get(parent)
+        if (!counts || !service || (service.waypoints.length > 0 && service.isAddressed)) return []
         const why =
-          'has no waypoint (label istio.io/use-waypoint) that is ready, so nobody acts on this route'
+          service.waypoints.length === 0
+            ? 'has no waypoint (label istio.io/use-waypoint) that is ready, so nobody acts on this route'
+            : `${noAddress}, so nobody acts on this route`
         return [message('IneffectivePolicy', `${kind} ${key}`, `${parent} ${why}`)]
       })
     }),

@@ -7,7 +7,7 @@ import type { HttpRoute } from './gateway-api-http.ts'
 import type { L4Route } from './gateway-api-l4.ts'
 import { isService, type BackendRef, type ParentRef, type RouteObject } from './gateway-api-object.ts'
 import type { GatewayApiTables } from './gateway-api-rules.ts'
-import type { RoutedService } from './routed-service.ts'
+import { noAddress, type RoutedService } from './routed-service.ts'
 import { isOlder, type ServiceRules } from './sources.ts'
 
 /** What the status of a route says of its parents that are services: one entry per parentRef. */
@@ -182,6 +182,8 @@ function waypointNote(parent: ParentRef, services: readonly RoutedService[]): Co
       ? `${name} was not found, or none of its ports is meant`
       : bound.length === 0
         ? `${name} has no waypoint (label istio.io/use-waypoint) that is ready, so nobody acts on this route`
-        : `followed by waypoint ${bound.join(' and ')}`,
+        : !services.some(({ isAddressed }) => isAddressed)
+          ? `${name} ${noAddress}, so nobody acts on this route`
+          : `followed by waypoint ${bound.join(' and ')}`,
   )
 }

@@ -27,7 +27,7 @@ export { readDestinationRule, readVirtualService }
 export type { VirtualService } from './istio-virtual-service.ts'
 /** What the mesh's settings say where routes and DestinationRules do not. */
 export { type MeshDefaults, meshDefaultsKey, readMeshDefaults } from './mesh-defaults.ts'
-export type { RoutedService } from './routed-service.ts'
+export { noAddress, type RoutedService } from './routed-service.ts'
 export type { RouteKind } from './gateway-api-object.ts'
 
 /** What of a VirtualService or a DestinationRule will not be followed as it is written, whatever else there is. */

@@ -12,7 +12,7 @@ import {
   virtualServicesOf,
 } from './istio-tables.ts'
 import type { VirtualService } from './istio-virtual-service.ts'
-import type { RoutedService } from './routed-service.ts'
+import { noAddress, type RoutedService } from './routed-service.ts'
 import type { ServiceRules } from './sources.ts'
 
 /** Istio's objects have no conditions for this; hence our own names. */
@@ -108,6 +108,8 @@ function acceptance(
     )
   if (followed.length === 0)
     return no('Overridden', `another VirtualService names ${near[0]?.hostname} more exactly`)
+  if (!followed.some(({ isAddressed }) => isAddressed))
+    return no('NoAddress', `${followed[0]?.hostname} ${noAddress}`)
   for (const { name, hostname } of followed) {
     const winner = winnerFor(name, fetch, [tables.gatewayApi, tables.own])
     if (winner && winner.oldest.origin.kind !== 'VirtualService')

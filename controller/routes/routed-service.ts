@@ -30,11 +30,17 @@ export type RoutedService = Readonly<{
   isPrivate: boolean
   /** The one that other namespaces mean by this host name. */
   isCanonical: boolean
+  /** Has it an address of its own? Without one (headless) connections are its endpoints', past its waypoint and its routes. */
+  isAddressed: boolean
   /** In order of their numbers. */
   ports: readonly RoutedPort[]
   /** `namespace/name`: the one that it is bound to, then its canary. None: nobody would act on routes. */
   waypoints: readonly string[]
 }>
+
+/** Why nobody comes to the waypoint of a service that is not addressed. */
+export const noAddress =
+  'has no address of its own, its clients go straight to its endpoints, past its waypoint'
 
 export type MeshTables = Pick<Mesh, 'services' | 'waypoints' | 'hiddenNamespaces'>
 
@@ -59,6 +65,7 @@ export const routedServices = (
       hostname: row.hostname,
       isPrivate: row.visibility === workload.Visibility.NAMESPACE,
       isCanonical: row.canonical,
+      isAddressed: row.addresses.length > 0,
       ports: row.ports
         .map(({ servicePort: port }) => ({ port, ...(declared.get(port) ?? { name: '', ...unknown }) }))
         .sort((a, b) => a.port - b.port),

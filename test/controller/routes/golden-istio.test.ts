@@ -46,6 +46,7 @@ const usual = read('golden/usual.yaml') as Usual
 /** All that is told on VirtualServices and DestinationRules. */
 const reasons = [
   'lateen.dev/Accepted=False/Conflicted',
+  'lateen.dev/Accepted=False/NoAddress',
   'lateen.dev/Accepted=False/NoMatchingService',
   'lateen.dev/Accepted=False/NoWaypoint',
   'lateen.dev/Accepted=False/NotForMesh',

@@ -126,6 +126,8 @@ const tables: readonly (readonly [beside: Fields, rows: readonly Row[]])[] = [
       ['http.0.mirrors', [{ ...mirrors[0], percentage: { value: 5 } }]],
       ['http.0.mirrorPercentage', { value: 5 }, 'mirrorPercentage'],
       ['http.0.mirrorPercent', 5, 'mirrorPercent'],
+      ['http.0.fault', { delay: { fixedDelay: '1s' } }, 'nothing is delayed'],
+      ['http.0.fault', { abort: { httpStatus: 500 } }, 'nothing is aborted'],
     ],
   ],
   [redirecting, [...ofRequests]],
@@ -162,7 +164,7 @@ const tables: readonly (readonly [beside: Fields, rows: readonly Row[]])[] = [
       ['http.0.fault.abort.httpStatus', 418],
       ['http.0.fault.abort', { grpcStatus: 'NOT_FOUND', percentage: { value: 5 } }],
       ['http.0.fault.abort.http2Error', 'X', 'http2Error'],
-      ['http.0.fault.abort', {}, 'abort'],
+      ['http.0.fault.abort', {}, 'needs one of'],
     ],
   ],
   [
