@@ -188,6 +188,8 @@ export function readFault(field: Field, notes: Notes): Fault {
 function readDelay(field: Field, { remarks }: Notes): Fault['delay'] {
   const parts = partsOf(field, ['fixedDelay', 'percentage', 'percent', 'exponentialDelay'])
   if (isThere(parts?.exponentialDelay)) remarks.push(`${field.path}.exponentialDelay: is not honoured`)
+  if (!isThere(parts?.percentage) && !isThere(parts?.percent))
+    remarks.push(`${field.path}: without percentage nothing is delayed`)
   const delayMs = msOf(parts?.fixedDelay)
   return delayMs === undefined ? undefined : { ppm: shareOf(parts?.percentage, parts?.percent), delayMs }
 }
@@ -198,6 +200,8 @@ const shareOf = (percentage: Field | undefined, percent: Field | undefined): num
 function readAbort(field: Field, { remarks }: Notes): Fault['abort'] {
   const parts = partsOf(field, ['httpStatus', 'grpcStatus', 'http2Error', 'percentage', 'percent'])
   if (isThere(parts?.http2Error)) remarks.push(`${field.path}.http2Error: is not honoured`)
+  if (!isThere(parts?.percentage) && !isThere(parts?.percent))
+    remarks.push(`${field.path}: without percentage nothing is aborted`)
   const ppm = shareOf(parts?.percentage, parts?.percent)
   const http = numberOf(parts?.httpStatus, 200, 599)
   if (http !== undefined) return { ppm, with: { kind: 'http', status: http } }
