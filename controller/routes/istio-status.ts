@@ -171,7 +171,11 @@ export const destinationRuleStatuses = (tables: StatusTables): Collection<readon
     const refusal = ruleRefusal(one, services, isCalledFrom, tables) ?? hiding(one, fetch, tables)
     const told = [...one.remarks, ...missingPorts(one, services), ...overridden(one, fetch, tables)]
     if (refusal) return [refusal, ...partialRule(one, told)]
-    const accepted = condition('Accepted', 'True', 'Accepted', 'counts for waypoints that it is shown to')
+    const isActedFor = services.some(({ waypoints }) => waypoints.length > 0)
+    const where = isActedFor
+      ? 'counts for waypoints that it is shown to'
+      : `no waypoint acts for ${one.host}: it counts where a waypoint’s route leads there, and nowhere else`
+    const accepted = condition('Accepted', 'True', 'Accepted', where)
     return [accepted, ...partialRule(one, [...told, ...remarks])]
   })
 
