@@ -48,6 +48,8 @@ function readMatch(field: Field, index: number, notes: Notes): ReadMatch {
   const path = pathOf(parts?.uri)
   if (path && path.kind !== 'regex' && !['', '*'].includes(path.value) && !path.value.startsWith('/'))
     notes.remarks.push(`${field.path}.uri: no path is like ${shown(path.value)}, each starts with /`)
+  if ([...headers, ...without].some(({ key }) => claimPath(key) !== undefined))
+    notes.remarks.push(`${field.path}: no token of an end user is looked at, so nobody has a claim`)
   return {
     index,
     name: textOf(parts?.name),
