@@ -1,40 +1,91 @@
-const mask = (1n << 64n) - 1n
-const p1 = 0x9e3779b185ebca87n
-const p2 = 0xc2b2ae3d27d4eb4fn
-const p3 = 0x165667b19e3779f9n
-const p4 = 0x85ebca77c2b2ae63n
-const p5 = 0x27d4eb2f165667c5n
+import { Word64 } from './word64.ts'
 
-const rotate = (x: bigint, bits: bigint) => ((x << bits) | (x >> (64n - bits))) & mask
-const round = (lane: bigint, input: bigint) => (rotate((lane + input * p2) & mask, 31n) * p1) & mask
-const merge = (hash: bigint, lane: bigint) => ((hash ^ round(0n, lane)) * p1 + p4) & mask
+type Half = readonly [high: number, low: number]
+const p1: Half = [0x9e3779b1, 0x85ebca87]
+const p2: Half = [0xc2b2ae3d, 0x27d4eb4f]
+const p3: Half = [0x165667b1, 0x9e3779f9]
+const p4: Half = [0x85ebca77, 0xc2b2ae63]
+const p5: Half = [0x27d4eb2f, 0x165667c5]
 
-/** xxHash64, by which Envoy's hashing balancers choose. */
-export function xxhash64(text: string | Buffer, seed = 0n): bigint {
-  const bytes = typeof text === 'string' ? Buffer.from(text) : text
-  let at = 0
-  let hash: bigint
-  if (bytes.length >= 32) {
-    let [a, b, c, d] = [(seed + p1 + p2) & mask, (seed + p2) & mask, seed, (seed - p1) & mask]
-    for (; at + 32 <= bytes.length; at += 32) {
-      a = round(a, bytes.readBigUInt64LE(at))
-      b = round(b, bytes.readBigUInt64LE(at + 8))
-      c = round(c, bytes.readBigUInt64LE(at + 16))
-      d = round(d, bytes.readBigUInt64LE(at + 24))
-    }
-    hash = (rotate(a, 1n) + rotate(b, 7n) + rotate(c, 12n) + rotate(d, 18n)) & mask
-    for (const lane of [a, b, c, d]) hash = merge(hash, lane)
-  } else hash = (seed + p5) & mask
-  hash = (hash + BigInt(bytes.length)) & mask
-  for (; at + 8 <= bytes.length; at += 8)
-    hash = (rotate(hash ^ round(0n, bytes.readBigUInt64LE(at)), 27n) * p1 + p4) & mask
-  if (at + 4 <= bytes.length) {
-    hash = (rotate(hash ^ ((BigInt(bytes.readUInt32LE(at)) * p1) & mask), 23n) * p2 + p3) & mask
+const round = (lane: Word64, input: Word64): Word64 => {
+  input.multiply(...p2)
+  return lane
+    .add(input.high, input.low)
+    .rotateLeft(31)
+    .multiply(...p1)
+}
+const merge = (hash: Word64, lane: Word64, input: Word64): Word64 => {
+  round(input.set(0, 0), lane)
+  return hash
+    .xor(input.high, input.low)
+    .multiply(...p1)
+    .add(...p4)
+}
+
+/** Of as many bytes as there are, by 32; the others follow. */
+function ofStripes(bytes: Buffer, length: number, seed: number): Word64 {
+  const start = (): Word64 => new Word64().set(0, seed)
+  const lanes = [
+    start()
+      .add(...p1)
+      .add(...p2),
+    start().add(...p2),
+    start(),
+    // 2^64 less is the same.
+    start().add(~p1[0], ~p1[1]).add(0, 1),
+  ]
+  const input = new Word64()
+  for (let at = 0; at + 32 <= length; at += 32)
+    for (const [i, lane] of lanes.entries())
+      round(lane, input.set(bytes.readUInt32LE(at + 8 * i + 4), bytes.readUInt32LE(at + 8 * i)))
+  const hash = new Word64()
+  for (const [i, bits] of [1, 7, 12, 18].entries()) {
+    const lane = lanes[i] ?? start()
+    input.set(lane.high, lane.low).rotateLeft(bits)
+    hash.add(input.high, input.low)
+  }
+  for (const lane of lanes) merge(hash, lane, input)
+  return hash
+}
+
+/** xxHash64 of the first `length` bytes, by which Envoy's hashing balancers choose. */
+export function xxhash64Word(bytes: Buffer, length = bytes.length, seed = 0): Word64 {
+  const hash = length >= 32 ? ofStripes(bytes, length, seed) : new Word64().set(0, seed).add(...p5)
+  hash.add(0, length)
+  const [input, lane] = [new Word64(), new Word64()]
+  let at = length - (length % 32)
+  for (; at + 8 <= length; at += 8) {
+    round(lane.set(0, 0), input.set(bytes.readUInt32LE(at + 4), bytes.readUInt32LE(at)))
+    hash
+      .xor(lane.high, lane.low)
+      .rotateLeft(27)
+      .multiply(...p1)
+      .add(...p4)
+  }
+  if (at + 4 <= length) {
+    input.set(0, bytes.readUInt32LE(at)).multiply(...p1)
+    hash
+      .xor(input.high, input.low)
+      .rotateLeft(23)
+      .multiply(...p2)
+      .add(...p3)
     at += 4
   }
-  for (; at < bytes.length; at++)
-    hash = (rotate(hash ^ ((BigInt(bytes[at] ?? 0) * p5) & mask), 11n) * p1) & mask
-  hash = ((hash ^ (hash >> 33n)) * p2) & mask
-  hash = ((hash ^ (hash >> 29n)) * p3) & mask
-  return hash ^ (hash >> 32n)
+  for (; at < length; at++) {
+    input.set(0, bytes[at] ?? 0).multiply(...p5)
+    hash
+      .xor(input.high, input.low)
+      .rotateLeft(11)
+      .multiply(...p1)
+  }
+  return hash
+    .xorShifted(33)
+    .multiply(...p2)
+    .xorShifted(29)
+    .multiply(...p3)
+    .xorShifted(32)
 }
+
+/** The same of a text, as one number. */
+export const xxhash64 = (text: string, seed = 0): bigint =>
+  xxhash64Word(Buffer.from(text), undefined, seed).value
