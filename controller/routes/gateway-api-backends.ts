@@ -26,10 +26,14 @@ export type BackendTables = Readonly<{
 
 export const objectKey = ({ kind, key }: Pick<RoutedService, 'kind' | 'key'>): string => `${kind}/${key}`
 
-/** The share of an unresolved backend is answered with 500, or reset. */
+/**
+ * The share of an unresolved backend is answered with 500, or reset. `of`: the services whose routes these are; who calls
+ * one may be led to itself without anybody's leave.
+ */
 export function resolveBackend(
   ref: BackendRef,
   route: Pick<RouteObject, 'kind' | 'namespace'>,
+  of: readonly RoutedService[],
   fetch: Fetch,
   tables: BackendTables,
 ): ResolvedBackend {
@@ -43,7 +47,9 @@ export function resolveBackend(
     return no('InvalidKind', `${group === '' ? kind : `${group}/${kind}`} cannot be a backend`)
   const from = { group: 'gateway.networking.k8s.io', kind: route.kind, namespace: route.namespace }
   // A host name has no namespace; whoever sees it may call it.
+  const isItself = of.some((one) => objectKey(one) === `${kind}/${namespace}/${name}`)
   if (
+    !isItself &&
     !isHostname(group, kind) &&
     !isGranted(tables.grants, from, { ...ref, group: isService(group, kind) ? '' : group }, fetch)
   )

@@ -176,10 +176,11 @@ function httpRule({ route, rule, ranked, nth }: Entry, audience: Audience, conte
   }
 }
 
-function actionOf(route: HttpRoute, rule: ReadRule, { port, fetch, tables }: Context): HttpAction {
+function actionOf(route: HttpRoute, rule: ReadRule, { service, port, fetch, tables }: Context): HttpAction {
   const { filters } = rule
   if (filters.redirect) return redirectAt(filters.redirect, port)
-  const leadsTo = (ref: BackendRef) => answering(resolveBackend(ref, route, fetch, tables).to, route.kind)
+  const leadsTo = (ref: BackendRef) =>
+    answering(resolveBackend(ref, route, [service], fetch, tables).to, route.kind)
   return {
     kind: 'forward',
     destinations: rule.backends.map(({ ref, filters: own }) => ({
@@ -234,7 +235,7 @@ function l4Rule(
   route: L4Route,
   match: L4Rule['match'],
   audience: Audience,
-  { fetch, tables }: Context,
+  { service, fetch, tables }: Context,
 ): L4Rule {
   const name = `${route.namespace}/${route.name}`
   return {
@@ -247,7 +248,7 @@ function l4Rule(
         : route.backends.map(
             (ref): WeightedTarget => ({
               weight: ref.weight,
-              to: resolveBackend(ref, route, fetch, tables).to,
+              to: resolveBackend(ref, route, [service], fetch, tables).to,
             }),
           ),
   }

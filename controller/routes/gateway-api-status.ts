@@ -47,7 +47,7 @@ export const routeStatuses = <R extends AnyRoute>(
             parentRef: parent.written,
             conditions: [
               acceptance(route, key, verdict, fetch, tables),
-              resolution(route, fetch, tables),
+              resolution(route, services, fetch, tables),
               ...partialInvalidity(route),
               waypointNote(parent, services),
             ],
@@ -156,9 +156,14 @@ function partialInvalidity(route: AnyRoute): readonly Condition[] {
     : []
 }
 
-function resolution(route: AnyRoute, fetch: Fetch, tables: StatusTables): Condition {
+function resolution(
+  route: AnyRoute,
+  services: readonly RoutedService[],
+  fetch: Fetch,
+  tables: StatusTables,
+): Condition {
   const failed = backendsOf(route)
-    .map((ref) => resolveBackend(ref, route, fetch, tables))
+    .map((ref) => resolveBackend(ref, route, services, fetch, tables))
     .filter((backend) => backend.kind === 'unresolved')
   const [first] = failed
   if (first === undefined) return yes('ResolvedRefs', 'ResolvedRefs', 'all references lead somewhere')
