@@ -5,7 +5,7 @@ import type { Message } from './message.ts'
 import { annotationMessages, portMessages } from './names.ts'
 import { schemaMessages } from './schema.ts'
 import { selectorMessages, subsetMessages } from './selection.ts'
-import { unheardRoutes } from './unheard-routes.ts'
+import { unheardRoutes, unheededHosts } from './unheard-routes.ts'
 import { virtualServiceMessages } from './virtual-services.ts'
 import { worldOf } from './world.ts'
 
@@ -15,6 +15,7 @@ const analyzers = [
   schemaMessages,
   conditionMessages,
   unheardRoutes,
+  unheededHosts,
   virtualServiceMessages,
   subsetMessages,
   selectorMessages,

@@ -1,3 +1,5 @@
+import { isRecord } from '#base'
+import { type Custom, keyOf } from '#kube'
 import { noAddress } from '../routes/index.ts'
 import { message, type Message } from './message.ts'
 import type { World } from './world.ts'
@@ -20,6 +22,19 @@ export function unheardRoutes({ routes }: World): readonly Message[] {
             : `${noAddress}, so nobody acts on this route`
         return [message('IneffectivePolicy', `${kind} ${key}`, `${parent} ${why}`)]
       })
+    }),
+  )
+}
+
+/** Host names of routes for services, which the Gateway API has nobody look at there. */
+export function unheededHosts({ of, routes }: World): readonly Message[] {
+  return (['HTTPRoute', 'GRPCRoute'] as const).flatMap((kind) =>
+    (of(kind) as readonly Custom[]).flatMap((route) => {
+      const hosts: unknown = isRecord(route.spec) ? route.spec['hostnames'] : undefined
+      const isForService = (routes.statuses[kind].get(keyOf(route)) ?? []).length > 0
+      if (!isForService || !Array.isArray(hosts) || hosts.length === 0) return []
+      const text = 'spec.hostnames: not looked at for a service'
+      return [message('IneffectivePolicy', `${kind} ${keyOf(route)}`, text)]
     }),
   )
 }
