@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type http from 'node:http'
 import { connect } from 'node:net'
 import t from 'tap'
 import { eventually } from '../fakes/mesh-world.ts'
@@ -64,6 +65,27 @@ t.test('an endpoint that refuses is passed over for another one', async (t) => {
   const b = await upstreamOf(t, '127.0.0.4', (_, response) => void response.end('b'))
   const s = await scene(t, { a: { address, port }, b })
   for (let i = 0; i < 8; i++) t.match(await s.get('/'), { status: 200, body: 'b' })
+})
+
+t.test('one that refuses is passed over also while the other one has more to do', async (t) => {
+  const held: http.ServerResponse[] = []
+  const a = await upstreamOf(t, '127.0.0.2', ({ url }, response) => {
+    if (url === '/held') held.push(response)
+    else response.end('ok')
+  })
+  const gone = await upstreamOf(t, '127.0.0.3', () => undefined)
+  gone.server.close()
+  const s = await scene(t, { a, gone })
+  const busy = [s.get('/held'), s.get('/held'), s.get('/held')]
+  await eventually(() => held.length === busy.length, 'it has something to do')
+  const statuses = []
+  for (let n = 0; n < 20; n++) statuses.push((await s.get('/')).status)
+  t.same(new Set(statuses), new Set([200]))
+  for (const one of held) one.end()
+  t.same(
+    (await Promise.all(busy)).map(({ status }) => status),
+    [200, 200, 200],
+  )
 })
 
 t.test('nobody answers: after the retries the last failure is told', async (t) => {

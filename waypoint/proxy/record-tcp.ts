@@ -36,7 +36,8 @@ export function recordTcp(
     sourceId: tunnel.peer,
     destination: destination(),
     destinationId: reached?.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
-    service,
+    // The one that it was routed to.
+    service: reached?.among?.cluster.service ?? service,
     protocol: 'tcp',
   })
   const ends = (by: Reached | undefined) => ({
@@ -89,7 +90,10 @@ export function recordTcp(
 /** What Envoy's access log says of a connection, but for its ends and its time. */
 function lineOf(target: Accepted, reached: Reached | undefined, { sent, received, error }: Relayed) {
   const flag = flagOf(error)
-  const name = target.kind === 'service' ? target.service.hostname : undefined
+  const chosen = reached?.among?.cluster
+  const asked = target.kind === 'service' ? target.service : undefined
+  const name = (chosen?.service ?? asked)?.hostname
+  const { port, subset } = chosen?.policy.destination ?? { port: target.judged.port }
   return {
     ...connectionLine,
     responseFlags: flag === '-' ? '' : flag,
@@ -97,7 +101,7 @@ function lineOf(target: Accepted, reached: Reached | undefined, { sent, received
       reached === undefined && error !== undefined ? describeError(error) : undefined,
     bytesReceived: sent,
     bytesSent: received,
-    upstreamCluster: name && `inbound-vip|${target.judged.port}|tcp|${name}`,
+    upstreamCluster: name && `inbound-vip|${port}|tcp${subset === undefined ? '' : `/${subset}`}|${name}`,
     upstreamPeer: reached?.link.kind === 'tunnel' ? reached.link.tunnel.peer : undefined,
   }
 }

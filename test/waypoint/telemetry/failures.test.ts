@@ -7,7 +7,7 @@ import type { Forward, HttpRule, RetryPolicy } from '#routes'
 import { addressTypeUrl } from '#wire'
 import { serviceResource, workloadResource } from '../../fakes/mesh.ts'
 import { until } from '../../fakes/until.ts'
-import { noOps, noRetries, policyOf, rule, type Scene, scene, upstreamOf } from '../kit.ts'
+import { noOps, noRetries, policyOf, rule, type Scene, scene, tcpUpstream, upstreamOf } from '../kit.ts'
 
 t.setTimeout(60_000)
 
@@ -72,6 +72,34 @@ const answer = (request: http.IncomingMessage, response: http.ServerResponse): v
   }
   ;(answers[request.url ?? ''] ?? (() => response.end('ok')))()
 }
+
+t.test('a connection is told of as one to the service that it was routed to', async (t) => {
+  const s = await scene(t, {})
+  const other = await tcpUpstream(t, '127.0.0.2', (socket) => void socket.end('hello'))
+  await s.running.push(addressTypeUrl, {
+    ...serviceResource({ name: 'other', ports: { 81: 81 } }),
+    ...workloadResource({
+      name: 'other-1',
+      node: 'n2',
+      addresses: [other.address],
+      tunnelProtocol: 0,
+      services: { [keyOf('other')]: { 81: other.port } },
+    }),
+  })
+  const destination = { kind: 'service', service: keyOf('other'), port: 81, subset: 'v2' } as const
+  const l4 = { name: 'r', origin: rule().origin, match: {}, destinations: [{ weight: 1, to: destination }] }
+  await s.route({ protocol: 'tcp', l4: [l4] }, [policyOf({ destination })])
+  const socket = connect(await s.front(), '127.0.0.1')
+  socket.resume()
+  await new Promise((done) => socket.once('close', done))
+  await until(() => s.lines().length === 1, 'a line')
+  const [line = ''] = s.lines()
+  t.ok(line.includes(' inbound-vip|81|tcp/v2|other.demo.svc.cluster.local '), line)
+  const opened = [...(await samplesOf(s, 'istio_tcp_connections_opened_total')).keys()]
+  t.equal(opened.length, 1)
+  t.match(opened[0], 'destination_service_name="other"')
+  t.match(opened[0], 'destination_service="other.demo.svc.cluster.local"')
+})
 
 async function samplesOf(s: Scene, name: string): Promise<ReadonlyMap<string, number>> {
   const text = await s.running.waypoint.registry.metrics()
