@@ -85,7 +85,7 @@ export function eject({ health }: Host, policy: OutlierPolicy, now: number): voi
 }
 
 /** Ends of intervals: so many, the last of them then. */
-export type IntervalEnds = Readonly<{ count: number; last: number; intervalMs: number }>
+type IntervalEnds = Readonly<{ count: number; last: number; intervalMs: number }>
 
 /**
  * What they do: hosts whose time is over come back, and begin anew; for each end at which a host was there, one ejection
