@@ -13,7 +13,7 @@ export { patternProblem } from './text.ts'
 export { substitutionProblem } from './rewrite.ts'
 export { authorityProblem, headerProblem, pathProblem } from './headers.ts'
 /** A request and its caller, as the decisions see them. */
-export type { Caller, RouteRequest } from './request.ts'
+export { type Caller, headerOf, type RouteRequest } from './request.ts'
 /** Which rule a request falls to, and what that says. */
 export { chooseRoute, type RouteChoice, type RouteTable, routeTable } from './choose.ts'
 export { explainRoute, type RuleVerdict } from './explain.ts'

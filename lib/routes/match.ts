@@ -1,6 +1,6 @@
 import { isRecord } from '#base'
 import type { ClaimMatch, HeaderMatch, HttpMatch, PathMatch, QueryMatch, SourceMatch } from './model.ts'
-import { type Caller, type Question, queryValue } from './request.ts'
+import { type Caller, headerOf, type Question, queryValue } from './request.ts'
 import { presenceTest, shownMatch, textTest } from './text.ts'
 
 /** One part of a match; all parts of it must hold. */
@@ -62,7 +62,7 @@ function segmentsTest(value: string): (path: string) => boolean {
 function headerCheck({ name, value, negated = false, missingIsEmpty = false }: HeaderMatch): Check['holds'] {
   const test = presenceTest(value)
   return ({ request }) => {
-    const text = request.headers.joined(name) ?? (missingIsEmpty ? '' : undefined)
+    const text = headerOf(request, name) ?? (missingIsEmpty ? '' : undefined)
     return (text !== undefined && test(text)) !== negated
   }
 }

@@ -10,6 +10,12 @@ export type RouteRequest = Readonly<{
   headers: Readonly<{ joined(name: string): string | undefined }>
 }>
 
+/** All values of a header, whose name is in lower case. Host is what a request is for, which HTTP/2 has elsewhere (Envoy). */
+export const headerOf = (
+  { authority, headers }: Pick<RouteRequest, 'authority' | 'headers'>,
+  name: string,
+): string | undefined => (name === 'host' || name === ':authority' ? authority : headers.joined(name))
+
 /** The caller, as its certificate proves it and as the mesh knows it. What is not known matches nothing. */
 export type Caller = Readonly<{
   namespace?: string | undefined

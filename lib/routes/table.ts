@@ -1,6 +1,6 @@
 import type { HttpMatch } from './model.ts'
 import { type Check, checksOf } from './match.ts'
-import { type Question, queryValue } from './request.ts'
+import { headerOf, type Question, queryValue } from './request.ts'
 
 /** Ordinals of rules, ascending. */
 type Ordinals = readonly number[]
@@ -151,7 +151,7 @@ function exactParts({
   const parts: (readonly [Property, string])[] = []
   for (const { name, value, negated, missingIsEmpty } of headers)
     if (value.kind === 'exact' && negated !== true && missingIsEmpty !== true)
-      parts.push([{ id: `header ${name}`, of: ({ request }) => request.headers.joined(name) }, value.value])
+      parts.push([{ id: `header ${name}`, of: ({ request }) => headerOf(request, name) }, value.value])
   for (const { name, value } of query)
     if (value.kind === 'exact')
       parts.push([{ id: `query ${name}`, of: (question) => queryValue(question.query, name) }, value.value])

@@ -104,6 +104,15 @@ t.test(
   },
 )
 
+t.test('a rule may ask for the header Host', async (t) => {
+  const a = await upstreamOf(t, '127.0.0.2', hello)
+  const s = await scene(t, { a })
+  const host = { name: 'host', value: { kind: 'exact', value: 'a.example' } } as const
+  await s.route({ http: [rule({ match: { headers: [host] } })] })
+  t.equal((await s.get('/', { headers: { host: 'a.example' } })).status, 200)
+  t.equal((await s.get('/', { headers: { host: 'b.example' } })).status, 404)
+})
+
 t.test('slashes are merged and decoded before a rule is chosen, where the mesh says so', async (t) => {
   const a = await upstreamOf(t, '127.0.0.2', hello)
   const s = await scene(t, { a })

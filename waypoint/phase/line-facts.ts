@@ -1,7 +1,7 @@
 import { formatAddress, type SocketAddress } from '#base'
 import type { HeaderList } from '#http'
 import type { ServiceKey } from '#mesh'
-import type { Destination } from '#routes'
+import { type Destination, headerOf } from '#routes'
 import type { HeaderMap } from '#telemetry'
 import type { AccessFacts } from '../telemetry/index.ts'
 import type { Host } from '../upstream/index.ts'
@@ -97,7 +97,7 @@ export function factsOf(call: Call, startTime: Date, answer: Answer, isWhole = t
 
 /** Of the request as it went upstream (Envoy), and of what was answered. */
 function fieldOf(call: Call, answer: Answer, of: HeaderMap, name: string): string | undefined {
-  if (of === 'request.headers') return call.request.headers.joined(name)
+  if (of === 'request.headers') return headerOf(call.request, name)
   if (of === 'response.headers') return answer.kind === 'gone' ? undefined : answer.headers.joined(name)
   // Of trailers only the outcome of gRPC is kept.
   return name === 'grpc-status' ? call.grpc?.trailer : undefined

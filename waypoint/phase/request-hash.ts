@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { DestinationPolicy } from '#routes'
+import { type DestinationPolicy, headerOf } from '#routes'
 import { hashOf } from '../upstream/index.ts'
 import type { Call } from './call.ts'
 
@@ -8,7 +8,7 @@ export function hashFor(call: Call, { loadBalancer }: DestinationPolicy): bigint
   if (loadBalancer.kind !== 'ring-hash' && loadBalancer.kind !== 'maglev') return undefined
   const { request, facts } = call
   return hashOf(loadBalancer, {
-    header: (name) => request.headers.joined(name.toLowerCase()),
+    header: (name) => headerOf(request, name.toLowerCase()),
     query: (name) => new URLSearchParams(request.path.split('?', 2)[1]).get(name) ?? undefined,
     cookie: (name) => cookieOf(request.headers.joined('cookie'), name),
     sourceIp: facts.client.address,

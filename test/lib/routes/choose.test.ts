@@ -192,3 +192,19 @@ t.test('a thousand routes cost about as much as one', async (t) => {
   t.equal(measure(one), 1)
   t.equal(measure(many), 1)
 })
+
+t.test('the header Host is the authority, wherever the version of HTTP has it', async (t) => {
+  const host = (value: string, more: object = {}) => ({
+    headers: [{ name: 'host', value: { kind: 'exact', value }, ...more } as const],
+  })
+  const names = (rules: readonly HttpRule[], authority: string) => {
+    const choice = chooseRoute(routeTable({ http: rules }), { ...request('/'), authority }, {}, () => 0)
+    return 'rule' in choice ? choice.rule.name : choice.kind
+  }
+  const few = [rule('a', host('a.example')), rule('not b', host('b.example', { negated: true }))]
+  t.equal(names(few, 'a.example'), 'a')
+  t.equal(names(few, 'c.example'), 'not b')
+  t.equal(names(few, 'b.example'), 'not-found')
+  const many = Array.from({ length: 100 }, (_, i) => rule(`r${i}`, host(`h${i}.example`)))
+  t.equal(names(many, 'h42.example'), 'r42', 'of many, which are found by an index')
+})

@@ -38,7 +38,7 @@ const isPath = (match: PathMatch, path: string, ignoreCase: boolean): boolean =>
 }
 
 const isHeader = (match: HeaderMatch, request: RouteRequest): boolean => {
-  let text = request.headers.joined(match.name)
+  let text = match.name === 'host' ? request.authority : request.headers.joined(match.name)
   if (text === undefined && match.missingIsEmpty === true) text = ''
   const is = text !== undefined && isText(match.value, text)
   return match.negated === true ? !is : is
