@@ -8,13 +8,21 @@ export type RouteRequest = Readonly<{
   path: string
   /** `joined`: all values of a name in lower case, joined by commas. */
   headers: Readonly<{ joined(name: string): string | undefined }>
+  /** `websocket`, where that is asked for. */
+  upgrade?: string | undefined
 }>
 
-/** All values of a header, whose name is in lower case. Host is what a request is for, which HTTP/2 has elsewhere (Envoy). */
-export const headerOf = (
-  { authority, headers }: Pick<RouteRequest, 'authority' | 'headers'>,
+/**
+ * All values of a header, whose name is in lower case. What versions of HTTP have elsewhere reads as HTTP/1.1 writes it
+ * (Envoy): whom a request is for, and what it wants to become.
+ */
+export function headerOf(
+  { authority, upgrade, headers }: Pick<RouteRequest, 'authority' | 'upgrade' | 'headers'>,
   name: string,
-): string | undefined => (name === 'host' || name === ':authority' ? authority : headers.joined(name))
+): string | undefined {
+  if (name === 'host' || name === ':authority') return authority
+  return name === 'upgrade' ? upgrade : headers.joined(name)
+}
 
 /** The caller, as its certificate proves it and as the mesh knows it. What is not known matches nothing. */
 export type Caller = Readonly<{

@@ -193,6 +193,17 @@ t.test('a thousand routes cost about as much as one', async (t) => {
   t.equal(measure(many), 1)
 })
 
+t.test('the header Upgrade is what the request wants to become', async (t) => {
+  const socket = { headers: [{ name: 'upgrade', value: { kind: 'exact', value: 'websocket' } } as const] }
+  const table = routeTable({ http: [rule('socket', socket), rule('rest', {})] })
+  const names = (upgrade?: string) => {
+    const choice = chooseRoute(table, { ...request('/'), upgrade }, {}, () => 0)
+    return 'rule' in choice ? choice.rule.name : choice.kind
+  }
+  t.equal(names('websocket'), 'socket')
+  t.equal(names(), 'rest')
+})
+
 t.test('the header Host is the authority, wherever the version of HTTP has it', async (t) => {
   const host = (value: string, more: object = {}) => ({
     headers: [{ name: 'host', value: { kind: 'exact', value }, ...more } as const],

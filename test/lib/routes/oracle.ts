@@ -38,7 +38,9 @@ const isPath = (match: PathMatch, path: string, ignoreCase: boolean): boolean =>
 }
 
 const isHeader = (match: HeaderMatch, request: RouteRequest): boolean => {
-  let text = match.name === 'host' ? request.authority : request.headers.joined(match.name)
+  let text = request.headers.joined(match.name)
+  if (match.name === 'host') text = request.authority
+  if (match.name === 'upgrade') text = request.upgrade
   if (text === undefined && match.missingIsEmpty === true) text = ''
   const is = text !== undefined && isText(match.value, text)
   return match.negated === true ? !is : is
