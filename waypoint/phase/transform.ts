@@ -60,7 +60,8 @@ const unanswered: Answer = { kind: 'gone' }
 function factsNow(call: Call, answer: Answer): AccessFacts {
   const startTime = new Date(Date.now() - (performance.now() - call.exchange.marks.startedAt))
   const facts = factsOf(call, startTime, answer)
-  return answer.kind === 'gone' ? facts : { ...facts, responseCode: answer.status }
+  // A request that is on its way is in its first try.
+  return answer.kind === 'gone' ? { ...facts, tries: 1 } : { ...facts, responseCode: answer.status }
 }
 
 /** False where what is left of the path is none. */

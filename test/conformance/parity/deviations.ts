@@ -21,6 +21,10 @@ const internal = (tries: number): Deviation => ({
   paths: Array.from({ length: tries }, (_, n) => `seen.${n}.headers.x-envoy-internal`),
   why: 'Envoy trusts an address that a client gives; we say nothing of the kind',
 })
+const ownStatus: Deviation = {
+  paths: ['got.headers.x-code'],
+  why: 'the status of an answer of our own is known when its headers are made; Envoy says 0',
+}
 const unread = ['log.method', 'log.path']
 /** Of a request that only one of the two sends on. */
 const ofUpstream = [
@@ -57,6 +61,14 @@ const bySegments: Deviation = {
 
 /** By case. */
 export const deviations: Readonly<Record<string, readonly Deviation[]>> = {
+  'values-answered': [
+    {
+      paths: ['got.headers.x-path'],
+      why: 'the path is told as it was judged, before it was rewritten, as in logs',
+    },
+  ],
+  'values-failed': [ownStatus],
+  'values-redirected': [ownStatus],
   'no-route-post': [closes],
   dead: [reason],
   'dead-retried': [reason],
