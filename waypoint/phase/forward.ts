@@ -58,9 +58,10 @@ type Sending = Readonly<{
 /** Sends the request on, as often as its rule allows, within the time that it allows. */
 export function forward(call: Call, choice: Choice): Reply {
   const { exchange, facts, parts } = call
-  const policy = call.plan?.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
+  const told = call.plan?.policyOf(choice.to) ?? defaultPolicy(choice.to.service, choice.to.port)
   const { target } = facts
-  const cluster = target.kind === 'workload' ? undefined : parts.clusters.of(choice.to, policy)
+  const cluster = target.kind === 'workload' ? undefined : parts.clusters.of(choice.to, told)
+  const policy = cluster?.policy ?? told
   if (target.kind === 'service' && !cluster)
     return localReply(call, { status: 503, flag: 'NC', details: 'cluster_not_found' })
   const fixed = fixedHost(call, cluster, policy)

@@ -81,12 +81,14 @@ export class Cluster {
   /** Another policy: what is known of the hosts stays, unless there are other hosts now. */
   obey(policy: DestinationPolicy): void {
     if (policy === this.#policy) return
-    if (!isSame(wayOf(policy), wayOf(this.#policy))) for (const uid of this.#hosts.keys()) this.#leave(uid)
+    // Each service whose rules lead here tells it in its own words: nothing begins anew with each of their requests.
+    const [now, before] = [wordsOf(policy), wordsOf(this.#policy)]
+    if (now.all === before.all) return
+    if (now.way !== before.way) for (const uid of this.#hosts.keys()) this.#leave(uid)
     // Other rules, other verdicts: Envoy begins anew. Without rules nobody would ever let them back.
-    if (!isSame(policy.outliers, this.#policy.outliers))
-      for (const { health } of this.#hosts.values()) forgive(health)
+    if (now.outliers !== before.outliers) for (const { health } of this.#hosts.values()) forgive(health)
+    if (now.plan !== before.plan) this.#plan = 'stale'
     this.#policy = policy
-    this.#plan = 'stale'
   }
 
   /** The service and its members, all at once. */
@@ -187,10 +189,24 @@ export class Cluster {
   }
 }
 
-const isSame = (one: unknown, other: unknown): boolean => JSON.stringify(one) === JSON.stringify(other)
+/** A policy as text; what of it connections are made by, who is chosen, and who is ejected. */
+type Words = Readonly<{ all: string; way: string; plan: string; outliers: string }>
+const words = new WeakMap<DestinationPolicy, Words>()
 
-/** What of a policy a connection is made by. */
-const wayOf = ({ tls, tunnel, proxyProtocol }: DestinationPolicy) => [tls, tunnel, proxyProtocol]
+function wordsOf(policy: DestinationPolicy): Words {
+  const known = words.get(policy)
+  if (known) return known
+  const { tls, tunnel, proxyProtocol, outliers, labels, loadBalancer, locality, warmup, panicPercent } =
+    policy
+  const made = {
+    all: JSON.stringify(policy),
+    way: JSON.stringify([tls, tunnel, proxyProtocol]),
+    plan: JSON.stringify([labels, loadBalancer, locality, warmup, panicPercent, outliers]),
+    outliers: JSON.stringify([outliers]),
+  }
+  words.set(policy, made)
+  return made
+}
 
 /** The name of a destination, whose limits count together. */
 export const groupOf = ({ service, port, subset }: DestinationPolicy['destination']): string =>

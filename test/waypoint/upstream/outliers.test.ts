@@ -211,6 +211,22 @@ t.test('other rules begin anew, the same ones told again do not', async (t) => {
   t.same(names(), ['h0', 'h1'], 'nothing is held against it')
 })
 
+t.test('two services whose rules lead here tell the same, each in its own words: turns go on', async (t) => {
+  const given = { loadBalancer: { kind: 'round-robin' }, outliers } as const
+  const { cluster } = clusterOf(4, given)
+  const counts = new Map<string, number>()
+  for (let n = 0; n < 40; n++) {
+    // A GRPCRoute of one of them says what is spoken.
+    cluster.obey(structuredClone(policyOf({ ...given, http: n % 3 === 0 ? 'http2' : 'client' })))
+    const name = cluster.choose()?.workload.name ?? 'none'
+    counts.set(name, (counts.get(name) ?? 0) + 1)
+  }
+  t.same([...counts.values()], [10, 10, 10, 10])
+  const kept = cluster.policy
+  cluster.obey(structuredClone(kept))
+  t.equal(cluster.policy, kept)
+})
+
 t.test('in panic health is ignored', async (t) => {
   const { names, fail } = clusterOf(2, {
     outliers: { ...outliers, maxEjectionPercent: 100 },
