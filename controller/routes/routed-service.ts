@@ -105,7 +105,10 @@ function declaredPorts(
     const { [numberField]: port, name, [protocolField]: said } = isRecord(item) ? item : {}
     if (typeof port !== 'number' || ports.has(port)) continue
     const text = typeof name === 'string' ? name : ''
-    ports.set(port, { name: text, ...declaredProtocol(text, typeof said === 'string' ? said : undefined) })
+    const spoken = declaredProtocol(text, typeof said === 'string' ? said : undefined)
+    // Istio asks this of Services only.
+    const isKnown = spoken === unknown && protocolField === 'appProtocol' && wellKnown.has(port)
+    ports.set(port, { name: text, ...(isKnown ? tcp : spoken) })
   }
   return ports
 }
@@ -116,6 +119,8 @@ const http2: Spoken = { protocol: 'http', http: 'http2' }
 const tls: Spoken = { protocol: 'tls', http: 'client' }
 const tcp: Spoken = { protocol: 'tcp', http: 'client' }
 const unknown: Spoken = { protocol: 'auto', http: 'client' }
+/** SMTP, DNS, MySQL, MongoDB: ports that declare nothing else are these, and nobody waits for what a client says first. */
+const wellKnown: ReadonlySet<number> = new Set([25, 53, 3306, 27017])
 // A Map, because users choose the words and `constructor` is a member of every object.
 const protocols: ReadonlyMap<string, Spoken> = new Map([
   ['http', http1],
