@@ -41,6 +41,7 @@ export class Cluster {
   #plan: Plan | undefined | 'stale' = 'stale'
   #nextSweep = 0
   #planUntil = Number.POSITIVE_INFINITY
+  #planLocal: Workload | undefined
   /** Requests and retries under way, which circuit breakers count; and connections of clients that are not HTTP. */
   requests = 0
   retries = 0
@@ -178,9 +179,12 @@ export class Cluster {
     const now = this.#parts.now()
     const { outliers } = this.#policy
     if (outliers && now >= this.#nextSweep) this.#sweep(now, outliers)
-    if (this.#plan === 'stale' || now >= this.#planUntil) {
-      const { local, random } = this.#parts
-      const parts = { service: this.#service, policy: this.#policy, local: local(), now, random }
+    // Where we are may be known late.
+    const local = this.#parts.local()
+    if (this.#plan === 'stale' || now >= this.#planUntil || local !== this.#planLocal) {
+      const { random } = this.#parts
+      const parts = { service: this.#service, policy: this.#policy, local, now, random }
+      this.#planLocal = local
       const { plan, until } = planFor(this.#hosts.values(), parts)
       this.#plan = plan
       this.#planUntil = until

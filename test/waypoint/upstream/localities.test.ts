@@ -3,6 +3,7 @@ import { parseService, type Service } from '#mesh'
 import { workload as wire } from '#wire'
 import { serviceWire } from '../../fakes/mesh.ts'
 import { warming } from '../../../waypoint/upstream/warm-up.ts'
+import { Cluster } from '../../../waypoint/upstream/cluster.ts'
 import { policyOf } from '../kit.ts'
 import { service, outliers, workload, clusterOf } from './cluster-kit.ts'
 
@@ -236,6 +237,26 @@ t.test('closest first by region, zone and subzone, and who stands in for a regio
     t.same(names(), [nearest])
     fail(nearest, 3)
   }
+})
+
+t.test('where we are may be known late, or change', async (t) => {
+  const policy = policyOf({ outliers, locality: { kind: 'failover', regions: [] } })
+  const here: { local?: ReturnType<typeof workload> } = {}
+  const parts = { local: () => here.local, network: '', random: Math.random, now: () => 1_000 }
+  const cluster = new Cluster(service, policy, parts)
+  cluster.reset(service, [
+    workload('one', 1, places('r1', 'z', '')),
+    workload('two', 2, places('r2', 'z', '')),
+  ])
+  const names = () => {
+    const seen = new Set(Array.from({ length: 60 }, () => cluster.choose()?.workload.name))
+    return [...seen].map(String).sort()
+  }
+  t.same(names(), ['one', 'two'], 'nobody knows yet')
+  here.local = workload('me', 99, places('r1', 'z', ''))
+  t.same(names(), ['one'])
+  here.local = workload('me', 99, places('r2', 'z', ''))
+  t.same(names(), ['two'])
 })
 
 t.test('closest first by labels, up to the first that differs', async (t) => {
