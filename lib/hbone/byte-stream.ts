@@ -1,3 +1,5 @@
+import { unsentBudget } from './memory.ts'
+
 /** Who reads and writes a byte stream. */
 export type BytesUser = {
   /**
@@ -31,8 +33,17 @@ export type ByteStream = {
 }
 
 /** Bytes of one stream that may wait for its peer before its writer is told to stop, and when it may go on. */
-export const highWater = 128 << 10
-export const lowWater = 32 << 10
+const highWater = 128 << 10
+/** The same where peers leave much of what was said, so that there is room for something of each of ten thousand: one short read. */
+const crowdedWater = 2 << 10
+const lowWater = 32 << 10
+
+/** Too much waits. */
+export const isFull = (waiting: number): boolean =>
+  waiting >= highWater || (waiting >= crowdedWater && !unsentBudget.ample)
+/** There is room again. */
+export const isLow = (waiting: number): boolean =>
+  waiting < crowdedWater || (waiting <= lowWater && unsentBudget.ample)
 
 type Flushable = { flush(): void; destroy(): void }
 

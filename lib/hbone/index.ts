@@ -9,7 +9,7 @@ export { forwardSockets } from './plain.ts'
 export type { ByteStream, BytesUser } from './byte-stream.ts'
 export { socketBytes } from './socket-bytes.ts'
 export { ByteQueue, type Batch } from './byte-queue.ts'
-export { MemoryBudget, processBudget, releaseSlab, slabFor } from './memory.ts'
+export { MemoryBudget, processBudget, releaseSlab, slabFor, unsentBudget } from './memory.ts'
 export { Connection as H2Connection, type ConnectionEvents as H2Events } from './connection.ts'
 export { type Dialect, type Message } from './fields.ts'
 export {

@@ -1,8 +1,20 @@
-import { releaseSlab, sizeFor, takeSlab } from './memory.ts'
+import { releaseSlab, sizeFor, takeSlab, unsentBudget } from './memory.ts'
 
 /** A staging buffer is as large as what is put in first, but leaves room for an answer's head and a small body. */
 const leastSlab = 4 << 10
 const largestSlab = 128 << 10
+
+/** A buffer that counts among what peers have not taken, until it is given away. */
+function takeCounted(n: number): Buffer {
+  const slab = takeSlab(sizeFor(n))
+  unsentBudget.spend(slab.length)
+  return slab
+}
+
+function releaseCounted(slab: Buffer): void {
+  unsentBudget.give(slab.length)
+  releaseSlab(slab)
+}
 
 /** Bytes gathered for one write, behind `headroom` bytes for whoever frames them. */
 export class Outbox {
@@ -39,7 +51,7 @@ export class Outbox {
   }
 
   #open(n: number): Buffer {
-    this.slab = takeSlab(sizeFor(Math.min(largestSlab, Math.max(leastSlab, n + this.#headroom))))
+    this.slab = takeCounted(Math.min(largestSlab, Math.max(leastSlab, n + this.#headroom)))
     this.from = this.#headroom
     this.to = this.#headroom
     return this.slab
@@ -47,22 +59,23 @@ export class Outbox {
 
   #grow(slab: Buffer, n: number): Buffer {
     const used = this.bytes
-    const larger = takeSlab(sizeFor(Math.min(largestSlab, this.#headroom + used + n)))
+    const larger = takeCounted(Math.min(largestSlab, this.#headroom + used + n))
     if (larger.length <= slab.length) {
-      releaseSlab(larger)
+      releaseCounted(larger)
       return slab
     }
     slab.copy(larger, this.#headroom, this.from, this.to)
-    releaseSlab(slab)
+    releaseCounted(slab)
     this.slab = larger
     this.from = this.#headroom
     this.to = this.#headroom + used
     return larger
   }
 
-  /** Gives the buffer away. */
+  /** Gives the buffer away, which is counted no more. */
   take(): Buffer | undefined {
     const { slab } = this
+    if (slab) unsentBudget.give(slab.length)
     this.slab = undefined
     this.from = 0
     this.to = 0

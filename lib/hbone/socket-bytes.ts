@@ -1,12 +1,15 @@
 import type { Socket } from 'node:net'
 import { breakOff } from './break-off.ts'
-import { type ByteStream, type BytesUser, flushSoon, highWater, lowWater } from './byte-stream.ts'
+import { type ByteStream, type BytesUser, flushSoon, isFull, isLow } from './byte-stream.ts'
 import { releaseSlab, unsentBudget } from './memory.ts'
 import { Outbox } from './outbox.ts'
 import { readInto } from './read-into.ts'
 
 /** All sockets read into this buffer: what their users do not take at once is copied. */
 const landing = Buffer.allocUnsafeSlow(64 << 10)
+/** Where peers leave much of what was said, less is read of what there is to say: with what is put around it, it fits the smallest buffer. */
+const shortLanding = landing.subarray(0, 3_584)
+const landingNow = () => (unsentBudget.ample ? landing : shortLanding)
 
 /** A TCP or TLS socket of which nothing has been read as a byte stream. It owns the socket from here on. */
 export const socketBytes = (socket: Socket): ByteStream => new SocketBytes(socket)
@@ -45,7 +48,7 @@ class SocketBytes implements ByteStream {
   use(user: BytesUser): void {
     this.#user = user
     if (this.#socket.destroyed) queueMicrotask(() => this.#onClose())
-    else readInto(this.#socket, landing, (n, buffer) => this.#onRead(n, buffer))
+    else readInto(this.#socket, landingNow(), (n, buffer) => this.#onRead(n, buffer), landingNow)
   }
 
   #onRead(n: number, buffer: Buffer): boolean {
@@ -54,8 +57,7 @@ class SocketBytes implements ByteStream {
     this.#delivering = true
     const at = this.#give(user, buffer, 0, n)
     this.#delivering = false
-    if (at < n) this.#hold(buffer, at, n)
-    return true
+    return at === n || this.#hold(buffer, at, n)
   }
 
   /** A fault of ours, or of whoever uses the stream, ends this stream and no other. */
@@ -71,11 +73,18 @@ class SocketBytes implements ByteStream {
 
   #hold(buffer: Buffer, start: number, end: number): boolean {
     const rest = buffer.subarray(start, end)
-    const first = this.#held === undefined
-    this.#held = this.#held === undefined ? Buffer.from(rest) : Buffer.concat([this.#held, rest])
+    const goesOn = this.#held === undefined && unsentBudget.ample
+    this.#keep(this.#held === undefined ? Buffer.from(rest) : Buffer.concat([this.#held, rest]))
     // The first rest is often taken in the same turn of the loop: stopping for it would cost two calls.
-    this.#stopped = !first
-    return first
+    this.#stopped = !goesOn
+    return goesOn
+  }
+
+  /** What is kept counts among what peers have not taken: it waits for them. */
+  #keep(rest: Buffer | undefined): void {
+    unsentBudget.give(this.#held?.length ?? 0)
+    unsentBudget.spend(rest?.length ?? 0)
+    this.#held = rest
   }
 
   get pending(): number {
@@ -87,14 +96,11 @@ class SocketBytes implements ByteStream {
     if (this.#delivering || user === undefined) return
     const held = this.#held
     if (held !== undefined) {
-      this.#held = undefined
+      this.#keep(undefined)
       this.#delivering = true
       const at = this.#give(user, held, 0, held.length)
       this.#delivering = false
-      if (at < held.length) {
-        this.#held = held.subarray(at)
-        return
-      }
+      if (at < held.length) return this.#keep(held.subarray(at))
     }
     if (this.#stopped) {
       this.#stopped = false
@@ -132,7 +138,7 @@ class SocketBytes implements ByteStream {
       this.#marked = true
       flushSoon(this)
     }
-    if (this.#waiting + this.#out.bytes >= highWater) this.#full = true
+    if (isFull(this.#waiting + this.#out.bytes)) this.#full = true
     return !this.#full
   }
 
@@ -153,7 +159,7 @@ class SocketBytes implements ByteStream {
   }
 
   #tellDrained(): void {
-    if (!this.#full || this.#waiting + this.#out.bytes > lowWater) return
+    if (!this.#full || !isLow(this.#waiting + this.#out.bytes)) return
     this.#full = false
     this.#user?.drained()
   }
@@ -167,7 +173,7 @@ class SocketBytes implements ByteStream {
 
   destroy(): void {
     this.#ending = true
-    this.#held = undefined
+    this.#keep(undefined)
     this.#out.clear()
     if (this.#isClosed) this.#tellClosed()
     // Not as an end, unless ours has been sent: the peer must not take what it has got for all there is.
@@ -186,7 +192,7 @@ class SocketBytes implements ByteStream {
   #tellClosed(): void {
     const user = this.#user
     this.#user = undefined
-    this.#held = undefined
+    this.#keep(undefined)
     user?.closed(this.#error)
   }
 }

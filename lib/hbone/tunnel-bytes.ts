@@ -1,7 +1,8 @@
-import { type ByteStream, type BytesUser, flushSoon, highWater, lowWater } from './byte-stream.ts'
+import { type ByteStream, type BytesUser, flushSoon, isFull, isLow } from './byte-stream.ts'
 import type { Batch } from './byte-queue.ts'
 import { headerBytes } from './frames.ts'
 import { brokenCode, isPlainEnd } from './h2-error.ts'
+import { unsentBudget } from './memory.ts'
 import { Outbox } from './outbox.ts'
 import type { TunnelStream, TunnelUser } from './tunnel-stream.ts'
 
@@ -137,6 +138,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
   #queue(buffer: Buffer, start: number, end: number): boolean {
     this.#behind.push(Buffer.from(buffer.subarray(start, end)))
     this.#behindBytes += end - start
+    unsentBudget.spend(end - start)
     this.#full = true
     return false
   }
@@ -145,6 +147,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
     for (let first = this.#behind[0]; first !== undefined; first = this.#behind[0]) {
       const n = this.#out.put(first, 0, first.length)
       this.#behindBytes -= n
+      unsentBudget.give(n)
       if (n < first.length) {
         this.#behind[0] = first.subarray(n)
         return
@@ -158,7 +161,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
       this.#marked = true
       flushSoon(this)
     }
-    if (this.#waiting + this.#out.bytes >= highWater) this.#full = true
+    if (isFull(this.#waiting + this.#out.bytes)) this.#full = true
     return !this.#full
   }
 
@@ -191,7 +194,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
   }
 
   #tellDrained(): void {
-    if (!this.#full || this.pending > lowWater) return
+    if (!this.#full || !isLow(this.pending)) return
     this.#full = false
     this.#user?.drained()
   }
@@ -243,6 +246,7 @@ class TunnelBytes implements ByteStream, TunnelUser {
     this.#ended = true
     this.#out.clear()
     this.#behind.length = 0
+    unsentBudget.give(this.#behindBytes)
     this.#behindBytes = 0
     user?.closed(error)
   }

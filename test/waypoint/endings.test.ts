@@ -3,6 +3,7 @@ import http from 'node:http'
 import http2 from 'node:http2'
 import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { unsentBudget } from '#hbone'
 import { HttpPool } from '#http'
 import { targetedPolicyTypeUrl } from '#policy'
 import { eventually } from '../fakes/mesh-world.ts'
@@ -194,6 +195,7 @@ t.test('however requests end, and whenever, nothing is counted as under way afte
   t.strictSame(underWay(), nothing)
   await eventually(() => s.lines().length >= entered, 'each has its line')
   t.equal(s.lines().length, entered, 'and none has two')
+  await eventually(() => unsentBudget.used === 0, 'and nothing waits for anybody')
   t.match(await s.get('/ok'), { status: 200, body: 'ok' })
   t.notOk(
     s.running.lines.some(({ message }) => String(message).startsWith('bug')),

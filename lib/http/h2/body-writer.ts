@@ -1,4 +1,4 @@
-import type { H2Stream } from '#hbone'
+import { type H2Stream, unsentBudget } from '#hbone'
 import type { BodyWriter, BodyWriterUser, ResetReason } from '../exchange.ts'
 import type { HeaderList } from '../header-list.ts'
 import { trailerFields } from './heads.ts'
@@ -57,7 +57,7 @@ export class H2BodyWriter implements BodyWriter, Waiter {
     if (now > 0) this.#link.data(this.#stream, buffer, start, start + now, false)
     if (now < n) {
       this.#waiting.push(Buffer.from(buffer.subarray(start + now, end)))
-      this.#waitingBytes += n - now
+      this.#waits(n - now)
       this.#full = true
       this.#link.await(this)
       return false
@@ -66,6 +66,17 @@ export class H2BodyWriter implements BodyWriter, Waiter {
     this.#full = this.#link.room(this.#stream) === 0
     if (this.#full) this.#link.await(this)
     return !this.#full
+  }
+
+  /** So many bytes more. */
+  #waits(bytes: number): void {
+    this.#waitingBytes += bytes
+    unsentBudget.spend(bytes)
+  }
+
+  #drop(): void {
+    this.#waiting = []
+    this.#waits(-this.#waitingBytes)
   }
 
   end(trailers?: HeaderList): void {
@@ -92,7 +103,7 @@ export class H2BodyWriter implements BodyWriter, Waiter {
       const n = Math.min(first.length, this.#link.room(this.#stream))
       if (n === 0) return this.#link.await(this)
       this.#link.data(this.#stream, first, 0, n, false)
-      this.#waitingBytes -= n
+      this.#waits(-n)
       if (n < first.length) this.#waiting[0] = first.subarray(n)
       else this.#waiting.shift()
     }
@@ -106,7 +117,7 @@ export class H2BodyWriter implements BodyWriter, Waiter {
   reset(reason: ResetReason): void {
     if (this.#over) return
     this.#over = true
-    this.#waiting = []
+    this.#drop()
     this.#owner.bodyBroken(reason)
   }
 
@@ -114,7 +125,7 @@ export class H2BodyWriter implements BodyWriter, Waiter {
   stop(reason: ResetReason): void {
     if (this.#over) return
     this.#over = true
-    this.#waiting = []
+    this.#drop()
     this.#stopped = reason
     this.#user?.stopped(reason)
   }
