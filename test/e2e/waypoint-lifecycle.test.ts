@@ -27,7 +27,7 @@ const perSecond = 500
 /** Certificates of the waypoint live so long: they are renewed all the while. */
 const certificateTtl = '40s'
 
-const gateway = (ns: string) => `
+const gateway = (ns: string, name = 'waypoint') => `
 apiVersion: v1
 kind: ConfigMap
 metadata: { name: waypoint-options, namespace: ${ns} }
@@ -42,7 +42,7 @@ data:
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
-metadata: { name: waypoint, namespace: ${ns}, labels: { istio.io/waypoint-for: service } }
+metadata: { name: ${name}, namespace: ${ns}, labels: { istio.io/waypoint-for: service } }
 spec:
   gatewayClassName: istio-waypoint
   infrastructure: { parametersRef: { group: "", kind: ConfigMap, name: waypoint-options } }
@@ -81,6 +81,14 @@ spec:
   rules: [{ from: [{ source: { serviceAccounts: [${account}] } }] }]
 `
 
+const programmed = (ns: string, name: string) =>
+  eventually(`${name} is programmed`, async () => {
+    const { status } = (await read('gateway.networking.k8s.io/v1', 'Gateway', ns, name)) as {
+      status?: { conditions?: { type: string; status: string }[] }
+    }
+    return status?.conditions?.some((one) => one.type === 'Programmed' && one.status === 'True')
+  })
+
 const waypointPods = 'gateway.networking.k8s.io/gateway-name=waypoint'
 
 /** Waits until exactly these many are ready, and none of those that were there before. */
@@ -107,12 +115,7 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
   await before.phase(t, 'as it is', () => delay(2_000))
   await before.phase(t, 'a waypoint comes', async () => {
     await apply(gateway(ns))
-    await eventually('it is programmed', async () => {
-      const { status } = (await read('gateway.networking.k8s.io/v1', 'Gateway', ns, 'waypoint')) as {
-        status?: { conditions?: { type: string; status: string }[] }
-      }
-      return status?.conditions?.some((one) => one.type === 'Programmed' && one.status === 'True')
-    })
+    await programmed(ns, 'waypoint')
     await label(ns, { 'istio.io/use-waypoint': 'waypoint' })
     await readyPods(ns, waypointPods, 1)
     await delay(3_000)
@@ -180,6 +183,14 @@ t.test('nothing is lost while a waypoint lives, changes and goes', { skip, timeo
       120_000,
     )
     await delay(3_000)
+  })
+  await load.phase(t, 'another one takes its place, and gives it back', async () => {
+    await apply(gateway(ns, 'another'))
+    await programmed(ns, 'another')
+    for (const name of ['another', 'waypoint']) {
+      await label(ns, { 'istio.io/use-waypoint': name })
+      await delay(1_500)
+    }
   })
   await load.phase(t, 'the waypoint goes', async () => {
     await remove(gateway(ns))
