@@ -225,6 +225,8 @@ class Forward implements TunnelUser {
       return this.received()
     }
     if (!isBroken(code)) this.#error ??= this.#tunnel.session.resetReason(code)
+    // What came in the same turn of the loop as the break; the kernel takes it now or never.
+    if (this.#tunnel.queue.bytes > 0) this.received()
     this.#settle()
     breakOff(this.#app)
   }

@@ -211,6 +211,8 @@ class TunnelBytes implements ByteStream, TunnelUser {
   }
 
   destroy(): void {
+    // What was written in this turn of the loop, an answer's head perhaps, comes before the break as far as there is room.
+    if (this.#marked) this.flush()
     this.#ending = true
     this.#ended = true
     this.#toldEnd = true

@@ -174,3 +174,31 @@ t.test('a socket whose FIN is under way can be broken off, too, and is closed', 
   await closed
   await once(b.resume(), 'end')
 })
+
+t.test('what was written right before a break comes before it', async (t) => {
+  const accepted = Promise.withResolvers<Socket>()
+  const app = await listen(t, accepted.resolve)
+  const served = await serve(t, (tunnel) => {
+    void dial(app).then((socket) => {
+      tunnel.accept()
+      void tunnel.forward(socket, new AbortController().signal)
+    })
+  })
+  const stream = (await poolOf(t).connect(towards(served.address))).byteStream()
+  const closed = Promise.withResolvers<unknown>()
+  stream.use({
+    bytes: (_buffer, _start, end) => end,
+    ended: () => undefined,
+    drained: () => undefined,
+    closed: closed.resolve,
+  })
+  const b = record(await accepted.promise)
+  stream.text('one')
+  await once(await accepted.promise, 'data')
+  // In one turn of the loop: the bytes and the reset are one write to the peer.
+  stream.text('two')
+  stream.destroy()
+  await b.closed
+  t.strictSame(b.seen, ['one', 'two', 'ECONNRESET'])
+  await closed.promise
+})
