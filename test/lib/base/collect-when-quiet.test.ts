@@ -78,14 +78,21 @@ for (const how of ['once', 'warm'] as const)
 
 t.test('a process without a descriptor to spare is looked at all the same', async (t) => {
   const program = `
-    import { openSync } from 'node:fs';
+    import { closeSync, openSync } from 'node:fs';
     import { collectWhenQuiet } from '#base';
     process.once('uncaughtException', (error) => { console.log(error.code); process.exit(0) });
     const stop = new AbortController();
     collectWhenQuiet(stop.signal);
+    const opened = [];
     let isFull = false;
-    while (!isFull) try { openSync('/dev/null') } catch { isFull = true }
-    setTimeout(() => { console.log('went on'); stop.abort(); process.exit(0) }, 2500);
+    while (!isFull) try { opened.push(openSync('/dev/null')) } catch { isFull = true }
+    setTimeout(() => {
+      console.log('went on');
+      stop.abort();
+      // tap writes a file when a process ends.
+      for (const fd of opened) closeSync(fd);
+      process.exit(0);
+    }, 2500);
   `
   const { stdout } = runProgram(program, [], ['prlimit', '--nofile=256:256'])
   t.equal(stdout.trim(), 'went on')
